@@ -1,0 +1,12 @@
+"""Where the MONAI bundles lie once installed."""
+
+from pathlib import Path
+
+
+def path(name: str) -> str:
+    """Return the folder of a bundle, e.g. ``path("brats")``."""
+    folder = Path(__file__).parent / name
+    if not folder.is_dir():
+        known = sorted(p.parent.name for p in Path(__file__).parent.glob("*/train.json"))
+        raise ValueError(f"no bundle is called {name!r}; there are {known}")
+    return str(folder)

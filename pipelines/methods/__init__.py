@@ -1,0 +1,49 @@
+"""One file per way to balance modalities, and the catalogue that ``--method NAME`` reads."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from .base import Method, Step
+from .cggm import CGGM
+from .joint import Joint
+
+CATALOGUE: dict[str, type[Method]] = {"cggm": CGGM, "joint": Joint}
+
+
+def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
+    """Build a method by its name in the catalogue.
+
+    Args:
+        name: a key of :data:`CATALOGUE`.
+        settings: method name to its constructor's arguments; those of other methods are not read.
+
+    Raises:
+        ValueError: there is no such method, or it has no such setting.
+    """
+    if name not in CATALOGUE:
+        near = get_close_matches(str(name), CATALOGUE, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"no method is called {name!r}{hint} there are {describe()}")
+    method = CATALOGUE[name]
+    given = dict((settings or {}).get(name, {}))
+    known = list(inspect.signature(method).parameters)
+    wrong = [key for key in given if key not in known]
+    if wrong:
+        raise ValueError(f"{name} has no setting {wrong[0]!r}; it has {known or 'none'}")
+    return method(**given)
+
+
+def describe() -> str:
+    """All methods with their one-line description."""
+    lines = []
+    for name, method in CATALOGUE.items():
+        summary = (inspect.getdoc(method) or "").splitlines()[0].rstrip(".")
+        lines.append(f"{name} ({summary})")
+    return ", ".join(lines)
+
+
+__all__ = ["CATALOGUE", "CGGM", "Joint", "Method", "Step", "create", "describe"]

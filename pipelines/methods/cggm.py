@@ -1,0 +1,257 @@
+"""Classifier-guided gradient modulation (Guo et al., NeurIPS 2024), equations 6 to 13."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from ..optimization import StepFactors
+from .base import Method, Step, last_layer
+
+Rule = Literal["bounded", "paper", "none"]
+Apply = Literal["gradient", "step"]
+Direction = Literal["gradient", "weight", "none"]
+
+# The authors' released code adds this to the sum of the improvements; it keeps eq. 7 finite.
+EPSILON = 1e-8
+
+
+def paper_balance(improvement: Tensor, rho: float) -> Tensor:
+    """Balancing term B of eq. 7 as printed: small where a classifier improved much.
+
+    The terms sum to rho (M - 1). They are not bounded: when improvements of both signs nearly
+    cancel they are huge, and a negative one turns descent into ascent.
+
+    Args:
+        improvement: change of each classifier's score since the last step, shape (M,).
+        rho: overall scale, positive.
+
+    Returns:
+        One factor per modality, shape (M,).
+
+    >>> paper_balance(torch.tensor([3.0, 1.0]), rho=1.0)
+    tensor([0.2500, 0.7500])
+    """
+    total = improvement.sum() + EPSILON
+    return rho * (total - improvement) / total
+
+
+def bounded_balance(
+    improvement: Tensor, rho: float, *, ceiling: float, tolerance: float = 0.1
+) -> Tensor:
+    """Eq. 7 kept in [0, ceiling], and 1 for all when the improvements do not tell modalities apart.
+
+    Without a modality that got worse eq. 7 lies in [0, rho] by itself and nothing changes here.
+    Where the improvements cancel, or most modalities got worse, eq. 7 divides by noise or turns
+    its own meaning around; no modulation is the honest answer then.
+
+    Args:
+        improvement: change of each classifier's score since the last step, shape (M,).
+        rho: overall scale, positive.
+        ceiling: the largest factor.
+        tolerance: the improvements cancel when their sum is at most this share of the sum of
+            their sizes.
+
+    >>> bounded_balance(torch.tensor([3.0, -1.0]), rho=1.0, ceiling=1.0)
+    tensor([0., 1.])
+    >>> bounded_balance(torch.tensor([1.0, -1.0]), rho=1.0, ceiling=1.0)
+    tensor([1., 1.])
+    """
+    total = improvement.sum()
+    cancelled = total <= tolerance * improvement.abs().sum()
+    factors = paper_balance(improvement, rho).clamp(0, ceiling)
+    return torch.where(cancelled, torch.ones_like(factors), factors)
+
+
+def direction_loss(balance: Tensor, fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
+    """L_gm of eq. 12: how far the fusion's gradient is from the classifiers', weighted by balance.
+
+    Args:
+        balance: B, shape (M,); a constant.
+        fusion: gradient in the network's last layer (eq. 10), any shape.
+        unimodal: gradient in each classifier's last layer (eq. 9), M tensors of that shape.
+
+    Returns:
+        A scalar, never negative; gradients flow into ``fusion`` when it has a graph.
+    """
+    return (balance.abs() - balance * cosines(fusion, unimodal)).mean()
+
+
+def cosines(fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
+    """Cosine similarity of flattened gradients (Appendix A), shape (M,); 0 where one is zero."""
+    flat = torch.stack([gradient.flatten() for gradient in unimodal]).to(fusion.dtype)
+    return cosine_similarity(fusion.flatten()[None], flat, dim=1, eps=1e-12)
+
+
+class CGGM(Method):
+    """Scale each encoder's gradient by B (eqs. 7, 8) and pull the fusion's direction (eq. 12).
+
+    Args:
+        rho: scale of the balancing term; the paper uses 1.2 to 1.3.
+        lam: weight of the direction term in the loss (eq. 13); the paper uses 0.1 to 0.2.
+        rule: "bounded" (see :func:`bounded_balance`), "paper" (eq. 7 as printed) or "none"
+            (B = 1, the direction term alone).
+        apply: "gradient" scales the encoders' gradients as eq. 8 is written; "step" scales the
+            update itself, through the learning rate of each encoder's parameter group for this one
+            step. The two are the same for plain SGD. Adam and AdamW divide a gradient by its own
+            recent size and so undo most of a factor on it; there "step" means what eq. 8 says.
+        direction: "gradient" is eq. 12: cosines of gradients, differentiated through the network.
+            "weight" is what the authors released: cosines of last-layer *weights*, one step stale,
+            weighted by B / rho, felt by the network's last layer only. "none" leaves it out.
+        smoothing: share of the old score in a running mean of the scores, in [0, 1); 0 is the
+            paper.
+        ceiling: largest factor of the bounded rule, ``rho`` when not given.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    needs_classifiers = True
+
+    def __init__(
+        self,
+        rho: float = 1.2,
+        lam: float = 0.1,
+        *,
+        rule: Rule = "bounded",
+        apply: Apply = "gradient",
+        direction: Direction = "gradient",
+        smoothing: float = 0.0,
+        ceiling: float | None = None,
+    ) -> None:
+        _check_positive("rho", rho)
+        if not _is_number(lam) or lam < 0:
+            raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
+        _check_choice("rule", rule, ("bounded", "paper", "none"))
+        _check_choice("apply", apply, ("gradient", "step"))
+        _check_choice("direction", direction, ("gradient", "weight", "none"))
+        if not _is_number(smoothing) or not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is {smoothing!r}; it is a number in [0, 1)")
+        if ceiling is not None:
+            _check_positive("ceiling", ceiling)
+        self.rho, self.lam = rho, lam
+        self.rule, self.apply, self.direction = rule, apply, direction
+        self.smoothing, self.ceiling = smoothing, ceiling
+        self._smoothed: Tensor | None = None  # the last step's score, or its running mean
+        self._improvement = torch.zeros(0)
+        self._balance = torch.zeros(0)
+        self._stale: tuple[Tensor, Tensor] | None = None  # direction="weight": value, gradient
+        self._factors: StepFactors | None = None
+
+    def prepare(
+        self, encoders: Mapping[str, nn.Module], classifiers: Mapping[str, nn.Module]
+    ) -> None:
+        """Refuse a single modality, and last layers that cannot be compared."""
+        if len(encoders) < 2:
+            raise ValueError(
+                f"CGGM balances two or more modalities; this network has {list(encoders)}: "
+                "train it with the method 'joint'"
+            )
+
+    def loss(self, step: Step) -> Tensor:
+        """Eq. 13: the task loss plus lam times the direction term."""
+        self._measure(step)
+        if self.direction == "none" or self.lam == 0:
+            return step.task_loss
+        if self.direction == "weight":
+            return step.task_loss + self.lam * self._stale_weight_term(step)
+        fusion = step.fusion_gradient(differentiable=True)
+        gm = direction_loss(self._balance, fusion, step.classifier_gradients())
+        return step.task_loss + self.lam * gm
+
+    def gradients(self, step: Step) -> None:
+        """Eq. 8: scale the encoders' gradients, or the coming update."""
+        self._smoothed = self._next_score(step)
+        if self.direction == "weight":
+            self._stale = weight_direction(step, self._balance / self.rho)
+        if self.rule == "none":
+            return
+        if self.apply == "step":
+            factors = dict(zip(step.modalities, self._balance.tolist(), strict=True))
+            self._factors = StepFactors(step.optimizer, step.encoders, factors)
+            return
+        for encoder, factor in zip(step.encoders.values(), self._balance, strict=True):
+            gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, factor.to(gradients[0].device)) if gradients else None
+
+    def stepped(self, step: Step) -> None:
+        """Give the parameter groups their own learning rates back."""
+        if self._factors is not None:
+            self._factors.undo()
+            self._factors = None
+
+    def _measure(self, step: Step) -> None:
+        score = self._next_score(step)
+        self._improvement = score - self._previous(step)
+        if self.rule == "none":
+            self._balance = torch.ones_like(score)
+        elif self.rule == "paper":
+            self._balance = paper_balance(self._improvement, self.rho)
+        else:
+            ceiling = self.rho if self.ceiling is None else self.ceiling
+            self._balance = bounded_balance(self._improvement, self.rho, ceiling=ceiling)
+
+    def _previous(self, step: Step) -> Tensor:
+        if self._smoothed is None:
+            return torch.zeros_like(step.scores)  # "Particularly, epsilon^0 is initialized to 0"
+        return self._smoothed.to(step.scores)
+
+    def _next_score(self, step: Step) -> Tensor:
+        previous = self._previous(step)
+        # A score that is not finite says nothing: the modality counts as not improved.
+        score = torch.where(step.scores.isfinite(), step.scores, previous)
+        return self.smoothing * previous + (1 - self.smoothing) * score
+
+    def _stale_weight_term(self, step: Step) -> Tensor:
+        if self._stale is None:
+            return step.task_loss.new_zeros(())
+        value, gradient = (tensor.to(step.head.weight) for tensor in self._stale)
+        linear = (gradient * step.head.weight).sum()
+        return value + linear - linear.detach()
+
+    def record(self) -> dict[str, Tensor]:
+        """Improvement (eq. 6) and balance (eq. 7) of the last step."""
+        return {"improvement": self._improvement, "balance": self._balance}
+
+    def settings(self) -> dict[str, Any]:
+        names = ("rho", "lam", "rule", "apply", "direction", "smoothing", "ceiling")
+        return {name: getattr(self, name) for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self._smoothed, "stale": self._stale}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._smoothed = state["score"]
+        self._stale = None if state["stale"] is None else tuple(state["stale"])
+
+
+def weight_direction(step: Step, balance: Tensor) -> tuple[Tensor, Tensor]:
+    """The released code's direction term: eq. 12 on last-layer weights instead of gradients.
+
+    Returns:
+        Its value (a scalar) and its gradient in the weight of the network's last layer.
+    """
+    weight = step.head.weight.detach().clone().requires_grad_()
+    unimodal = [last_layer(c).weight.detach() for c in step.classifiers.values()]
+    with torch.enable_grad():
+        value = direction_loss(balance.to(weight), weight, unimodal)
+        (gradient,) = torch.autograd.grad(value, weight)
+    return value.detach(), gradient
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not _is_number(value) or not value > 0:  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r}; it is a number above 0")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it is one of {list(choices)}")
