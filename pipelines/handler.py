@@ -63,6 +63,7 @@ class Modulation:
         self.head = _head(network, head)
         self.classifiers = _classifiers(method, self.encoders, self.head, classifiers)
         self.record: dict[str, dict[str, float]] = {}
+        self._unread: dict[str, dict[str, float]] = {}
         self._features: dict[str, Any] = {}
         self._hooks: list[Any] = []
         self._sums = torch.zeros(0)
@@ -76,6 +77,11 @@ class Modulation:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._backward_completed)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._model_completed)
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._finish)
+
+    def take_record(self) -> dict[str, dict[str, float]]:
+        """Give the record of the step that just ended, once; empty while gradients accumulate."""
+        record, self._unread = self._unread, {}
+        return record
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers from step to step."""
@@ -159,7 +165,7 @@ class Modulation:
         norms = torch.stack([gradient_norm(e) for e in self.encoders.values()]) / step.loss_scale
         self.method.gradients(step)
         self._note(step, norms)
-        engine.state.modulation = self.record
+        self._unread = self.record
 
     def _note(self, step: Step, norms: Tensor) -> None:
         values = {"gradient_norm": norms}
@@ -188,6 +194,14 @@ class Modulation:
         self._hooks.clear()
         self._features.clear()
         self._step = None
+
+
+def listed(handler: Any) -> Any:
+    """Return the handler: for a bundle that lists a handler it also refers to by name.
+
+    MONAI's tools want every entry of a list of handlers to be a component of its own.
+    """
+    return handler
 
 
 def detached(features: Features) -> Features:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from cggm.pipelines import DiceCELoss, RegionDice
-from cggm.pipelines.scores import region_counts
 from monai.losses import DiceLoss
 from monai.metrics import compute_dice
+
+from cggm.pipelines import DiceCELoss, RegionDice
+from cggm.pipelines.scores import region_counts
 
 # Two images of 3 x 3 pixels, four classes; values of the released code for them below.
 LOGITS = torch.tensor(

@@ -1,0 +1,34 @@
+# make demo   sets everything up, trains on embedded data, writes output/demo/report.md and pictures
+# make test   sets everything up and runs the tests
+# make setup  makes .venv alone
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python -m monai.bundle run --config_file
+
+.PHONY: setup demo test lint slow bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml requirements/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/python -m cggm.pipelines.demo
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --durations=10
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+bench: setup
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf output .venv build *.egg-info

@@ -1,0 +1,166 @@
+"""How does one synthetic case come to be, and how do its files reach the disk?"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from .anatomy import draw_anatomy
+from .compartments import draw_compartments
+from .grid import Grid, output_grid
+from .physics import PROTOCOL
+from .scanner import scan
+from .tumor import ED, ET, NCR, draw_kind, draw_plan, grow_tumor
+
+GENERATOR_VERSION = 1  # raise it whenever the same seed gives other bytes
+PARTS = (*PROTOCOL, "seg")
+LABELS = {"NCR": NCR, "ED": ED, "ET": ET}
+
+Record = dict[str, Any]
+Voxels = NDArray[np.int16 | np.uint8]
+
+
+def case_name(index: int) -> str:
+    """Name of the folder and the prefix of the files of a case."""
+    return f"Phantom_{index:05d}"
+
+
+def make_case(seed: int, index: int, spacing: float) -> tuple[dict[str, Voxels], Record]:
+    """Simulate one case.
+
+    Args:
+        seed: of the whole set, not negative.
+        index: of the case, not negative.
+        spacing: voxel edge in mm, 1 to 4.
+
+    Returns:
+        The images (int16) and the labels "seg" (uint8), each of shape
+        `output_grid(spacing).shape`, and the parameters that were drawn.
+    """
+    grid = output_grid(spacing)
+    inner, place = grid.window()
+    # One stream per stage: a change in one leaves what the others draw.
+    anatomy_rng, tumor_rng, tissue_rng, scan_rng = (
+        np.random.default_rng([seed, index, stage]) for stage in range(4)
+    )
+    anatomy = draw_anatomy(anatomy_rng, inner)
+    plan = draw_plan(tumor_rng, draw_kind(seed, index))
+    tumor = grow_tumor(tumor_rng, anatomy, plan)
+    parts = draw_compartments(tissue_rng, anatomy, tumor)
+    arrays = {**scan(scan_rng, anatomy, parts), "seg": tumor.labels}
+    volumes = {
+        name: round(float(np.count_nonzero(tumor.labels == label)) * spacing**3 / 1000, 3)
+        for name, label in LABELS.items()
+    }
+    drawn = {key: v if isinstance(v, str) else round(v, 3) for key, v in asdict(plan).items()}
+    record: Record = {"name": case_name(index), **drawn, "volumes_ml": volumes}
+    return {part: _in_frame(array, grid, place) for part, array in arrays.items()}, record
+
+
+def _in_frame(array: Voxels, grid: Grid, place: tuple[slice, slice, slice]) -> Voxels:
+    """The array of the inner window in the whole frame, zeros around it."""
+    frame = np.zeros(grid.shape, array.dtype)
+    frame[place] = array
+    return frame
+
+
+def nifti_bytes(array: Voxels, affine: NDArray[np.float64]) -> bytes:
+    """A .nii.gz file as bytes: no time stamp, so that equal arrays give equal bytes."""
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"cggm phantom: synthetic, no patient"
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as file:
+        file.write(image.to_bytes())
+    return packed.getvalue()
+
+
+def write_case(folder: Path, seed: int, index: int, spacing: float) -> Record:
+    """Make a case and put it into `folder`, whole or not at all.
+
+    The files are written into a hidden folder beside it, which is then renamed. If another
+    process was faster, its case stays: the bytes are the same.
+
+    Returns:
+        The parameters of the case with size in bytes and sha256 of each file.
+    """
+    name = case_name(index)
+    arrays, record = make_case(seed, index, spacing)
+    affine = output_grid(spacing).affine()
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+    try:
+        files = {}
+        for part in PARTS:
+            content = nifti_bytes(arrays[part], affine)
+            files[f"{name}_{part}.nii.gz"] = {
+                "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+            (work / f"{name}_{part}.nii.gz").write_bytes(content)
+        record["files"] = files
+        made = {"generator": GENERATOR_VERSION, "seed": seed, "spacing": spacing, **record}
+        (work / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
+        work.chmod(0o755)
+        _put(work, folder / name, lambda: read_record(folder, seed, index, spacing) is not None)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def _put(work: Path, final: Path, is_whole: Callable[[], bool]) -> None:
+    """Rename the finished folder to its place; a damaged one there makes way."""
+    for _ in range(5):
+        try:
+            os.rename(work, final)
+            return
+        except OSError:
+            if not final.exists():
+                raise
+        if is_whole():
+            return
+        trash = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+        try:
+            os.rename(final, trash / "damaged")
+        except FileNotFoundError:
+            pass  # another process moved it away
+        finally:
+            shutil.rmtree(trash, ignore_errors=True)
+    raise OSError(f"{final} could not be replaced.")
+
+
+def read_record(folder: Path, seed: int, index: int, spacing: float) -> Record | None:
+    """Record of a case that is finished and whole (by the sizes of its files), else None."""
+    path = folder / case_name(index) / f"{case_name(index)}.json"
+    try:
+        record = json.loads(path.read_text())
+        made = [record.pop(key) for key in ("generator", "seed", "spacing")]
+        whole = files_complete(path.parent, record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if whole and made == [GENERATOR_VERSION, seed, spacing] else None
+
+
+def files_complete(case: Path, record: Record) -> bool:
+    """Whether every file of the record is there with its size."""
+    try:
+        return all(
+            (case / file).stat().st_size == known["bytes"]
+            for file, known in record["files"].items()
+        )
+    except FileNotFoundError:
+        return False

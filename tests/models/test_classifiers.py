@@ -1,0 +1,67 @@
+"""Are the classifiers light, comparable with the network's head, and without effect on it?"""
+
+import pytest
+import torch
+
+from cggm.models import SegmentationClassifier, SegmentationNetwork, segmentation_classifiers
+
+
+@pytest.fixture
+def network() -> SegmentationNetwork:
+    return SegmentationNetwork(["t1", "t1ce"], encoder="tu-test_resnet", channels=16, classes=3)
+
+
+def test_last_layers_have_the_shape_of_the_head(network: SegmentationNetwork) -> None:
+    classifiers = segmentation_classifiers(network)
+    assert list(classifiers) == network.modalities
+    for classifier in classifiers.values():
+        assert classifier.get_parameter("head.weight").shape == network.head.weight.shape
+        assert classifier.get_parameter("head.bias").shape == network.head.bias.shape
+
+
+def test_predictions_have_the_resolution_of_the_image(network: SegmentationNetwork) -> None:
+    classifiers = segmentation_classifiers(network)
+    for name, features in network.encode(torch.randn(2, 2, 32, 48)).items():
+        assert classifiers[name](features).shape == (2, 3, 32, 48)
+    for name, features in network.encode(torch.randn(2, 2, 33, 40)).items():
+        assert classifiers[name](features, size=(33, 40)).shape == (2, 3, 33, 40)
+
+
+def test_nothing_reaches_encoders_through_detached_features(network: SegmentationNetwork) -> None:
+    classifiers = segmentation_classifiers(network)
+    for name, (high, low) in network.encode(torch.randn(2, 2, 32, 32)).items():
+        classifiers[name]((high.detach(), low.detach())).sum().backward()
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(parameter.grad is not None for parameter in classifiers.parameters())
+
+
+def test_classifiers_draw_nothing_from_the_random_stream(network: SegmentationNetwork) -> None:
+    features = network.encode(torch.randn(2, 2, 32, 32))
+    before = torch.get_rng_state()
+    classifiers = segmentation_classifiers(network)
+    classifiers["t1"](features["t1"])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_classifiers_start_differently_and_repeatably(network: SegmentationNetwork) -> None:
+    state = torch.get_rng_state()
+    first = segmentation_classifiers(network)
+    torch.set_rng_state(state)
+    second = segmentation_classifiers(network)
+    assert not torch.equal(
+        first["t1"].get_parameter("head.weight"), first["t1ce"].get_parameter("head.weight")
+    )
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_classifiers_are_no_part_of_the_network(network: SegmentationNetwork) -> None:
+    keys = list(network.state_dict())
+    segmentation_classifiers(network)
+    assert list(network.state_dict()) == keys
+
+
+def test_four_classifiers_at_the_papers_size_are_light() -> None:
+    """Widths of ResNet-101; the paper reports +24 MB for four in training."""
+    classifier = SegmentationClassifier(256, 256, channels=256, classes=4)
+    assert 4 * sum(p.numel() for p in classifier.parameters()) < 5_200_000
