@@ -3,7 +3,14 @@
 from .augmentation import train_transform
 from .brats import SEQUENCES, Case, find_cases
 from .conventions import CONVENTIONS, REGIONS
-from .embedded import data_name, describe_split, open_cases, open_split, open_store
+from .embedded import (
+    cases_to_segment,
+    data_name,
+    describe_split,
+    open_cases,
+    open_split,
+    open_store,
+)
 from .errors import InputError
 from .nifti import Volume, check_cases, read_case, write_mask
 from .slices import SliceDataset
@@ -19,6 +26,7 @@ __all__ = [
     "SliceDataset",
     "SliceStore",
     "Volume",
+    "cases_to_segment",
     "check_cases",
     "data_name",
     "describe_split",

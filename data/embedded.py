@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from .brats import SEQUENCES, Case, find_cases
+from .errors import InputError
 from .phantom import generate
 from .splits import read_split, split_cases
 from .store import SliceStore
@@ -50,8 +54,8 @@ def open_cases(
         InputError: the folder or a case cannot be used.
     """
     if dataset_dir is None:
-        cache = default_cache() if cache_dir is None else Path(cache_dir)
-        dataset_dir = generate(cache / "phantom", cases=embedded_cases, progress=True)
+        with _one_at_a_time(cache_dir) as cache:
+            dataset_dir = generate(cache / "phantom", cases=embedded_cases, progress=True)
         layout, label_convention = "brats2018", None
     return find_cases(
         dataset_dir,
@@ -79,11 +83,73 @@ def open_store(
     Raises:
         InputError: a case cannot be used; all of them are named.
     """
-    cache = default_cache() if cache_dir is None else Path(cache_dir)
     where = sorted({str(_top(case).resolve()) for case in cases})
     key = "\n".join([*where, *sequences, *sorted({str(case.convention) for case in cases})])
     name = f"{Path(where[0]).name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-    return SliceStore.build(cases, cache / "slices" / name, sequences=sequences)
+    with _one_at_a_time(cache_dir) as cache:
+        return SliceStore.build(cases, cache / "slices" / name, sequences=sequences)
+
+
+@contextmanager
+def _one_at_a_time(cache_dir: str | Path | None) -> Iterator[Path]:
+    """Let one process fill the cache while others, such as the ranks of one run, wait for it."""
+    cache = default_cache() if cache_dir is None else Path(cache_dir)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache / "lock").acquire()
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {cache} cannot be written ({error.strerror}): pass another one "
+            "with --cache_dir, or set the environment variable CGGM_CACHE"
+        ) from error
+    with lock:
+        yield cache
+
+
+def cases_to_segment(
+    dataset_dir: str | Path | None,
+    output_dir: str | Path,
+    *,
+    sequences: Sequence[str] = SEQUENCES,
+    layout: str = "auto",
+    label_convention: str | None = None,
+    allow_missing: bool = False,
+    cache_dir: str | Path | None = None,
+) -> list[Case]:
+    """Find the cases to segment: all of a folder, or the embedded ones kept for testing.
+
+    Labels that come with the cases are read, to be drawn and compared, only where it is known what
+    their values mean.
+
+    Args:
+        dataset_dir: see :func:`open_cases`, as are the others.
+        output_dir: its ``split.json`` says which embedded cases are for testing.
+        sequences: the network's.
+        layout: likewise.
+        label_convention: likewise.
+        allow_missing: likewise.
+        cache_dir: likewise.
+
+    Raises:
+        InputError: the folder or a case cannot be used.
+    """
+    if dataset_dir is None:
+        cases = open_cases(None, sequences=sequences, cache_dir=cache_dir)
+        split = open_split(cases, output_dir)
+        return [case for case in cases if case.name in split["test"]]
+
+    def find(labels: str) -> list[Case]:
+        return find_cases(
+            dataset_dir,
+            sequences=sequences,
+            layout=layout,
+            label_convention=label_convention,
+            labels=labels,
+            allow_missing=allow_missing,
+        )
+
+    cases = find("ignored")
+    return cases if cases[0].convention is None else find("optional")
 
 
 def open_split(

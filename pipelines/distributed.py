@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -41,3 +44,35 @@ def average_gradients(module: nn.Module) -> None:
         if parameter.grad is not None:
             dist.all_reduce(parameter.grad)
             parameter.grad.div_(dist.get_world_size())
+
+
+def local_rank() -> int:
+    """Number of this process among those of ``torchrun`` on this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def device_of(rank: int) -> torch.device:
+    """The GPU of a process, or the CPU where there is none."""
+    return torch.device(f"cuda:{rank}" if torch.cuda.is_available() else "cpu")
+
+
+def join() -> None:
+    """Join the processes that ``torchrun`` started: NCCL between GPUs, gloo between CPUs.
+
+    Raises:
+        ValueError: this process was not started by ``torchrun``.
+    """
+    if "RANK" not in os.environ:
+        raise ValueError(
+            "multi_gpu_train.json needs several processes: start it with "
+            "`torchrun --standalone --nproc_per_node=N -m monai.bundle run ...`"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Leave the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

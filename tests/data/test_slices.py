@@ -169,15 +169,15 @@ def test_fit_is_undone_by_fit() -> None:
         ({"size": 0}, "size is 0; expected one or two positive numbers"),
         ({"size": (1, 2, 3)}, "expected one or two positive numbers"),
         ({"sequences": ("t1c",)}, "P0: t1c asked for, but the slice store holds flair, t1, t1ce"),
-        ({"cases": []}, "no case to take slices from"),
-        ({"cases": ["P7"]}, "no case 'P7'"),
+        ({"data": []}, "no case to take slices from"),
+        ({"data": ["P7"]}, "no case 'P7'"),
     ],
 )
 def test_wrong_settings_are_refused(
     store: SliceStore, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        SliceDataset(store, **({"cases": store.cases, "size": 16} | settings))
+        SliceDataset(store, **({"data": store.cases, "size": 16} | settings))
     with pytest.raises(IndexError, match="item 3 of 3"):
         SliceDataset(store, store.cases, size=16, sampling="paper")[3]
 
@@ -187,3 +187,10 @@ def test_case_without_label_is_refused(tmp_path: Path) -> None:
     store = SliceStore.build(cases, tmp_path / "store", workers=1)
     with pytest.raises(InputError, match="P0 has no label"):
         SliceDataset(store, ["P0"], size=16)
+
+
+def test_size_none_crops_nothing(store: SliceStore) -> None:
+    dataset = SliceDataset(store, store.cases, size=None, sampling="all")
+    stored = sum(int(store.load(case).class_voxels.sum()) for case in store.cases)  # type: ignore
+    assert sum(int((item["label"] > 0).sum()) for item in dataset) == stored
+    assert all(side % 16 == 0 for side in dataset.size)
