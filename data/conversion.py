@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
 
 import nibabel
 from tqdm import tqdm
@@ -20,6 +17,7 @@ from tqdm import tqdm
 from .brats import Case
 from .case_folder import BUILDING, convert_case, refuse_foreign, stale_reason
 from .errors import InputError
+from .processes import cores, end_with_parent
 
 _LOG = logging.getLogger(__name__)
 _ABANDONED = 3600.0  # seconds after which a folder under construction belongs to a dead process
@@ -45,7 +43,7 @@ def convert_cases(
     waiting = _outdated(cases, folder, sequences, verify)
     _refuse_full_disk(waiting, folder, len(sequences))
     convert = partial(convert_case, folder=folder, sequences=sequences)
-    processes = max(1, min(workers or min(_cores(), 8), len(waiting)))
+    processes = max(1, min(workers or min(cores(), 8), len(waiting)))
     with tqdm(
         total=len(waiting), desc="converting", unit="case", disable=None if progress else True
     ) as bar:
@@ -128,7 +126,7 @@ def _convert_all(
             messages.append(convert(case))
             advance()
         return [message for message in messages if message]
-    pool = ProcessPoolExecutor(processes, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(processes, initializer=end_with_parent)
     try:
         for future in as_completed([pool.submit(convert, case) for case in cases]):
             messages.append(future.result())
@@ -141,21 +139,3 @@ def _convert_all(
     finally:
         pool.shutdown(cancel_futures=True)
     return [message for message in messages if message]
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the program that started it was killed, instead of waiting forever."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

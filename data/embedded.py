@@ -13,6 +13,7 @@ from filelock import FileLock
 from .brats import SEQUENCES, Case, find_cases
 from .errors import InputError
 from .phantom import generate
+from .phantom.cases import GENERATOR_VERSION
 from .splits import read_split, split_cases
 from .store import SliceStore
 
@@ -55,7 +56,8 @@ def open_cases(
     """
     if dataset_dir is None:
         with _one_at_a_time(cache_dir) as cache:
-            dataset_dir = generate(cache / "phantom", cases=embedded_cases, progress=True)
+            folder = cache / f"phantom-{GENERATOR_VERSION}"
+            dataset_dir = generate(folder, cases=embedded_cases, progress=True)
         layout, label_convention = "brats2018", None
     return find_cases(
         dataset_dir,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.errors import InputError
+from ..data.files import write_atomically
 
 _GIT_LFS = b"version https://git-lfs"
 
@@ -20,36 +20,17 @@ def save(content: Any, path: str | Path) -> None:
     """Write tensors and plain values so that `path` holds either the old or the new file, whole.
 
     Raises:
-        InputError: the disk is full or the folder is gone; the old file is still there.
+        InputError: the disk is full or the folder cannot be written; the old file is still there.
     """
-    write_atomically(path, lambda file: torch.save(content, file))
+    write_atomically(path, lambda file: _archive(content, file))
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in the place of `path`.
-
-    Raises:
-        InputError: the system refuses to write; the old file is still there.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _archive(content: Any, file: BinaryIO) -> None:
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        cause = _system_error(error)
-        if cause is None:
-            raise
-        kept = "the previous file is kept" if path.exists() else "nothing was saved"
-        raise InputError(f"{path} cannot be written ({cause.strerror}); {kept}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        torch.save(content, file)
+    except RuntimeError as error:
+        # torch's archive writer hides the system's error, such as a full disk, below its own.
+        raise _system_error(error) or error from error
 
 
 def remove_leftovers(folder: str | Path, names: tuple[str, ...]) -> None:
@@ -204,17 +185,6 @@ def _system_error(error: BaseException) -> OSError | None:
             return link
         link = link.__cause__ or link.__context__
     return None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable, where the system can (not on Windows)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _text(value: Any) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from monai.utils import is_scalar
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from .checkpoint_file import write_atomically
+from ..data.files import write_csv
 from .distributed import is_main_process
 
 
@@ -232,19 +231,8 @@ def add_row(path: Path, row: Mapping[str, Any]) -> None:
         with open(path, newline="") as file:
             rows = [old for old in csv.DictReader(file) if _is_before(old, row["epoch"])]
     rows.append(row)
-    _write_table(path, rows)
+    write_csv(path, rows)
 
 
 def _is_before(row: Mapping[str, Any], epoch: int) -> bool:
     return str(row.get("epoch", "")).isdigit() and int(row["epoch"]) < epoch
-
-
-def _write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    table.writeheader()
-    table.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from .anatomy import draw_anatomy
 from .compartments import draw_compartments
@@ -100,7 +101,9 @@ def write_case(folder: Path, seed: int, index: int, spacing: float) -> Record:
         The parameters of the case with size in bytes and sha256 of each file.
     """
     name = case_name(index)
-    arrays, record = make_case(seed, index, spacing)
+    # The matrix products are small: threads of BLAS would wait for each other and double the time.
+    with threadpool_limits(1):
+        arrays, record = make_case(seed, index, spacing)
     affine = output_grid(spacing).affine()
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
     try:

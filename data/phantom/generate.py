@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..processes import cores, end_with_parent
 from .cases import GENERATOR_VERSION, Record, case_name, read_record, write_case
 from .grid import COARSEST, FINEST
 from .readme import README
@@ -151,7 +152,7 @@ def _make(
     root: Path, seed: int, spacing: float, missing: list[int], workers: int | None
 ) -> Iterator[tuple[int, Record]]:
     """Make the missing cases in processes, or here if there is one worker or none can start."""
-    count = min(workers or min(os.cpu_count() or 1, 8), len(missing))
+    count = min(workers or min(cores(), 8), len(missing))
     left = set(missing)
     if count > 1:
         try:
@@ -169,7 +170,7 @@ def _make_in_processes(
 ) -> Iterator[tuple[int, Record]]:
     """Spawned and not forked processes: the caller may already run threads or hold a GPU."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(count, context, end_with_parent) as pool:
         jobs = [pool.submit(_make_one, root, seed, index, spacing) for index in missing]
         try:
             for job in as_completed(jobs):

@@ -133,7 +133,8 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
 
     os.waitpid(in_a_child(save_too_much), 0)
     assert (tmp_path / "message").read_text() == (
-        f"{path} cannot be written (File too large); the previous file is kept"
+        f"{path} cannot be written (File too large); the previous file is kept: choose another "
+        "output folder, or make room and give yourself the right to write there"
     )
     assert torch.equal(read(path)["a"], torch.zeros(10))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "message"]

@@ -1,0 +1,88 @@
+"""What the recorder keeps of a training with a method."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from .conftest import MODALITIES, ToyRun
+from ignite.engine import Events
+
+from cggm.pipelines import Recorder
+from cggm.pipelines.methods import CGGM, Joint, Method
+from cggm.pipelines.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
+
+
+def record(folder: Path, method: Method | None = None, **settings: int) -> ToyRun:
+    """Train and record; batches of 4 out of 8 samples, so two per epoch."""
+    run = ToyRun(method or CGGM(), batch_size=4, **settings)
+    assert run.modulation is not None
+    Recorder(folder, run.modulation).attach(run.trainer)
+    return run.run()
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "modulation.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_per_step_and_modality(tmp_path: Path) -> None:
+    record(tmp_path, epochs=2)
+    table = rows(tmp_path)
+    assert tuple(table[0]) == COLUMNS
+    assert [(row["epoch"], row["iteration"], row["modality"]) for row in table] == [
+        (str(1 + step // 2), str(1 + step), name) for step in range(4) for name in MODALITIES
+    ]
+    for row in table:
+        assert 0 < float(row["score"]) < 1
+        assert float(row["gradient_norm"]) > 0
+        assert -1 <= float(row["cosine"]) <= 1
+
+
+def test_one_row_per_optimizer_step_while_gradients_accumulate(tmp_path: Path) -> None:
+    record(tmp_path, epochs=2, accumulation_steps=2)
+    assert [row["iteration"] for row in rows(tmp_path)[:: len(MODALITIES)]] == ["2", "4"]
+
+
+def test_means_over_the_epoch_are_metrics_of_the_trainer(tmp_path: Path) -> None:
+    run = record(tmp_path, epochs=2)
+    metrics = run.trainer.state.metrics
+    assert set(metrics) == {f"{quantity}/{name}" for quantity in QUANTITIES for name in MODALITIES}
+    last = [row for row in rows(tmp_path) if row["epoch"] == "2"]
+    for quantity in QUANTITIES:
+        for name in MODALITIES:
+            values = [float(row[quantity]) for row in last if row["modality"] == name]
+            assert metrics[f"{quantity}/{name}"] == pytest.approx(sum(values) / len(values))
+
+
+def test_joint_leaves_what_it_does_not_have_empty(tmp_path: Path) -> None:
+    run = record(tmp_path, Joint())
+    assert {row["balance"] for row in rows(tmp_path)} == {""}
+    assert not any(name.startswith("balance/") for name in run.trainer.state.metrics)
+
+
+def test_a_resumed_run_replaces_the_rows_of_one_that_was_stopped(tmp_path: Path) -> None:
+    record(tmp_path, epochs=2)
+    whole = (tmp_path / "modulation.csv").read_bytes()
+    # Stopped while writing epoch 3, whose first line is whole and whose second is not.
+    (tmp_path / "modulation.csv").write_bytes(whole + b"3,5,audio,0.1,,1.0,1.0,0.5\n3,5,te")
+    run = ToyRun(CGGM(), batch_size=4, epochs=3)
+    assert run.modulation is not None
+    Recorder(tmp_path, run.modulation).attach(run.trainer)
+
+    def resume() -> None:
+        run.trainer.state.epoch, run.trainer.state.iteration = 1, 2
+
+    run.trainer.add_event_handler(Events.STARTED, resume)
+    run.run()
+    table = rows(tmp_path)
+    assert [row["iteration"] for row in table[:: len(MODALITIES)]] == ["1", "2", "3", "4", "5", "6"]
+    assert table[:2] == list(csv.DictReader(whole.decode().splitlines()))[:2]
+
+
+def test_the_end_of_earlier_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "modulation.csv"
+    assert end_of_earlier_epochs(path, 1) == 0
+    path.write_bytes(b"epoch,iteration\n1,1\n1,2\n2,3\n2,")
+    assert end_of_earlier_epochs(path, 1) == len(b"epoch,iteration\n")
+    assert end_of_earlier_epochs(path, 2) == len(b"epoch,iteration\n1,1\n1,2\n")
+    assert end_of_earlier_epochs(path, 9) == len(b"epoch,iteration\n1,1\n1,2\n2,3\n")
