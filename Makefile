@@ -4,9 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-RUN := $(BIN)/python -m monai.bundle run --config_file
 
-.PHONY: setup demo test lint slow bench clean
+.PHONY: setup demo test lint bench clean
 
 setup: .venv/ready
 
@@ -20,7 +19,8 @@ demo: setup
 	$(BIN)/python -m cggm.pipelines.demo
 
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --durations=10
+	# One thread per process: two that share the cores would wait for each other at every step.
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 --durations=10
 
 lint: setup
 	$(BIN)/ruff check .

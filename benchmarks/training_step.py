@@ -13,11 +13,12 @@ import statistics
 import time
 
 import torch
+from monai.engines import SupervisedTrainer
+from torch.utils.data import DataLoader
+
 from cggm.models import SegmentationNetwork, segmentation_classifiers
 from cggm.pipelines import DiceCELoss, Modulation, RegionDice, Task, parameter_groups
 from cggm.pipelines.methods import CGGM, Joint, Method
-from monai.engines import SupervisedTrainer
-from torch.utils.data import DataLoader
 
 SETTINGS: dict[str, Method | None] = {
     "joint": None,

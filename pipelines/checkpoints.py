@@ -40,8 +40,8 @@ class Checkpoint:
     `last.pt` holds everything, so that stopping and resuming gives the same weights, bit for bit,
     as not stopping (one process, on the CPU, data drawn from the seed and the epoch, and whole
     passes through the data loader as epochs). `model.pt` holds the network's bare state
-    dictionary from the epoch with the best validation metric; without an evaluator, from the last
-    epoch. Both are replaced in one step: a kill at any moment leaves a readable file.
+    dictionary from the epoch with the best validation metric; without any validation, from the
+    last epoch. Both are replaced in one step: a kill at any moment leaves a readable file.
 
     Put it after the validation handler in the trainer's list. In distributed training rank 0
     writes, and its random states are restored on every rank.
@@ -102,7 +102,8 @@ class Checkpoint:
         if not is_main_process():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.evaluator is None or self._best()["epoch"] == engine.state.epoch:
+        # Until the first validation the latest weights stand in: a short run has a `model.pt` too.
+        if self._best()["epoch"] in (-1, engine.state.epoch):
             save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
         save(self._content(engine), self.folder / "last.pt")
 

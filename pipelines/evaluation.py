@@ -68,7 +68,8 @@ class EvaluationReport:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _collect(self, engine: Engine) -> None:
-        output, names = engine.state.output, engine.state.batch["case"]  # type: ignore
+        output: dict[str, Tensor] = engine.state.output  # type: ignore[assignment]
+        names: list[str] = engine.state.batch["case"]  # type: ignore[index]
         counts = region_counts(output["pred"].argmax(1), output["label"][:, 0]).double().cpu()
         for name, count in zip(names, counts, strict=True):
             self._counts.setdefault(name, []).append(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from .accumulation import step_begins, step_is_due
 from .distributed import average_gradients, broadcast, summed_over_ranks
 from .methods import Method, Step
-from .methods.base import last_layer
+from .methods.base import last_weight
 from .methods.cggm import cosines
 from .tasks import Task
-
-Features = TypeVar("Features")
 
 
 class Modulation:
@@ -204,14 +202,15 @@ def listed(handler: Any) -> Any:
     return handler
 
 
-def detached(features: Features) -> Features:
+def detached(features: Any) -> Any:
     """Cut a tensor, or a list, tuple or dictionary of tensors, from its graph."""
     if isinstance(features, Tensor):
         return features.detach()
     if isinstance(features, Mapping):
-        return type(features)({k: detached(v) for k, v in features.items()})  # type: ignore
+        return {name: detached(value) for name, value in features.items()}
     if isinstance(features, list | tuple):
-        return type(features)(detached(v) for v in features)  # type: ignore
+        parts = [detached(value) for value in features]
+        return tuple(parts) if isinstance(features, tuple) else parts
     return features
 
 
@@ -244,11 +243,12 @@ def _encoders(network: nn.Module, encoders: Mapping[str, nn.Module] | None) -> d
 
 def _head(network: nn.Module, head: nn.Module | None) -> nn.Module:
     found = getattr(network, "head", None) if head is None else head
-    if not isinstance(getattr(found, "weight", None), Tensor):
+    if not isinstance(found, nn.Module):
         raise ValueError(
-            f"{type(network).__name__} has no `head` with a weight: pass head=<its last layer>"
+            f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
         )
-    return found  # type: ignore[return-value]
+    last_weight(found)
+    return found
 
 
 def _classifiers(
@@ -270,13 +270,11 @@ def _classifiers(
             f"there are classifiers for {sorted(found)}, but encoders for {sorted(encoders)}"
         )
     for name, classifier in found.items():
-        weight = getattr(last_layer(classifier), "weight", None)
-        shape = None if weight is None else tuple(weight.shape)
-        if shape != tuple(head.weight.shape):
+        shape, expected = tuple(last_weight(classifier).shape), tuple(last_weight(head).shape)
+        if shape != expected:
             raise ValueError(
                 f"the last layer of the classifier of {name!r} has a weight of shape {shape}, the "
-                f"network's head {tuple(head.weight.shape)}: eq. 12 compares the two, so they "
-                "must be alike (call the classifier's last layer `head`)"
+                f"network's head {expected}: eq. 12 compares the two, so they must be alike"
             )
     return {name: found[name] for name in encoders}
 

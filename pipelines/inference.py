@@ -119,7 +119,8 @@ class SliceBatchInferer(Inferer):
         classes = torch.zeros(len(slices), *volume.shape[1:3], dtype=torch.uint8)
         # Saying that all are there costs nothing to leave out, and any network takes the call.
         extra = {} if present is None or bool(present.all()) else {"present": present}
-        for chosen in filled.split(self.batch_size):
+        for start in range(0, len(filled), self.batch_size):  # none for an empty volume
+            chosen = filled[start : start + self.batch_size]
             logits = network(slices[chosen].contiguous(), *args, **extra)
             classes[chosen.cpu()] = logits.argmax(1).to("cpu", torch.uint8)
         return classes.movedim(0, -1)

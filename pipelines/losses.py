@@ -39,7 +39,7 @@ class DiceCELoss(nn.Module):
         super().__init__()
         if dice not in ("class", "pooled"):
             raise ValueError(f"dice is {dice!r}; it is one of ['class', 'pooled']")
-        self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
+        self.class_weights = torch.tensor(class_weights)
         self.lambda_ce = lambda_ce
         self.pooled = dice == "pooled"
         self.dice = DiceLoss(

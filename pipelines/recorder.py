@@ -14,7 +14,7 @@ from .distributed import is_main_process
 from .handler import Modulation
 
 QUANTITIES = ("score", "improvement", "balance", "gradient_norm", "cosine")
-COLUMNS = ("epoch", "iteration", "modality", *QUANTITIES)
+COLUMNS: tuple[str, ...] = ("epoch", "iteration", "modality", *QUANTITIES)
 
 
 class Recorder:

@@ -54,16 +54,16 @@ class Step:
             differentiable: keep the graph, so that a function of this gradient can be
                 back-propagated into the network. Only the last layer is traversed here.
         """
-        if self._fusion_gradient is None or (
-            differentiable and not self._fusion_gradient.requires_grad
-        ):
-            (self._fusion_gradient,) = torch.autograd.grad(
+        known = self._fusion_gradient
+        if known is None or (differentiable and not known.requires_grad):
+            (known,) = torch.autograd.grad(
                 self.task_loss * self.loss_scale,
-                self.head.weight,
+                last_weight(self.head),
                 create_graph=differentiable,
                 retain_graph=True,
             )
-        return self._fusion_gradient
+            self._fusion_gradient = known
+        return known
 
     def classifier_gradients(self) -> list[Tensor]:
         """Gradient of each classifier's loss in its last layer (eq. 9): the unimodal gradients.
@@ -74,7 +74,7 @@ class Step:
             self._classifier_gradients = [
                 torch.autograd.grad(
                     self.classifier_losses[name] * self.loss_scale,
-                    last_layer(self.classifiers[name]).weight,
+                    last_weight(self.classifiers[name]),
                     retain_graph=True,
                 )[0]
                 for name in self.modalities
@@ -133,6 +133,15 @@ class Method:
         """Take back what ``state_dict`` returned."""
 
 
-def last_layer(classifier: nn.Module) -> nn.Module:
-    """The last layer of a classifier: its ``head``, or the module itself when it is one layer."""
-    return getattr(classifier, "head", classifier)
+def last_weight(module: nn.Module) -> Tensor:
+    """Weight of the last layer: of a module's ``head``, or of the module when it is one layer.
+
+    Raises:
+        ValueError: there is no such weight.
+    """
+    weight = getattr(getattr(module, "head", module), "weight", None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(
+            f"{type(module).__name__} has no last layer with a weight: call its last layer `head`"
+        )
+    return weight

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from ..optimization import StepFactors
-from .base import Method, Step, last_layer
+from .base import Method, Step, last_weight
 
 Rule = Literal["bounded", "paper", "none"]
 Apply = Literal["gradient", "step"]
@@ -209,8 +209,9 @@ class CGGM(Method):
     def _stale_weight_term(self, step: Step) -> Tensor:
         if self._stale is None:
             return step.task_loss.new_zeros(())
-        value, gradient = (tensor.to(step.head.weight) for tensor in self._stale)
-        linear = (gradient * step.head.weight).sum()
+        weight = last_weight(step.head)
+        value, gradient = (tensor.to(weight) for tensor in self._stale)
+        linear = (gradient * weight).sum()
         return value + linear - linear.detach()
 
     def record(self) -> dict[str, Tensor]:
@@ -235,8 +236,8 @@ def weight_direction(step: Step, balance: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Its value (a scalar) and its gradient in the weight of the network's last layer.
     """
-    weight = step.head.weight.detach().clone().requires_grad_()
-    unimodal = [last_layer(c).weight.detach() for c in step.classifiers.values()]
+    weight = last_weight(step.head).detach().clone().requires_grad_()
+    unimodal = [last_weight(c).detach() for c in step.classifiers.values()]
     with torch.enable_grad():
         value = direction_loss(balance.to(weight), weight, unimodal)
         (gradient,) = torch.autograd.grad(value, weight)

@@ -4,12 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
-from .conftest import MODALITIES, ToyRun
 from ignite.engine import Events
 
 from cggm.pipelines import Recorder
 from cggm.pipelines.methods import CGGM, Joint, Method
 from cggm.pipelines.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
+
+from .conftest import MODALITIES, ToyRun
 
 
 def record(folder: Path, method: Method | None = None, **settings: int) -> ToyRun:

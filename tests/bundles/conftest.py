@@ -1,0 +1,157 @@
+"""Tiny synthetic cases, and the BraTS bundle run on them: in this process or as a command."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from monai.bundle import ConfigWorkflow
+
+from cggm.bundles import path
+from cggm.data.phantom import generate
+
+BUNDLE = Path(path("brats"))
+# A network and a training of about a second.
+NETWORK: dict[str, Any] = {"encoder": "tu-test_resnet", "channels": 16}
+TRAINING: dict[str, Any] = {
+    "epochs": 1,
+    "val_interval": 1,
+    "size": 32,
+    "slices_per_case": 2,
+    "batch_size": 4,
+}
+
+
+class Bundle:
+    """The bundle with one folder of cases and a cache of its own."""
+
+    def __init__(self, dataset_dir: Path, cache_dir: Path) -> None:
+        self.data = {"dataset_dir": str(dataset_dir), "cache_dir": str(cache_dir)}
+
+    def settings(self, config: str, out: Path, **overrides: Any) -> dict[str, Any]:
+        """Overrides that make a config small, below those given."""
+        small = NETWORK | (TRAINING if config.startswith("train") else {})
+        return small | self.data | {"output_dir": str(out)} | overrides
+
+    def workflow(self, config: str, out: Path, **overrides: Any) -> ConfigWorkflow:
+        """What `monai.bundle run` builds, not started yet."""
+        return ConfigWorkflow(
+            config_file=str(BUNDLE / config),
+            workflow_type="train" if config.startswith("train") else "infer",
+            **self.settings(config, out, **overrides),
+        )
+
+    def run(self, config: str, out: Path, **overrides: Any) -> ConfigWorkflow:
+        """Run a config to its end in this process."""
+        workflow = self.workflow(config, out, **overrides)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+        return workflow
+
+    def words(self, config: str, out: Path, **overrides: Any) -> list[str]:
+        """What a user writes after `python -m monai.bundle`."""
+        words = ["run", "--config_file", str(BUNDLE / config)]
+        for name, value in self.settings(config, out, **overrides).items():
+            words += [f"--{name}", str(value)]
+        return words
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CGGM_TRACEBACK": "0"}
+
+
+def command(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python ...` in a folder."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+
+
+# Runs several commands one after another, each in a process of its own as `python -m` would, but
+# imports torch and MONAI only once.
+SEVERAL = """
+import json, os, runpy, sys
+import monai.bundle, monai.engines, monai.handlers, monai.losses
+import cggm.bundles, cggm.data, cggm.models, cggm.pipelines.command, cggm.pipelines.methods
+results = []
+for number, words in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(f"{number}.{stream}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = ["", *words]
+        code = 0
+        try:
+            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    results.append([code, open(f"{number}.1").read(), open(f"{number}.2").read()])
+print(json.dumps(results))
+"""
+
+
+def commands(several: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """Run `python -m monai.bundle ...` several times; give exit code, stdout and stderr of each."""
+    result = command(["-c", SEVERAL, json.dumps(several)], folder)
+    assert result.returncode == 0, result.stderr
+    return [tuple(entry) for entry in json.loads(result.stdout)]
+
+
+def messages(stderr: str) -> list[str]:
+    """Leave out what MONAI says before any of our code runs."""
+    before = ("Setting logging properties", "create_workflow(", "UserWarning", "INFO")
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    return [line for line in lines if not any(text in line for text in before)]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of pytest-xdist share, for what is made once."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (base / "shared").mkdir(exist_ok=True)
+    return base / "shared"
+
+
+@pytest.fixture(scope="session")
+def brats(shared: Path) -> Bundle:
+    """The bundle on six coarse phantoms."""
+    with FileLock(shared / "lock"):
+        generate(shared / "phantoms", cases=6, spacing=4.0, workers=2)
+    return Bundle(shared / "phantoms", shared / "cache")
+
+
+@pytest.fixture(scope="session")
+def trained(brats: Bundle, shared: Path) -> Path:
+    """Output folder of two epochs with CGGM; not to be written into."""
+    with FileLock(shared / "lock"):
+        if not (shared / "trained" / "done").exists():
+            brats.run("train.json", shared / "trained", epochs=2)
+            (shared / "trained" / "done").touch()
+    return shared / "trained"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _restore_hook() -> Iterator[None]:
+    """A run in this process replaces the hook for uncaught exceptions."""
+    hook = sys.excepthook
+    yield
+    sys.excepthook = hook
