@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +38,16 @@ def draw_overlay(
     """
     masks = {"prediction": prediction} | ({} if truth is None else {"truth": truth})
     z = busiest_slice(truth if truth is not None and truth.any() else prediction)
-    background = next((images[s] for s in ("t1ce", "t1c", "flair") if s in images), None)
-    background = next(iter(images.values())) if background is None else background
+    window = brain_window([image[:, :, z] for image in images.values()])
+    slices = {name: image[:, :, z][window] for name, image in images.items()}
+    below = gray(next((slices[s] for s in ("t1ce", "flair") if s in slices), [*slices.values()][0]))
     columns = len(images) + len(masks)
-    figure = Figure(figsize=(2.3 * columns, 3.1), facecolor="black", layout="constrained")
+    figure = Figure(figsize=(2.3 * columns, 3.7), facecolor="black", layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis, (name, image) in zip(axes, images.items(), strict=False):
-        _show(axis, gray(image[:, :, z]), name)
+    for axis, (name, image) in zip(axes, slices.items(), strict=False):
+        _show(axis, gray(image), name)
     for axis, (name, mask) in zip(axes[len(images) :], masks.items(), strict=True):
-        _show(
-            axis, colored(gray(background[:, :, z]), mask[:, :, z]), _caption(name, mask, voxel_ml)
-        )
+        _show(axis, colored(below, mask[:, :, z][window]), _caption(name, mask, voxel_ml))
     figure.suptitle(f"{title}, axial slice {z}", color="white", fontsize=10)
     handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
     figure.legend(
@@ -66,6 +65,16 @@ def busiest_slice(mask: np.ndarray) -> int:
     """Index along the last axis with most tumor, the middle where there is none."""
     area = (mask > 0).sum((0, 1))
     return int(area.argmax()) if area.any() else mask.shape[2] // 2
+
+
+def brain_window(images: Sequence[np.ndarray], margin: int = 3) -> tuple[slice, slice]:
+    """The part of a slice where any image is not zero, with a margin; all of it where none is."""
+    inside = np.any([image != 0 for image in images], axis=0)
+    if not inside.any():
+        return slice(None), slice(None)
+    x, y = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    first, second = (slice(max(i[0] - margin, 0), i[-1] + 1 + margin) for i in (x, y))
+    return first, second
 
 
 def gray(image: np.ndarray) -> np.ndarray:

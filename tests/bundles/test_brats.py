@@ -1,0 +1,209 @@
+"""The BraTS bundle from training to masks, in this process."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from cggm.data.brats import find_cases
+from cggm.pipelines.failures import explain
+
+from .conftest import NETWORK, Bundle
+
+SEQUENCES = ("flair", "t1", "t1ce", "t2")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last(out: Path) -> dict[str, object]:
+    return torch.load(out / "models" / "last.pt", weights_only=True)
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return torch.load(out / "models" / "model.pt", weights_only=True)
+
+
+def sentence(error: BaseException) -> str:
+    """What the command line prints of an error: MONAI wraps those of components."""
+    line = explain(error)
+    assert line is not None, "a fault of the program"
+    return line
+
+
+@pytest.mark.parametrize("config", ["train.json", "inference.json", "evaluate.json"])
+def test_properties_are_complete(config: str, brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    model = {} if config == "train.json" else {"ckpt_path": str(trained / "models" / "model.pt")}
+    workflow = brats.workflow(config, tmp_path, **model)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_training_leaves_its_files(trained: Path) -> None:
+    history = table(trained / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    for row in history:
+        assert math.isfinite(float(row["loss"])) and 0 <= float(row["validation/dice/mean"]) <= 1
+        for name in SEQUENCES:
+            assert math.isfinite(float(row[f"balance/{name}"]))
+            assert 0 <= float(row[f"score/{name}"]) <= 1
+    steps = table(trained / "modulation.csv")
+    assert len(steps) == 2 * 2 * len(SEQUENCES)  # epochs, batches of 4 out of 4 cases x 2 slices
+    assert all(math.isfinite(float(row["balance"])) for row in steps)
+    assert list((trained / "tensorboard").glob("events*"))
+    assert sorted(json.loads((trained / "split.json").read_text())["counts"].values()) == [1, 1, 4]
+    assert not any("classifier" in name for name in weights(trained))
+    assert last(trained)["description"] == {
+        "sequences": [*SEQUENCES],
+        **NETWORK,
+        "rates": [1, 2, 3],
+        "method": "cggm",
+    }
+
+
+@pytest.mark.parametrize("method", ["cggm", "joint"])
+def test_train_evaluate_and_segment_in_one_folder(
+    method: str, brats: Bundle, tmp_path: Path
+) -> None:
+    brats.run("train.json", tmp_path, method=method)
+    brats.run("evaluate.json", tmp_path)
+    brats.run("inference.json", tmp_path)
+    summary = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    split = json.loads((tmp_path / "split.json").read_text())
+    for protocol in ("volumetric", "tumor_slices", "random_slices"):
+        for region in ("WT", "TC", "ET", "mean"):
+            assert 0 <= summary[protocol][region]["mean"] <= 100
+    assert summary["data"] == brats.data["dataset_dir"]
+    assert [row["case"] for row in table(tmp_path / "evaluation" / "evaluation.csv")] == split[
+        "test"
+    ]
+    cases = find_cases(brats.data["dataset_dir"])
+    segmented = table(tmp_path / "volumes.csv")
+    assert [row["case"] for row in segmented] == [case.name for case in cases]
+    for case, row in zip(cases, segmented, strict=True):
+        assert (tmp_path / "overlays" / f"{case.name}.png").stat().st_size > 1000
+        mask = nib.load(tmp_path / "masks" / f"{case.name}.nii.gz")
+        source = nib.load(case.images["flair"].path)
+        assert mask.shape == source.shape and np.array_equal(mask.affine, source.affine)
+        assert set(np.unique(mask.dataobj)) <= {0, 1, 2, 4}
+        assert math.isfinite(float(row["WT_ml"])) and 0 <= float(row["WT_dice"]) <= 100
+    (tested,) = (row for row in segmented if row["case"] == split["test"][0])
+    volumetric = table(tmp_path / "evaluation" / "evaluation.csv")[0]["volumetric_WT"]
+    # Slices are stored as float16, so a voxel at a boundary may differ.
+    assert float(tested["WT_dice"]) == pytest.approx(float(volumetric), abs=1)
+
+
+def test_evaluation_repeats_the_validation_of_training(brats: Bundle, tmp_path: Path) -> None:
+    brats.run("train.json", tmp_path, lr=1e-4)  # hardly trained: it still predicts all classes
+    workflow = brats.run("evaluate.json", tmp_path, part="val")
+    metrics = workflow.parser.get_parsed_content("evaluator").state.metrics
+    (row,) = table(tmp_path / "history.csv")
+    names = [f"dice/{name}" for name in ("WT", "TC", "ET", "mean")]
+    assert metrics["dice/WT"] > 0
+    assert [metrics[name] for name in names] == pytest.approx(
+        [float(row[f"validation/{name}"]) for name in names], abs=1e-9
+    )
+
+
+def test_resuming_equals_not_stopping(brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    # The schedule depends on the number of epochs, so that of the first run is that of the second.
+    schedule = {"scheduler#epochs": 2}
+    brats.run("train.json", tmp_path, epochs=1, **schedule)
+    brats.run("train.json", tmp_path, epochs=2, resume=True, **schedule)
+    whole, resumed = last(trained)["network"], last(tmp_path)["network"]
+    assert isinstance(whole, dict) and isinstance(resumed, dict)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for name in ("modulation.csv", "split.json"):
+        assert (tmp_path / name).read_text() == (trained / name).read_text()
+    numbers = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in table(out / "history.csv")]
+        for out in (trained, tmp_path)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_weights_of_another_network_name_what_to_pass(
+    brats: Bundle, trained: Path, tmp_path: Path
+) -> None:
+    last_file = str(trained / "models" / "last.pt")
+    with pytest.raises(RuntimeError) as error:
+        brats.run("evaluate.json", tmp_path, ckpt_path=last_file, channels=8)
+    assert sentence(error.value).startswith(f"error: {last_file} belongs to another network")
+    out = tmp_path / "train"
+    brats.run("train.json", out)
+    with pytest.raises(RuntimeError) as error:
+        brats.run("train.json", out, resume=True, epochs=2, channels=8)
+    assert sentence(error.value) == (
+        f"error: {out / 'models' / 'last.pt'} was trained with channels 16; this run builds 8: "
+        "pass --channels 16"
+    )
+    assert [row["epoch"] for row in table(out / "history.csv")] == ["1"]
+
+
+def test_one_sequence_alone(brats: Bundle, tmp_path: Path) -> None:
+    brats.run("train.json", tmp_path, sequences=["flair"], method="joint")
+    brats.run("evaluate.json", tmp_path, sequences=["flair"])
+    assert {name.split(".")[1] for name in weights(tmp_path) if name.startswith("encoders.")} == {
+        "flair"
+    }
+    summary = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert summary["sequences"] == ["flair"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"apply": "step"},
+        {"direction": "weight"},
+        {"direction": "none"},
+        {"rule": "paper"},
+        {"accumulation_steps": 2, "batch_size": 2},
+        {"max_norm": 0.5},
+        {"sampling": "paper"},
+        {"dice": "pooled"},
+    ],
+    ids=lambda settings: " ".join(f"{k}={v}" for k, v in settings.items()),
+)
+def test_settings_reach_training(
+    settings: dict[str, object], brats: Bundle, tmp_path: Path
+) -> None:
+    brats.run("train.json", tmp_path, **settings)
+    (row,) = table(tmp_path / "history.csv")
+    assert all(math.isfinite(float(value)) for value in row.values())
+    state = last(tmp_path)["network"]
+    assert isinstance(state, dict)
+    assert all(bool(value.isfinite().all()) for value in state.values())
+
+
+def test_a_run_without_validation_has_a_model_too(brats: Bundle, tmp_path: Path) -> None:
+    brats.run("train.json", tmp_path, val_interval=5)
+    state = last(tmp_path)["network"]
+    assert isinstance(state, dict)
+    assert all(torch.equal(state[name], value) for name, value in weights(tmp_path).items())
+
+
+def test_a_sequence_that_a_patient_lacks(brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    (case,) = (c for c in find_cases(brats.data["dataset_dir"]) if c.name == "Phantom_00000")
+    folder = tmp_path / "in" / case.name
+    folder.mkdir(parents=True)
+    for name in ("flair", "t1ce"):
+        source = case.images[name].path
+        (folder / source.name).write_bytes(source.read_bytes())
+    settings = {
+        "dataset_dir": str(tmp_path / "in"),
+        "ckpt_path": str(trained / "models" / "model.pt"),
+    }
+    with pytest.raises(RuntimeError) as error:
+        brats.run("inference.json", tmp_path / "out", **settings)
+    assert "t1" in sentence(error.value) and case.name in sentence(error.value)
+    brats.run("inference.json", tmp_path / "out", allow_missing=True, **settings)
+    (row,) = table(tmp_path / "out" / "volumes.csv")
+    assert row["sequences"] == "flair t1ce" and "WT_dice" not in row

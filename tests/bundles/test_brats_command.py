@@ -1,0 +1,154 @@
+"""The BraTS bundle as a user starts it: `python -m monai.bundle run`, and torchrun."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from .conftest import BUNDLE, Bundle, command, commands, messages
+
+# What each process holds at the end: only the first one writes checkpoints.
+OVERLAY = {"+finalize": ["$torch.save(@network_def.state_dict(), f'rank{@rank}.pt')"]}
+
+
+def history(out: Path) -> list[dict[str, str]]:
+    with open(out / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_trains(brats: Bundle, tmp_path: Path) -> None:
+    done = command(["-m", "monai.bundle", *brats.words("train.json", tmp_path / "out")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert messages(done.stderr) == []
+    lines = [line for line in done.stdout.splitlines() if " - INFO - " not in line]
+    assert [line.partition(":")[0] for line in lines[:-1]] == [
+        "device",
+        "trained parameters",
+        "batches per epoch",
+        "data",
+        "cases",
+        "method",
+        "output",
+    ]
+    assert lines[-1].startswith("epoch 1/1  loss ") and "balance flair" in lines[-1]
+    assert [file.name for file in tmp_path.iterdir()] == ["out"], "nothing is written elsewhere"
+    assert (tmp_path / "out" / "models" / "model.pt").is_file()
+
+
+@pytest.fixture(scope="module")
+def refused(brats: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    """Exit code, stdout, stderr and the folder of commands that should end with one sentence."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("no folder")
+    (folder / "broken" / "P1").mkdir(parents=True)
+    for ending in ("flair", "t1", "t1ce", "t2", "seg"):
+        for number in range(1, 4):
+            path = folder / "broken" / f"P{number}" / f"P{number}_{ending}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"\x1f\x8b" + bytes(30))
+    settings: dict[str, tuple[str, dict]] = {
+        "typo": ("train.json", {"epoch": 1}),
+        "nested typo": ("train.json", {"optimizer#learning_rate": 1}),
+        "method": ("train.json", {"method": "cgm"}),
+        "setting of another method": ("train.json", {"method": "joint", "rho": 2}),
+        "number": ("train.json", {"epochs": "many"}),
+        "missing data": ("train.json", {"dataset_dir": "nowhere"}),
+        "empty data": ("train.json", {"dataset_dir": "empty"}),
+        "broken data": ("train.json", {"dataset_dir": "broken"}),
+        "no weights": ("evaluate.json", {}),
+        "no weights to segment": ("inference.json", {}),
+        "output is a file": ("train.json", {"output_dir": "file"}),
+        "sampling": ("train.json", {"sampling": "tumour"}),
+        "too few": ("train.json", {"batch_size": 64}),
+    }
+    words = []
+    for name, (config, overrides) in settings.items():
+        out = Path(overrides.pop("output_dir", name.replace(" ", "_")))
+        words.append(brats.words(config, out, **overrides))
+    results = commands(words, folder)
+    return {
+        name: (*result, folder / name.replace(" ", "_"))
+        for name, result in zip(settings, results, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("typo", "error: no setting is called 'epoch'; did you mean 'epochs'? The settings are: "),
+        ("nested typo", "error: 'optimizer' has no entry 'learning_rate'"),
+        ("method", "error: no method is called 'cgm'; did you mean 'cggm'?"),
+        ("setting of another method", "error: 'rho' is a setting of cggm, but the method is"),
+        ("number", "error: 'epochs' is a number such as "),
+        ("missing data", "error: nowhere does not exist; expected a folder of BraTS cases"),
+        ("empty data", "error: no case was recognized in empty: found 0 NIfTI files"),
+        ("no weights", "error: the weights no_weights/models/model.pt cannot be read: there is no"),
+        ("no weights to segment", "error: the weights no_weights_to_segment/models/model.pt"),
+        ("output is a file", "error: the output folder file is a file; pass another one with"),
+        ("sampling", "error: sampling is 'tumour'; expected one of tumor, paper, all"),
+        ("too few", "error: "),
+    ],
+)
+def test_a_mistake_is_one_sentence(name: str, beginning: str, refused: dict[str, tuple]) -> None:
+    code, _, err, out = refused[name]
+    assert code == 1
+    assert "Traceback" not in err
+    (line,) = messages(err)
+    assert line.startswith(beginning)
+    written = [path.name for path in out.rglob("*") if path.is_file()]
+    assert [name for name in written if name != "split.json"] == []
+
+
+def test_all_broken_cases_are_named(refused: dict[str, tuple]) -> None:
+    code, _, err, out = refused["broken data"]
+    assert code == 1 and "Traceback" not in err
+    assert messages(err)[0].startswith("error: ")
+    assert all(f"P{number}" in err for number in (1, 2, 3))
+    assert not any(path.is_file() for path in out.rglob("*"))
+
+
+def test_mlflow_keeps_settings_and_balance_curves(brats: Bundle, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    words = brats.words("train.json", tmp_path / "out", epochs=2, rho=1.1, lam=0.2)
+    (result,) = commands([[*words, "--tracking", "mlflow"]], tmp_path)
+    assert result[0] == 0, result[2]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/out/mlruns.db")
+    experiment = client.get_experiment_by_name("monai_experiment")
+    (run,) = client.search_runs(experiment.experiment_id)
+    assert run.data.params["methods/cggm/rho"] == "1.1"
+    assert run.data.params["methods/cggm/lam"] == "0.2"
+    assert run.data.params["method"] == "cggm"
+    rows = history(tmp_path / "out")
+    for sequence in ("flair", "t1", "t1ce", "t2"):
+        curve = client.get_metric_history(run.info.run_id, f"balance/{sequence}")
+        assert [point.step for point in curve] == [1, 2]
+        expected = [float(row[f"balance/{sequence}"]) for row in rows]
+        assert [point.value for point in curve] == pytest.approx(expected)
+
+
+def test_two_processes_train_one_network(brats: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "overlay.json").write_text(json.dumps(OVERLAY))
+    files = [BUNDLE / "train.json", BUNDLE / "multi_gpu_train.json", tmp_path / "overlay.json"]
+    words = brats.words("train.json", tmp_path / "out", epochs=2, batch_size=2)
+    words[words.index("--config_file") + 1] = str([str(file) for file in files])
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = command([*torchrun, "-m", "monai.bundle", *words], tmp_path)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    # Running statistics are each rank's own until the next forward pass copies those of rank 0.
+    learned = [name for name in ranks[0] if "running_" not in name and "num_batches" not in name]
+    assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in learned)
+    out = tmp_path / "out"
+    last = torch.load(out / "models" / "last.pt", weights_only=True)
+    assert all(torch.equal(ranks[0][name], value) for name, value in last["network"].items())
+    assert last["trainer"]["epoch_length"] == 2  # 8 slices, 2 processes, batches of 2
+    rows = history(out)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    steps = (out / "modulation.csv").read_text().splitlines()
+    assert len(steps) == 1 + 2 * 2 * 4  # header; epochs, batches, sequences
+    assert done.stdout.count("epoch 2/2") == 1, "only one of them talks"
