@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,9 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
     path = Path(path)
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise InputError(f"the weights {path} cannot be read: {found}")
+        raise InputError(
+            f"the weights {path} cannot be read: {found}; train first, or pass their --ckpt_path"
+        )
     foreign = _foreign(path)
     if foreign is not None:
         raise InputError(f"{path} holds no weights: {foreign}")
@@ -85,7 +88,8 @@ def load_network(
         path: a file that `Checkpoint` wrote, or any state dictionary of the same network.
         network: filled in place.
         map_location: device on which tensors are read.
-        description: what the network is (encoder, sequences, …); compared when the file tells.
+        description: what the network is (encoder, sequences, …); compared with what the file, or
+            the `model.json` beside a `model.pt`, tells.
 
     Returns:
         The network.
@@ -95,7 +99,8 @@ def load_network(
     """
     content = read(path, map_location)
     state = content.get("network", content)
-    check_fit(path, network, state, content.get("description"), description)
+    trained = content.get("description") or _description_beside(Path(path))
+    check_fit(path, network, state, trained, description)
     network.load_state_dict(_without_prefix(state))
     return network
 
@@ -141,6 +146,15 @@ def check_fit(
             f"{path} belongs to another network: {len(keys)} of its entries differ, such as "
             f"{', '.join(keys[:3])}; build the network it was trained with"
         )
+
+
+def _description_beside(path: Path) -> dict[str, Any] | None:
+    """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
+    try:
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _differing_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

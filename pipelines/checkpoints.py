@@ -18,12 +18,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..data.errors import InputError
+from ..data.files import write_json
 from .checkpoint_file import check_fit, load_network, read, remove_leftovers, save
 from .distributed import is_main_process
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
 
-_OWN_FILES = ("last.pt", "model.pt", "history.csv")
+_OWN_FILES = ("last.pt", "model.pt", "model.json", "history.csv")
 
 
 class Stateful(Protocol):
@@ -41,7 +42,8 @@ class Checkpoint:
     as not stopping (one process, on the CPU, data drawn from the seed and the epoch, and whole
     passes through the data loader as epochs). `model.pt` holds the network's bare state
     dictionary from the epoch with the best validation metric; without any validation, from the
-    last epoch. Both are replaced in one step: a kill at any moment leaves a readable file.
+    last epoch. `model.json` beside it holds the description. Each is replaced in one step: a kill
+    at any moment leaves a readable file.
 
     Put it after the validation handler in the trainer's list. In distributed training rank 0
     writes, and its random states are restored on every rank.
@@ -104,6 +106,8 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Until the first validation the latest weights stand in: a short run has a `model.pt` too.
         if self._best()["epoch"] in (-1, engine.state.epoch):
+            if self.description:
+                write_json(self.folder / "model.json", self.description)
             save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
         save(self._content(engine), self.folder / "last.pt")
 

@@ -36,7 +36,8 @@ def warmup_cosine(
         ValueError: a number is out of its range.
     """
     if epochs < 1 or epoch_length < 1:
-        raise ValueError(f"{epochs} epochs of {epoch_length} batches leave nothing to train")
+        why = "; is a batch larger than the data?" if epochs >= 1 else ""
+        raise ValueError(f"{epochs} epochs of {epoch_length} batches leave nothing to train{why}")
     if warmup_epochs < 0:
         raise ValueError(f"the warm-up lasts {warmup_epochs} epochs; it must last 0 or more")
     for name, factor in (("start_factor", start_factor), ("final_factor", final_factor)):

@@ -133,10 +133,24 @@ def test_resuming_equals_not_stopping(brats: Bundle, trained: Path, tmp_path: Pa
 def test_weights_of_another_network_name_what_to_pass(
     brats: Bundle, trained: Path, tmp_path: Path
 ) -> None:
-    last_file = str(trained / "models" / "last.pt")
+    for name in ("model.pt", "last.pt"):
+        file = trained / "models" / name
+        with pytest.raises(RuntimeError) as error:
+            brats.run("evaluate.json", tmp_path, ckpt_path=str(file), rates=[6, 12, 18])
+        # Dilations change no tensor's shape: the weights would load and segment badly.
+        assert sentence(error.value) == (
+            f"error: {file} was trained with rates [1, 2, 3]; this run builds [6, 12, 18]: "
+            'pass --rates "[1, 2, 3]"'
+        )
+    swapped = ["t1", "flair", "t1ce", "t2"]
+    bare = tmp_path / "bare.pt"  # without the description beside it, only tensors can differ
+    bare.write_bytes((trained / "models" / "model.pt").read_bytes())
     with pytest.raises(RuntimeError) as error:
-        brats.run("evaluate.json", tmp_path, ckpt_path=last_file, channels=8)
-    assert sentence(error.value).startswith(f"error: {last_file} belongs to another network")
+        brats.run("inference.json", tmp_path, ckpt_path=str(file), sequences=swapped)
+    assert "was trained with sequences ['flair', 't1', 't1ce', 't2']" in sentence(error.value)
+    with pytest.raises(RuntimeError) as error:
+        brats.run("inference.json", tmp_path, ckpt_path=str(bare), channels=8)
+    assert sentence(error.value).startswith(f"error: {bare} belongs to another network")
     out = tmp_path / "train"
     brats.run("train.json", out)
     with pytest.raises(RuntimeError) as error:

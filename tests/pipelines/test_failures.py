@@ -17,6 +17,12 @@ from cggm.pipelines.failures import explain
 from cggm.pipelines.schedule import warmup_cosine
 
 
+MISSING = (
+    "error: the weights no/such.pt cannot be read: there is no such file; train first, or pass "
+    "their --ckpt_path"
+)
+
+
 def caught(action: Any) -> BaseException:
     try:
         action()
@@ -41,7 +47,7 @@ def wrapped(action: Any) -> Any:
 
 def test_an_input_error_below_two_wrappers() -> None:
     error = caught(wrapped(wrapped(lambda: read("no/such.pt"))))
-    assert explain(error) == "error: the weights no/such.pt cannot be read: there is no such file"
+    assert explain(error) == MISSING
 
 
 def test_the_outermost_input_error_is_the_one_for_the_user() -> None:
@@ -100,11 +106,8 @@ def killed(_: int) -> None:
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (missing, "error: the weights no/such.pt cannot be read: there is no such file"),
-        (
-            Compose([missing]),
-            "error: the weights no/such.pt cannot be read: there is no such file",
-        ),
+        (missing, MISSING),
+        (Compose([missing]), MISSING),
         (
             unfit,
             "error: 0 epochs of 1 batches leave nothing to train (CGGM_TRACEBACK=1 shows where)",
