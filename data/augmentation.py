@@ -1,6 +1,6 @@
 """How does one labeled slice become a slightly different one?
 
-The paper augments by "random cropping, random flipping, color jitter, adding noise" (appendix B);
+The paper augments by "random cropping, random flipping, color jitter, adding noise" (section 4.2);
 rotation is from its released code, zoom is ours. All geometry is one resampling of image and label
 with one grid, and all intensity changes stay inside the brain, so that zero still means background.
 The classes are MONAI dictionary transforms and can stand in any `Compose`.

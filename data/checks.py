@@ -261,7 +261,7 @@ def _remedy(key: str, strays: Sequence[str]) -> str:
         return f"; that folder also holds {', '.join(strays[:3])}: rename it?"
     if key == "label":
         return ': add it, or use labels="ignored" if no label is needed'
-    return ": add it, or set allow_missing to go on without"
+    return ": add it; inference can do without (--allow_missing True)"
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -24,7 +24,7 @@ from .distributed import is_main_process
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
 
-_OWN_FILES = ("last.pt", "model.pt", "model.json", "history.csv")
+_OWN_FILES = ("last.pt", "model.pt", "model.json")
 
 
 class Stateful(Protocol):
@@ -58,6 +58,7 @@ class Checkpoint:
         method: what modulates gradients, or its handler.
         classifiers: auxiliary classifiers, kept out of `model.pt`.
         evaluator: its best key metric chooses `model.pt`.
+        records: further files of the run, moved away by a fresh start too.
         resume: take up `last.pt` instead of starting anew.
         description: what the network is (`{"encoder": "resnet18", "sequences": [...]}`), with the
             names of the settings as keys; a checkpoint described otherwise is refused.
@@ -73,12 +74,14 @@ class Checkpoint:
         method: Stateful | None = None,
         classifiers: nn.Module | None = None,
         evaluator: Evaluator | None = None,
+        records: Sequence[str | Path] = (),
         resume: bool = False,
         description: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.network = network
         self.evaluator = evaluator
+        self.records = [Path(file) for file in records]
         self.resume = resume
         self.description = {
             name: list(value) if isinstance(value, tuple) else value
@@ -196,7 +199,8 @@ class Checkpoint:
             self.evaluator.state.best_metric_epoch = -1
 
     def _move_earlier_run(self) -> None:
-        files = [self.folder / name for name in _OWN_FILES if (self.folder / name).exists()]
+        files = [self.folder / name for name in _OWN_FILES] + self.records
+        files = [file for file in files if file.exists()]
         if not files:
             return
         number = 1

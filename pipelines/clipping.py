@@ -11,8 +11,8 @@ class GradientClipping:
     """Handler that limits the norm of a network's gradients before each optimizer step.
 
     Put it after the handlers that change gradients (modulation) in the list of the trainer:
-    handlers of one event run in that order. The paper clips the multimodal network at 0.8 after
-    modulation and leaves the classifiers unclipped (Appendix A.2 and the official code).
+    handlers of one event run in that order. The paper clips at 0.8 (Table 7); that it is after
+    modulation, and without the classifiers, is the order of the released code.
 
     Args:
         network: the module whose parameters share one norm.

@@ -126,9 +126,10 @@ def _refused_by_us(error: BaseException) -> str | None:
 
 
 def _where_to_go_on(output_dir: str | Path | None) -> str:
-    if output_dir is None or not (Path(output_dir) / "last.pt").is_file():
-        return ""
-    return f"; the last finished epoch is in {Path(output_dir) / 'last.pt'}, --resume True goes on"
+    for folder in () if output_dir is None else (Path(output_dir) / "models", Path(output_dir)):
+        if (folder / "last.pt").is_file():
+            return f"; the last finished epoch is in {folder / 'last.pt'}, --resume True goes on"
+    return ""
 
 
 def _is_no_echo(record: logging.LogRecord) -> bool:

@@ -22,8 +22,8 @@ class Recorder:
 
     ``modulation.csv`` has a row per step and modality: score (eq. 6's epsilon), improvement,
     balance (eq. 7), gradient_norm (of the encoder, before modulation) and cosine (between the
-    last-layer gradients of network and classifier). The means over an epoch are put into the
-    trainer's metrics as ``balance/<modality>`` and so on, where TensorBoard, MLflow and
+    last-layer gradients of network and classifier). The means over an epoch, also of whatever else
+    a method records, are put into the trainer's metrics as ``balance/<modality>`` and so on, where TensorBoard, MLflow and
     :class:`EpochLog` find them. Put it after the modulation and before those.
 
     Args:
@@ -46,15 +46,15 @@ class Recorder:
         record = self.modulation.take_record()
         for modality in record.get("gradient_norm", {}):
             row = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
-            values = {name: record[name][modality] for name in QUANTITIES if name in record}
+            values = {name: values[modality] for name, values in record.items()}
             self._rows.append({**row, "modality": modality, **values})
 
     def _finish_epoch(self, engine: Engine) -> None:
         sums: dict[str, list[float]] = defaultdict(list)
-        for name in QUANTITIES:
-            for row in self._rows:
-                if name in row:
-                    sums[f"{name}/{row['modality']}"].append(row[name])
+        for row in self._rows:
+            for name, value in row.items():
+                if name not in COLUMNS[:3]:
+                    sums[f"{name}/{row['modality']}"].append(value)
         engine.state.metrics.update({name: sum(v) / len(v) for name, v in sums.items()})
         if is_main_process():
             self._write(engine.state.epoch)
@@ -66,7 +66,7 @@ class Recorder:
             keep = end_of_earlier_epochs(self.path, epoch)
             with open(self.path, "a", newline="") as file:
                 file.truncate(keep)
-                writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+                writer = csv.DictWriter(file, COLUMNS, "", "ignore", lineterminator="\n")
                 if keep == 0:
                     writer.writeheader()
                 writer.writerows(self._rows)

@@ -46,4 +46,9 @@ def describe() -> str:
     return ", ".join(lines)
 
 
-__all__ = ["CATALOGUE", "CGGM", "Joint", "Method", "Step", "create", "describe"]
+def settings_of(name: str, method: Method) -> dict[str, dict[str, Any]]:
+    """The settings a method runs with, below its name, for experiment trackers."""
+    return {name: method.settings()}
+
+
+__all__ = ["CATALOGUE", "CGGM", "Joint", "Method", "Step", "create", "describe", "settings_of"]

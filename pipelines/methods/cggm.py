@@ -64,7 +64,7 @@ def bounded_balance(
     total = improvement.sum()
     cancelled = total <= tolerance * improvement.abs().sum()
     factors = paper_balance(improvement, rho).clamp(0, ceiling)
-    return torch.where(cancelled, torch.ones_like(factors), factors)
+    return torch.where(cancelled, torch.ones_like(factors).clamp(max=ceiling), factors)
 
 
 def direction_loss(balance: Tensor, fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
@@ -97,7 +97,8 @@ class CGGM(Method):
             (B = 1, the direction term alone).
         apply: "gradient" scales the encoders' gradients as eq. 8 is written; "step" scales the
             update itself, through the learning rate of each encoder's parameter group for this one
-            step. The two are the same for plain SGD. Adam and AdamW divide a gradient by its own
+            step. The two are the same for SGD without momentum and weight decay; with them "step"
+            scales the whole update, decay included. Adam and AdamW divide a gradient by its own
             recent size and so undo most of a factor on it; there "step" means what eq. 8 says.
         direction: "gradient" is eq. 12: cosines of gradients, differentiated through the network.
             "weight" is what the authors released: cosines of last-layer *weights*, one step stale,

@@ -16,7 +16,6 @@ from cggm.pipelines.checkpoint_file import read
 from cggm.pipelines.failures import explain
 from cggm.pipelines.schedule import warmup_cosine
 
-
 MISSING = (
     "error: the weights no/such.pt cannot be read: there is no such file; train first, or pass "
     "their --ckpt_path"
