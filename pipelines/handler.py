@@ -15,6 +15,7 @@ from .distributed import average_gradients, broadcast, summed_over_ranks
 from .methods import Method, Step
 from .methods.base import last_weight
 from .methods.cggm import cosines
+from .optimization import encoders_of
 from .tasks import Task
 
 
@@ -57,7 +58,7 @@ class Modulation:
     ) -> None:
         self.method = method
         self.task = task
-        self.encoders = _encoders(network, encoders)
+        self.encoders = encoders_of(network, encoders)
         self.head = _head(network, head)
         self.classifiers = _classifiers(method, self.encoders, self.head, classifiers)
         self.record: dict[str, dict[str, float]] = {}
@@ -65,12 +66,15 @@ class Modulation:
         self._features: dict[str, Any] = {}
         self._hooks: list[Any] = []
         self._sums = torch.zeros(0)
-        self._cosines = torch.zeros(0)
+        self._cosines: Tensor | None = None
         self._step: Step | None = None
+        self._listening = False
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register at the trainer's events; called by MONAI for the handlers of a trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._listen)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop_listening)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._loss_completed)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._backward_completed)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._model_completed)
@@ -90,6 +94,7 @@ class Modulation:
         self.method.load_state_dict(state)
 
     def _start(self, engine: SupervisedTrainer) -> None:
+        self._finish(engine)  # what an interrupted run left behind
         self.method.prepare(self.encoders, self.classifiers)
         if engine.compile and getattr(self.method, "direction", None) == "gradient":
             raise ValueError(
@@ -97,7 +102,6 @@ class Modulation:
                 "use direction='none' or train with compile=False"
             )
         _check_optimized(engine.optimizer, self.classifiers)
-        self._detach_hooks()
         for name, encoder in self.encoders.items():
             self._hooks.append(encoder.register_forward_hook(self._keep(name)))
         for classifier in self.classifiers.values():
@@ -106,11 +110,19 @@ class Modulation:
                 broadcast(tensor)
 
     def _keep(self, name: str) -> Any:
-        def keep(module: nn.Module, _: Any, output: Any) -> None:
-            if module.training:  # validation shares the network
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
+            if self._listening:  # not while others, such as a validation, use the network
                 self._features[name] = output
 
         return keep
+
+    def _listen(self, _: SupervisedTrainer) -> None:
+        self._end_step()  # one that an error cut off
+        self._features.clear()
+        self._listening = True
+
+    def _stop_listening(self, _: SupervisedTrainer) -> None:
+        self._listening = False
 
     def _loss_completed(self, engine: SupervisedTrainer) -> None:
         output = engine.state.output
@@ -123,14 +135,13 @@ class Modulation:
             optimizer=engine.optimizer,
             task_loss=output["loss"],
             loss_scale=engine.scaler.get_scale() if engine.scaler is not None else 1.0,
-            micro_batches=engine.accumulation_steps,
         )
         if self.classifiers:
             self._classify(step, output["label"])
         # A number beside the sum, so that logs can show what the task alone costs.
         output["task_loss"] = step.task_loss.detach()
         loss = self.method.loss(step)
-        if self.classifiers and step_is_due(engine):
+        if self.classifiers and last_weight(self.head).requires_grad and step_is_due(engine):
             # Before the backward pass, which frees the graph these gradients come from.
             fusion = step.fusion_gradient().detach()
             self._cosines = cosines(fusion, step.classifier_gradients())
@@ -147,8 +158,8 @@ class Modulation:
                 )
             classifier.train()
             prediction = classifier(detached(self._features[name]))
-            step.classifier_losses[name] = self.task.loss(prediction, label)
-            sums.append(self.task.scores(prediction.detach(), label).float().sum())
+            step.classifier_losses[name] = self.task.loss(prediction, label).mean()
+            sums.append(_scores(self.task, prediction.detach(), label).sum())
         self._features.clear()
         sums.append(torch.as_tensor(float(label.shape[0])).to(sums[0]))
         self._sums = self._sums.to(sums[0]) + summed_over_ranks(torch.stack(sums))
@@ -160,15 +171,16 @@ class Modulation:
             return
         for classifier in self.classifiers.values():
             average_gradients(classifier)
-        norms = torch.stack([gradient_norm(e) for e in self.encoders.values()]) / step.loss_scale
+        norms = [gradient_norm(e).to(step.task_loss.device) for e in self.encoders.values()]
         self.method.gradients(step)
-        self._note(step, norms)
+        self._note(step, torch.stack(norms) / step.loss_scale)
         self._unread = self.record
 
     def _note(self, step: Step, norms: Tensor) -> None:
         values = {"gradient_norm": norms}
         if self.classifiers:
             values["score"] = step.scores
+        if self._cosines is not None:
             values["cosine"] = self._cosines
         values |= self.method.record()
         table = torch.stack([value.to(norms) for value in values.values()]).tolist()
@@ -178,14 +190,17 @@ class Modulation:
         }
 
     def _model_completed(self, engine: SupervisedTrainer) -> None:
-        if self._step is not None and step_is_due(engine):
+        if step_is_due(engine):
+            self._end_step()
+        self._step = None
+
+    def _end_step(self) -> None:
+        if self._step is not None:
             self.method.stepped(self._step)
         self._step = None
 
     def _finish(self, _: SupervisedTrainer) -> None:
-        self._detach_hooks()
-
-    def _detach_hooks(self) -> None:
+        self._end_step()
         # A hook left behind would keep the network from being scripted.
         for hook in self._hooks:
             hook.remove()
@@ -214,31 +229,23 @@ def detached(features: Any) -> Any:
     return features
 
 
+def _scores(task: Task, prediction: Tensor, label: Tensor) -> Tensor:
+    # MONAI's MetaTensor would carry its history from step to step.
+    scores = task.scores(prediction, label).float().as_subclass(Tensor)
+    if scores.shape != label.shape[:1]:
+        raise ValueError(
+            f"the task's scores have shape {tuple(scores.shape)} for {label.shape[0]} samples: "
+            "they are one number per sample, larger is better"
+        )
+    return scores
+
+
 def gradient_norm(module: nn.Module) -> Tensor:
     """Euclidean norm of all gradients of a module as one vector, a scalar."""
     gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
     if not gradients:
         return torch.zeros(())
     return torch.stack(torch._foreach_norm(gradients)).float().norm()
-
-
-def _encoders(network: nn.Module, encoders: Mapping[str, nn.Module] | None) -> dict[str, nn.Module]:
-    found = getattr(network, "encoders", None) if encoders is None else encoders
-    if not isinstance(found, Mapping | nn.ModuleDict) or len(found) == 0:
-        raise ValueError(
-            f"{type(network).__name__} has no `encoders` that map a modality's name to a module: "
-            "pass encoders={'name': module, ...}"
-        )
-    owners: dict[int, str] = {}
-    for name, encoder in found.items():
-        for parameter in encoder.parameters():
-            other = owners.setdefault(id(parameter), name)
-            if other != name:
-                raise ValueError(
-                    f"the encoders of {other!r} and {name!r} share parameters: their gradients "
-                    "cannot be scaled apart"
-                )
-    return dict(found.items())
 
 
 def _head(network: nn.Module, head: nn.Module | None) -> nn.Module:

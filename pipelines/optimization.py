@@ -11,10 +11,11 @@ from torch import nn
 
 def parameter_groups(
     network: nn.Module,
-    classifiers: nn.Module | None = None,
+    classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
     *,
     lr: float,
     classifier_lr: float | None = None,
+    encoders: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups for any optimizer: one per encoder, the rest of the network, classifiers.
 
@@ -23,6 +24,7 @@ def parameter_groups(
         classifiers: the classifiers f_i, trained by the same optimizer.
         lr: learning rate of the network.
         classifier_lr: learning rate of the classifiers, ``lr`` when not given.
+        encoders: instead of ``network.encoders``.
 
     Returns:
         Dictionaries with ``params``, ``lr`` and a ``name``: ``encoder/<modality>``, ``fusion`` or
@@ -30,15 +32,42 @@ def parameter_groups(
     """
     groups = [
         {"params": list(encoder.parameters()), "lr": lr, "name": f"encoder/{modality}"}
-        for modality, encoder in network.encoders.items()  # type: ignore[union-attr,operator]
+        for modality, encoder in encoders_of(network, encoders).items()
     ]
     taken = {id(p) for group in groups for p in group["params"]}
     rest = [p for p in network.parameters() if id(p) not in taken]
     groups.append({"params": rest, "lr": lr, "name": "fusion"})
     if classifiers is not None:
         rate = lr if classifier_lr is None else classifier_lr
-        groups.append({"params": list(classifiers.parameters()), "lr": rate, "name": "classifiers"})
+        params = [p for classifier in classifiers.values() for p in classifier.parameters()]
+        groups.append({"params": params, "lr": rate, "name": "classifiers"})
     return groups
+
+
+def encoders_of(
+    network: nn.Module, encoders: Mapping[str, nn.Module] | nn.ModuleDict | None = None
+) -> dict[str, nn.Module]:
+    """The encoders of a network by modality: those given, or the network's ``encoders``.
+
+    Raises:
+        ValueError: there are none, or two of them share parameters.
+    """
+    found = getattr(network, "encoders", None) if encoders is None else encoders
+    if not isinstance(found, Mapping | nn.ModuleDict) or len(found) == 0:
+        raise ValueError(
+            f"{type(network).__name__} has no `encoders` that map a modality's name to a module: "
+            "pass encoders={'name': module, ...}"
+        )
+    owners: dict[int, str] = {}
+    for name, encoder in found.items():
+        for parameter in encoder.parameters():
+            other = owners.setdefault(id(parameter), name)
+            if other != name:
+                raise ValueError(
+                    f"the encoders of {other!r} and {name!r} share parameters: their gradients "
+                    "cannot be scaled apart"
+                )
+    return dict(found.items())
 
 
 class StepFactors:
@@ -104,4 +133,5 @@ def encoder_groups(
 
 def _decay_is_decoupled(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
     decoupled = group.get("decoupled_weight_decay")
-    return isinstance(optimizer, torch.optim.AdamW) if decoupled is None else bool(decoupled)
+    always = (torch.optim.AdamW, torch.optim.Adafactor, torch.optim.Muon)
+    return isinstance(optimizer, always) if decoupled is None else bool(decoupled)

@@ -23,8 +23,9 @@ class Recorder:
     ``modulation.csv`` has a row per step and modality: score (eq. 6's epsilon), improvement,
     balance (eq. 7), gradient_norm (of the encoder, before modulation) and cosine (between the
     last-layer gradients of network and classifier). The means over an epoch, also of whatever else
-    a method records, are put into the trainer's metrics as ``balance/<modality>`` and so on, where TensorBoard, MLflow and
-    :class:`EpochLog` find them. Put it after the modulation and before those.
+    a method records, are put into the trainer's metrics as ``balance/<modality>`` and so on, where
+    TensorBoard, MLflow and :class:`EpochLog` find them. Put it after the modulation and before
+    those.
 
     Args:
         folder: where ``modulation.csv`` goes.

@@ -28,7 +28,6 @@ class Step:
         classifier_losses: the same loss on each classifier's prediction; scalars.
         scores: epsilon of eq. 6, one per modality, larger is better, shape (M,).
         loss_scale: factor of the AMP gradient scaler, 1 without one.
-        micro_batches: how many micro-batches make this step.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -39,7 +38,6 @@ class Step:
     classifier_losses: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
     loss_scale: float = 1.0
-    micro_batches: int = 1
     _fusion_gradient: Tensor | None = None
     _classifier_gradients: list[Tensor] | None = None
 

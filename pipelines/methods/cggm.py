@@ -87,8 +87,31 @@ def cosines(fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
     return cosine_similarity(fusion.flatten()[None], flat, dim=1, eps=1e-12)
 
 
+def steadied(fusion: Tensor, unimodal: Sequence[Tensor], shortest: float = 0.01) -> Tensor:
+    """The fusion's gradient, letting less back through it the closer it is to zero.
+
+    The derivative of a cosine grows as one over the length: where the task loss has no slope left
+    (a residual of 0, a layer that starts at 0) the direction term alone would throw the network
+    out. Nothing changes while ``fusion`` is longer than ``shortest`` times the mean of the others.
+
+    Args:
+        fusion: gradient in the network's last layer, with its graph.
+        unimodal: gradients in the classifiers' last layers.
+        shortest: see above.
+
+    Returns:
+        The same values as ``fusion``.
+    """
+    value = fusion.detach()
+    floor = shortest * torch.stack([gradient.norm() for gradient in unimodal]).mean()
+    passed = (value.norm() / floor.clamp(min=1e-30)).clamp(max=1)
+    return value + passed * (fusion - value)
+
+
 class CGGM(Method):
     """Scale each encoder's gradient by B (eqs. 7, 8) and pull the fusion's direction (eq. 12).
+
+    One object serves one training: it remembers the scores of the last step.
 
     Args:
         rho: scale of the balancing term; the paper uses 1.2 to 1.3.
@@ -160,8 +183,10 @@ class CGGM(Method):
             return step.task_loss
         if self.direction == "weight":
             return step.task_loss + self.lam * self._stale_weight_term(step)
-        fusion = step.fusion_gradient(differentiable=True)
-        gm = direction_loss(self._balance, fusion, step.classifier_gradients())
+        # A classifier that broke down has no direction: cosine 0 instead of NaN for all.
+        unimodal = [torch.where(g.isfinite().all(), g, 0.0) for g in step.classifier_gradients()]
+        fusion = steadied(step.fusion_gradient(differentiable=True), unimodal)
+        gm = direction_loss(self._balance, fusion, unimodal)
         return step.task_loss + self.lam * gm
 
     def gradients(self, step: Step) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from .conftest import BUNDLE, Bundle, command, commands, messages
 
@@ -40,10 +41,18 @@ def test_the_command_trains(brats: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def refused(brats: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+def refused(brats: Bundle, shared: Path) -> dict[str, tuple]:
     """Exit code, stdout, stderr and the folder of commands that should end with one sentence."""
-    folder = tmp_path_factory.mktemp("refused")
-    (folder / "empty").mkdir()
+    folder, kept = shared / "refused", shared / "refused.json"
+    with FileLock(shared / "lock"):
+        if not kept.exists():
+            kept.write_text(json.dumps(run_mistakes(brats, folder)))
+    found = json.loads(kept.read_text())
+    return {name: (*result, folder / name.replace(" ", "_")) for name, result in found.items()}
+
+
+def run_mistakes(brats: Bundle, folder: Path) -> dict[str, tuple[int, str, str]]:
+    (folder / "empty").mkdir(parents=True)
     (folder / "file").write_text("no folder")
     (folder / "broken" / "P1").mkdir(parents=True)
     for ending in ("flair", "t1", "t1ce", "t2", "seg"):
@@ -70,11 +79,7 @@ def refused(brats: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for name, (config, overrides) in settings.items():
         out = Path(overrides.pop("output_dir", name.replace(" ", "_")))
         words.append(brats.words(config, out, **overrides))
-    results = commands(words, folder)
-    return {
-        name: (*result, folder / name.replace(" ", "_"))
-        for name, result in zip(settings, results, strict=True)
-    }
+    return dict(zip(settings, commands(words, folder), strict=True))
 
 
 @pytest.mark.parametrize(

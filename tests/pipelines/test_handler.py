@@ -7,7 +7,7 @@ import torch
 from monai.engines import IterationEvents
 from torch import nn
 
-from cggm.pipelines import Modulation, Task
+from cggm.pipelines import Modulation, Task, parameter_groups
 from cggm.pipelines.methods import CGGM, Joint
 
 FACTORS_ONLY = {"lam": 0.0, "direction": "none"}
@@ -299,3 +299,45 @@ def test_an_encoder_that_is_not_called_is_named(toy_run) -> None:
     run.modulation.__init__(CGGM(), run.network, run.task, classifiers, encoders=extra)
     with pytest.raises(RuntimeError, match="the encoder of 'smell' was not called"):
         run.run()
+
+
+def test_direction_term_stays_finite_where_the_task_has_no_slope(toy_run) -> None:
+    """The derivative of a cosine grows as one over the length of the gradient."""
+    run = toy_run(CGGM(rule="none", lam=1.0))
+    nn.init.zeros_(run.network.fusion[0].weight)
+    nn.init.zeros_(run.network.fusion[0].bias)  # its tanh, and so the head's gradient, is 0
+    gradients = run.first_step_gradients()
+    assert max(gradient.abs().max() for gradient in gradients.values()) < 10
+
+
+def test_a_broken_classifier_does_not_break_the_network(toy_run) -> None:
+    run = toy_run(CGGM())
+    run.classifiers["text"].head.weight.data.fill_(float("nan"))
+    run.run()
+    assert all(p.isfinite().all() for p in run.network.parameters())
+
+
+def test_scores_that_are_not_one_per_sample_are_refused(toy_run) -> None:
+    run = toy_run(CGGM())
+    run.modulation.task = Task(run.task.loss, lambda p, y: run.task.scores(p, y).mean())
+    with pytest.raises(ValueError, match=r"scores have shape \(\) for 8 samples"):
+        run.run()
+
+
+def test_an_interrupted_step_leaves_no_scaled_learning_rate(toy_run) -> None:
+    run = toy_run(CGGM(apply="step", **FACTORS_ONLY), epochs=2)
+    step, run.optimizer.step = run.optimizer.step, None
+    with pytest.raises(TypeError):
+        run.run()
+    run.optimizer.step = step
+    run.run()
+    assert [group["lr"] for group in run.optimizer.param_groups] == [0.1] * 4 + [0.05]
+
+
+def test_a_network_with_other_names_for_its_parts(toy_run) -> None:
+    run = toy_run(None)
+    parts = dict(run.network.encoders.items())
+    with pytest.raises(ValueError, match="pass encoders="):
+        parameter_groups(nn.Linear(1, 1), lr=0.1)
+    groups = parameter_groups(run.network, dict(run.classifiers.items()), lr=0.1, encoders=parts)
+    assert [group["name"] for group in groups][:3] == [f"encoder/{name}" for name in parts]

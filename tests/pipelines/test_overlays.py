@@ -42,7 +42,7 @@ def test_a_panel_per_sequence_and_per_mask(tmp_path: Path, with_truth: bool) -> 
     draw_overlay(path, images, mask, mask if with_truth else None, title="P0", voxel_ml=0.001)
     panels = 6 if with_truth else 5
     picture = imread(path)
-    assert picture.shape[:2] == (310, 230 * panels)
+    assert picture.shape[1] == 230 * panels
     assert columns_with_color(picture, panels) == [False] * 4 + [True] * (panels - 4)
     assert [file.name for file in path.parent.iterdir()] == ["case.png"]
 
