@@ -325,12 +325,15 @@ def test_scores_that_are_not_one_per_sample_are_refused(toy_run) -> None:
 
 
 def test_an_interrupted_step_leaves_no_scaled_learning_rate(toy_run) -> None:
-    run = toy_run(CGGM(apply="step", **FACTORS_ONLY), epochs=2)
+    run = toy_run(CGGM(apply="step", **FACTORS_ONLY))
     step, run.optimizer.step = run.optimizer.step, None
     with pytest.raises(TypeError):
         run.run()
     run.optimizer.step = step
-    run.run()
+    again = toy_run(None)  # a new trainer for the same network, as in a notebook
+    again.trainer.network, again.trainer.optimizer = run.network, run.optimizer
+    run.modulation.attach(again.trainer)
+    again.run()
     assert [group["lr"] for group in run.optimizer.param_groups] == [0.1] * 4 + [0.05]
 
 
