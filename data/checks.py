@@ -256,7 +256,12 @@ def _sequences(expected: Mapping[str, str]) -> list[str]:
     return [key for key in expected if key != "label"]
 
 
+# A label or another sequence is never the file that is missing.
+_NAMED_BY_A_LAYOUT = re.compile(r"[_-](seg|flair|t1|t1ce|t2|t2f|t1n|t1c|t2w)\.nii(\.gz)?$")
+
+
 def _remedy(key: str, strays: Sequence[str]) -> str:
+    strays = [name for name in strays if not _NAMED_BY_A_LAYOUT.search(name)]
     if strays:
         return f"; that folder also holds {', '.join(strays[:3])}: rename it?"
     if key == "label":

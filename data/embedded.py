@@ -178,6 +178,11 @@ def open_split(
     Raises:
         InputError: the split does not fit the cases.
     """
+    if split_file is None and (fold is not None or test_fold is not None):
+        raise InputError(
+            "fold and test_fold say which folds of a file to take, but there is no file: pass it "
+            "with --split_file"
+        )
     names = [case.name for case in cases]
     if split_file is not None:
         return read_split(split_file, names, fold=fold, test_fold=test_fold)

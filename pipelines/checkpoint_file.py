@@ -101,8 +101,15 @@ def load_network(
     state = content.get("network", content)
     trained = content.get("description") or _description_beside(Path(path))
     check_fit(path, network, state, trained, description)
+    if not is_finite(state):
+        raise InputError(f"{path} holds weights that are NaN or infinite; train again")
     network.load_state_dict(_without_prefix(state))
     return network
+
+
+def is_finite(state: Mapping[str, Any]) -> bool:
+    """Whether no tensor of a state dictionary holds NaN or infinity."""
+    return all(bool(t.isfinite().all()) for t in state.values() if isinstance(t, Tensor))
 
 
 def check_fit(

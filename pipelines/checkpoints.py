@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..data.errors import InputError
 from ..data.files import write_json
-from .checkpoint_file import check_fit, load_network, read, remove_leftovers, save
+from .checkpoint_file import check_fit, is_finite, load_network, read, remove_leftovers, save
 from .distributed import is_main_process
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
@@ -83,6 +83,7 @@ class Checkpoint:
         self.evaluator = evaluator
         self.records = [Path(file) for file in records]
         self.resume = resume
+        self._is_fresh = False
         self.description = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (description or {}).items()
@@ -95,6 +96,7 @@ class Checkpoint:
     def attach(self, engine: Engine) -> None:
         """Register on the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._stepped)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def save(self, engine: SupervisedTrainer) -> None:
@@ -104,6 +106,11 @@ class Checkpoint:
         weights are not in `model.pt`.
         """
         self._forget_nan()
+        if not is_finite(_unwrapped(self.network).state_dict()):
+            raise InputError(
+                f"the network's weights are no longer finite after epoch {engine.state.epoch}; "
+                "nothing was saved of it: train with a lower --lr, or clip with --max_norm"
+            )
         if not is_main_process():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,8 +140,13 @@ class Checkpoint:
             remove_leftovers(self.folder, _OWN_FILES)
         if self.resume:
             self._restore(engine, self.folder / "last.pt")
-        elif is_main_process():
+        self._is_fresh = not self.resume
+
+    def _stepped(self, engine: SupervisedTrainer) -> None:
+        """Only a training that works takes the place of an earlier one."""
+        if self._is_fresh and is_main_process():
             self._move_earlier_run()
+        self._is_fresh = False
 
     def _restore(self, engine: SupervisedTrainer, path: Path) -> None:
         if not path.is_file():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class CaseDataset(Dataset):
         case = self.data[index]
         present = torch.tensor([[name in case.images for name in self.sequences]])
         try:
-            volume = read_case(case, self.sequences)
+            volume = self._read(case)
             box = brain_box(volume.images)
             cropped = {name: image[box] for name, image in volume.images.items()}
             normalized = normalize(cropped, list(cropped))
@@ -75,6 +76,17 @@ class CaseDataset(Dataset):
             if name in normalized:
                 image[0, i] = torch.from_numpy(np.ascontiguousarray(normalized[name]))
         return {"image": image, "present": present, "read": ReadCase(case, volume, box)}
+
+    def _read(self, case: Case) -> Volume:
+        try:
+            return read_case(case, self.sequences)
+        except InputError as error:
+            if case.label is None:
+                raise
+            # The label is only there to be compared with; fails again if the images are at fault.
+            volume = read_case(replace(case, label=None), self.sequences)
+            print(f"the label is not compared: {error}", file=sys.stderr, flush=True)
+            return volume
 
 
 def one_case(items: list[dict[str, Any]]) -> dict[str, Any]:

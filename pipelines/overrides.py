@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.config_item import ComponentLocator
 
 from ..data.errors import InputError
+from .limits import check_limits
 
 # What `python -m monai.bundle run` and the workflow behind it take themselves.
 _OF_MONAI = (
@@ -159,7 +160,15 @@ def _check_value(key: str, before: Any, value: Any) -> None:
         return
     if isinstance(before, bool) and not isinstance(value, bool):
         raise InputError(f"'{key}' is True or False, not '{value}': pass --{key} True")
+    if isinstance(before, list) and isinstance(value, str):
+        raise InputError(f"""'{key}' is a list, not {value!r}: pass --{key} "['{value}']\"""")
+    is_text = isinstance(before, str) and before[:1] not in ("$", "@", "%")
+    if is_text and not isinstance(value, (str, type(None))):
+        raise InputError(f"""'{key}' is a text, not {value!r}: pass --{key} "'{value}'\"""")
     is_number = isinstance(before, (int, float)) and not isinstance(before, bool)
+    if isinstance(before, int) and is_number and isinstance(value, float):
+        raise InputError(f"'{key}' is a whole number such as {before}, not {value}")
+    check_limits(key, value)
     if is_number and (isinstance(value, bool) or not isinstance(value, (int, float, type(None)))):
         raise InputError(f"'{key}' is a number such as {before}, not '{value}'")
 
