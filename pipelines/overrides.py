@@ -165,12 +165,12 @@ def _check_value(key: str, before: Any, value: Any) -> None:
     is_text = isinstance(before, str) and before[:1] not in ("$", "@", "%")
     if is_text and not isinstance(value, (str, type(None))):
         raise InputError(f"""'{key}' is a text, not {value!r}: pass --{key} "'{value}'\"""")
-    is_number = isinstance(before, (int, float)) and not isinstance(before, bool)
-    if isinstance(before, int) and is_number and isinstance(value, float):
-        raise InputError(f"'{key}' is a whole number such as {before}, not {value}")
+    if isinstance(before, (int, float)) and not isinstance(before, bool):
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise InputError(f"'{key}' is a number such as {before}, not '{value}'")
+        if isinstance(before, int) and isinstance(value, float):
+            raise InputError(f"'{key}' is a whole number such as {before}, not {value}")
     check_limits(key, value)
-    if is_number and (isinstance(value, bool) or not isinstance(value, (int, float, type(None)))):
-        raise InputError(f"'{key}' is a number such as {before}, not '{value}'")
 
 
 def _check_method(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
