@@ -194,3 +194,8 @@ def test_names_for_logs() -> None:
     assert describe_split({"train": ["a", "b"], "val": [], "test": ["c"]}) == (
         "2 train, 0 val, 1 test"
     )
+
+
+def test_folds_need_a_file_of_folds(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no file: pass it with --split_file"):
+        open_split(brain_cases(tmp_path / "data", 3), tmp_path, fold=1)

@@ -297,3 +297,33 @@ def test_scaler_state_survives(tmp_path: Path) -> None:
 
     run(False, 256.0)
     assert run(True, 8.0) == 256.0
+
+
+def test_a_training_that_cannot_start_leaves_the_earlier_one(tmp_path: Path) -> None:
+    Run(tmp_path, 1).go()
+    run = Run(tmp_path, 1)
+    run.trainer.loss_function = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.go()
+    assert (tmp_path / "model.pt").is_file()
+    assert not (tmp_path / "earlier-1").exists()
+
+
+def test_further_records_move_with_an_earlier_run(tmp_path: Path) -> None:
+    record = tmp_path / "history.csv"
+    record.write_text("old")
+    Run(tmp_path / "models", 1).go()
+    Run(tmp_path / "models", 1, records=[record]).go()
+    assert (tmp_path / "models" / "earlier-1" / "history.csv").read_text() == "old"
+    assert not record.exists()
+
+
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1)
+    run.optimizer.param_groups[0]["lr"] = run.scheduler.base_lrs[0] = float("inf")
+    with pytest.raises(InputError, match="no longer finite after epoch 1; nothing was saved"):
+        run.go()
+    assert not (tmp_path / "model.pt").exists()
+    save({"weight": torch.full((1, 3), torch.nan), "bias": torch.zeros(1)}, tmp_path / "bad.pt")
+    with pytest.raises(InputError, match="bad.pt holds weights that are NaN or infinite"):
+        load_network(tmp_path / "bad.pt", nn.Linear(3, 1))

@@ -251,3 +251,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match=r"masks/P0\.nii\.gz cannot be written"):
         segment(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_bad_label_does_not_keep_a_case_from_being_segmented(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_case(tmp_path / "in", "P0")
+    write_case(tmp_path / "in2", "P0", layout="brats2023")
+    label = next((tmp_path / "in2" / "P0").glob("*seg*"))
+    label.rename(tmp_path / "in" / "P0" / "P0_seg.nii.gz")  # holds 3, which 2021 has not
+    segment(tmp_path / "in", tmp_path / "out")
+    assert "the label is not compared: case P0:" in capsys.readouterr().err
+    assert "WT_dice" not in volumes(tmp_path / "out")[0]
