@@ -70,7 +70,7 @@ def generate(
         _remove_stale(root)
         _write(root / "README.txt", README.format(seed=seed, spacing=spacing, cases=cases))
         made = _make(root, seed, spacing, missing, workers)
-        bar = tqdm(made, "Phantoms", len(missing), disable=not progress, unit="case")
+        bar = tqdm(made, "Phantoms", len(missing), disable=None if progress else True, unit="case")
         records.update(dict(bar))
         manifest = {**settings, "cases": [records[k] for k in range(cases)]}
         _write(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
