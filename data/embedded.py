@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -140,18 +141,16 @@ def cases_to_segment(
         split = open_split(cases, output_dir)
         return [case for case in cases if case.name in split["test"]]
 
-    def find(labels: str) -> list[Case]:
-        return find_cases(
-            dataset_dir,
-            sequences=sequences,
-            layout=layout,
-            label_convention=label_convention,
-            labels=labels,
-            allow_missing=allow_missing,
-        )
-
-    cases = find("ignored")
-    return cases if cases[0].convention is None else find("optional")
+    find = partial(
+        open_cases,
+        dataset_dir,
+        sequences=sequences,
+        layout=layout,
+        label_convention=label_convention,
+        allow_missing=allow_missing,
+    )
+    cases = find(labels="ignored")
+    return cases if cases[0].convention is None else find(labels="optional")
 
 
 def open_split(

@@ -5,8 +5,6 @@ import pickle
 import resource
 import signal
 import time
-import traceback
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from torch import nn
 
 from cggm.data.errors import InputError
 from cggm.pipelines.checkpoint_file import load_network, read, remove_leftovers, save
+
+from .children import in_a_child
 
 
 def test_ddp_wrapping_leaves_no_trace_in_the_names(tmp_path: Path) -> None:
@@ -82,19 +82,6 @@ def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         read(tmp_path / "model.pt")
     with pytest.raises(InputError, match="it is a folder"):
         read(tmp_path)
-
-
-def in_a_child(action: Callable[[], None]) -> int:
-    """Run in a forked process, which needs no second to import torch, and give its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Stopping, resuming and being killed."""
 
 import os
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ from cggm.pipelines.checkpoint_file import load_network, read, save
 from cggm.pipelines.checkpoints import Checkpoint
 from cggm.pipelines.progress import SetEpoch
 from cggm.pipelines.schedule import warmup_cosine
+
+from .children import in_a_child
 
 
 class Points(Dataset):
@@ -237,19 +237,6 @@ def test_refuses_a_run_without_a_part_that_was_trained(tmp_path: Path) -> None:
     del run.checkpoint.parts["method"]
     with pytest.raises(InputError, match="holds a method, unlike this run"):
         run.go()
-
-
-def in_a_child(action: Callable[[], None]) -> int:
-    """Run in a forked process, which needs no second to import torch, and give its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
 
 
 def test_only_the_first_of_two_processes_writes(tmp_path: Path) -> None:
