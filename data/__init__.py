@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .augmentation import train_transform
-    from .brats import SEQUENCES, Case, find_cases
-    from .conventions import CONVENTIONS, REGIONS
+    from .brats import (
+        SEQUENCES,
+        Case,
+        find_cases,
+    )
+    from .conventions import (
+        CONVENTIONS,
+        REGIONS,
+    )
     from .embedded import (
         cases_to_segment,
         data_name,
@@ -20,9 +27,38 @@ if TYPE_CHECKING:
         open_store,
     )
     from .errors import InputError
-    from .nifti import Volume, check_cases, read_case, write_mask
+    from .feature_dataset import (
+        FeatureDataset,
+        collate_features,
+        feature_statistics,
+    )
+    from .feature_set import (
+        FeatureSet,
+        check_feature_set,
+        open_feature_set,
+        write_feature_set_header,
+        write_samples,
+    )
+    from .feature_splits import split_features
+    from .features import (
+        FeatureFile,
+        write_features,
+    )
+    from .generated import (
+        generate_feature_set,
+        open_features,
+    )
+    from .nifti import (
+        Volume,
+        check_cases,
+        read_case,
+        write_mask,
+    )
     from .slices import SliceDataset
-    from .splits import read_split, split_cases
+    from .splits import (
+        read_split,
+        split_cases,
+    )
     from .store import SliceStore
 
 _MODULES = {
@@ -38,6 +74,17 @@ _MODULES = {
         "open_store",
     ),
     "errors": ("InputError",),
+    "feature_dataset": ("FeatureDataset", "collate_features", "feature_statistics"),
+    "feature_set": (
+        "FeatureSet",
+        "check_feature_set",
+        "open_feature_set",
+        "write_feature_set_header",
+        "write_samples",
+    ),
+    "feature_splits": ("split_features",),
+    "features": ("FeatureFile", "write_features"),
+    "generated": ("generate_feature_set", "open_features"),
     "nifti": ("Volume", "check_cases", "read_case", "write_mask"),
     "slices": ("SliceDataset",),
     "splits": ("read_split", "split_cases"),
@@ -50,23 +97,36 @@ __all__ = [
     "REGIONS",
     "SEQUENCES",
     "Case",
+    "FeatureDataset",
+    "FeatureFile",
+    "FeatureSet",
     "InputError",
     "SliceDataset",
     "SliceStore",
     "Volume",
     "cases_to_segment",
     "check_cases",
+    "check_feature_set",
+    "collate_features",
     "data_name",
     "describe_split",
+    "feature_statistics",
     "find_cases",
+    "generate_feature_set",
     "open_cases",
+    "open_feature_set",
+    "open_features",
     "open_split",
     "open_store",
     "read_case",
     "read_split",
     "split_cases",
+    "split_features",
     "train_transform",
+    "write_feature_set_header",
+    "write_features",
     "write_mask",
+    "write_samples",
 ]
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
-
 from .brats import SEQUENCES, Case, find_cases
+from .cache import one_at_a_time
 from .errors import InputError
 from .phantom import generate
 from .phantom.cases import GENERATOR_VERSION
@@ -19,14 +16,6 @@ from .splits import read_split, split_cases
 from .store import SliceStore
 
 EMBEDDED = "embedded synthetic gliomas (no patients)"
-
-
-def default_cache() -> Path:
-    """Folder for what can be made again: ``CGGM_CACHE``, or ``cggm`` in the user's cache."""
-    if os.environ.get("CGGM_CACHE"):
-        return Path(os.environ["CGGM_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "cggm"
 
 
 def open_cases(
@@ -49,14 +38,14 @@ def open_cases(
         label_convention: likewise.
         labels: likewise.
         allow_missing: likewise.
-        cache_dir: where the embedded cases are kept, :func:`default_cache` when not given.
+        cache_dir: where the embedded cases are kept, :func:`~.cache.default_cache` when not given.
         embedded_cases: how many to generate.
 
     Raises:
         InputError: the folder or a case cannot be used.
     """
     if dataset_dir is None:
-        with _one_at_a_time(cache_dir) as cache:
+        with one_at_a_time(cache_dir) as cache:
             folder = cache / f"phantom-{GENERATOR_VERSION}"
             dataset_dir = generate(folder, cases=embedded_cases, progress=True)
         layout, label_convention = "brats2018", None
@@ -81,7 +70,7 @@ def open_store(
     Args:
         cases: from :func:`open_cases`, each with all sequences and a label.
         sequences: what to store of each case.
-        cache_dir: :func:`default_cache` when not given. About 35 MB for a case of BraTS.
+        cache_dir: :func:`~.cache.default_cache` when not given. About 35 MB for a case of BraTS.
 
     Raises:
         InputError: a case cannot be used; all of them are named.
@@ -89,24 +78,8 @@ def open_store(
     where = sorted({str(_top(case).resolve()) for case in cases})
     key = "\n".join([*where, *sequences, *sorted({str(case.convention) for case in cases})])
     name = f"{Path(where[0]).name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-    with _one_at_a_time(cache_dir) as cache:
+    with one_at_a_time(cache_dir) as cache:
         return SliceStore.build(cases, cache / "slices" / name, sequences=sequences)
-
-
-@contextmanager
-def _one_at_a_time(cache_dir: str | Path | None) -> Iterator[Path]:
-    """Let one process fill the cache while others, such as the ranks of one run, wait for it."""
-    cache = default_cache() if cache_dir is None else Path(cache_dir)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache / "lock").acquire()
-    except OSError as error:
-        raise InputError(
-            f"the cache folder {cache} cannot be written ({error.strerror}): pass another one "
-            "with --cache_dir, or set the environment variable CGGM_CACHE"
-        ) from error
-    with lock:
-        yield cache
 
 
 def cases_to_segment(

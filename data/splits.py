@@ -5,13 +5,14 @@ A split is by patient: the examinations of one patient always lie in one part.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, some
 from .files import write_json
 
 PARTS = ("train", "val", "test")
@@ -62,7 +63,7 @@ def split_cases(
     file = Path(file)
     file = file if file.suffix == ".json" else file / FILE_NAME
     if file.exists():
-        _refuse_other_settings(_content(file), file, shares, seed)
+        _refuse_other_settings(split_content(file), file, shares, seed)
         return read_split(file, names)
     split = _draw(names, shares, seed)
     counts = {part: len(split[part]) for part in PARTS}
@@ -90,14 +91,14 @@ def read_split(
             or has one patient in two parts.
     """
     file = Path(file)
-    content = _content(file)
+    content = split_content(file)
     if "training" in content:
         split = _from_folds(content["training"], names, file, fold, test_fold)
     elif fold is not None or test_fold is not None:
         raise InputError(f"{file} holds no folds, so fold {fold} cannot be taken from it")
     else:
-        split = _from_parts(content, file)
-    _check(split, names, file, shared_test="training" in content and test_fold is None)
+        split = split_parts(content, file)
+    check_split(split, names, file, shared_test="training" in content and test_fold is None)
     return split
 
 
@@ -143,7 +144,12 @@ def _checked_fractions(fractions: Sequence[float]) -> list[float]:
     return shares
 
 
-def _content(file: Path) -> dict[str, Any]:
+def split_content(file: Path) -> dict[str, Any]:
+    """Read the object in a file of a split.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
     try:
         content = json.loads(file.read_text())
     except OSError as error:
@@ -166,7 +172,12 @@ def _refuse_other_settings(
             )
 
 
-def _from_parts(content: Mapping[str, Any], file: Path) -> Split:
+def split_parts(content: Mapping[str, Any], file: Path) -> Split:
+    """Take the three sorted lists out of the content of `file`.
+
+    Raises:
+        InputError: one is missing, or is no list of names.
+    """
     for part in PARTS:
         cases = content.get(part)
         if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
@@ -210,33 +221,56 @@ def _case_of(image: str | Sequence[str], known: set[str]) -> str:
     return next((name for name in candidates if name in known), candidates[1 if "_" in file else 0])
 
 
-def _check(split: Split, names: Sequence[str], file: Path, *, shared_test: bool) -> None:
+def check_split(
+    split: Split,
+    names: Sequence[str],
+    file: Path,
+    *,
+    owner_of: Callable[[str], str] = patient_of,
+    words: tuple[str, str] = ("case", "patient"),
+    shared_test: bool = False,
+) -> None:
+    """Refuse a split that does not fit.
+
+    Args:
+        split: the three parts.
+        names: what there is to split.
+        file: where the split was read.
+        owner_of: who a name belongs to; names of one owner must lie in one part.
+        words: what a name and an owner are called.
+        shared_test: the validation cases are meant to be the test cases too.
+
+    Raises:
+        InputError: a part is empty, a name is unknown, missing or twice, or an owner is in two
+            parts.
+    """
+    word, owner = words
     for part in PARTS:
         if not split[part]:
-            raise InputError(f"{file}: the part {part} is empty; expected at least one case")
+            raise InputError(f"{file}: the part {part} is empty; expected at least one {word}")
     listed = [name for part in PARTS for name in split[part]]
     for cases, verb in (
-        (sorted(set(listed) - set(names)), "holds cases that were not found"),
-        (sorted(set(names) - set(listed)), "lacks cases that were found"),
+        (sorted(set(listed) - set(names)), f"holds {word}s that were not found"),
+        (sorted(set(names) - set(listed)), f"lacks {word}s that were found"),
     ):
         if cases:
             raise InputError(
-                f"{file} {verb}: {_some(cases)}; delete the file to draw a new split, or give the "
+                f"{file} {verb}: {some(cases)}; delete the file to draw a new split, or give the "
                 "data it was made for"
             )
+    double = [name for part in PARTS for name, count in Counter(split[part]).items() if count > 1]
+    if double:
+        raise InputError(
+            f"{file} lists these {word}s more than once: {some(double)}; list each once"
+        )
     parts = PARTS[:2] if shared_test else PARTS
     owners: dict[str, set[str]] = {}
     for part in parts:
         for name in split[part]:
-            owners.setdefault(patient_of(name), set()).add(part)
-    twice = sorted(patient for patient, found in owners.items() if len(found) > 1)
+            owners.setdefault(owner_of(name), set()).add(part)
+    twice = sorted(name for name, found in owners.items() if len(found) > 1)
     if twice:
         raise InputError(
-            f"{file} has the same patients in two parts: {_some(twice)}; results on patients who "
+            f"{file} has the same {owner}s in two parts: {some(twice)}; results on {owner}s that "
             "were trained on mean nothing, so move each into one part"
         )
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

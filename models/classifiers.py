@@ -1,9 +1,13 @@
 """What can one modality's features predict on their own? The classifiers f_i of eq. 5."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from .multimodal import MultimodalNetwork
 from .segmentation import LOW_CHANNELS, SegmentationNetwork, enlarge, join, pointwise, separable
+from .transformer import TokenTransformer, TransformerNetwork, padding_mask
 
 
 class SegmentationClassifier(nn.Module):
@@ -46,23 +50,71 @@ class SegmentationClassifier(nn.Module):
         return logits if size is None else logits[:, :, : size[0], : size[1]]
 
 
+class TransformerClassifier(nn.Module):
+    """Self-attention over one modality's features and a linear layer, for training only.
+
+    The classifier of the paper for classification and regression: 1 or 2 attention layers and a
+    fully connected one (section 3.3.1). It has no dropout: it draws nothing from the random stream.
+
+    Args:
+        width: width of the features, and in front of the last layer as in the network.
+        outputs: number of classes, or 1.
+        heads: attention heads.
+        layers: attention layers.
+    """
+
+    def __init__(self, width: int, outputs: int, *, heads: int, layers: int = 2) -> None:
+        super().__init__()
+        self.attention = TokenTransformer(width, heads=heads, layers=layers)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """Predict from (B, T, width) and lengths (B,); shape (B, outputs)."""
+        values, lengths = features
+        return self.head(self.attention(values, padding_mask(lengths, values.shape[1])))
+
+
+def transformer_classifiers(network: TransformerNetwork, layers: int = 2) -> nn.ModuleDict:
+    """Build one classifier per modality on the device and in the precision of the network.
+
+    Args:
+        network: what they are for.
+        layers: attention layers of each; 1 or 2 in the paper, 2 in the authors' scripts.
+
+    Returns:
+        Classifiers by modality.
+    """
+    outputs, width = network.head.get_parameter("weight").shape
+
+    def build() -> TransformerClassifier:
+        return TransformerClassifier(width, outputs, heads=network.heads, layers=layers)
+
+    return _classifiers(network, build)
+
+
 def segmentation_classifiers(network: SegmentationNetwork) -> nn.ModuleDict:
     """Build one classifier per sequence on the device and in the precision of the network.
-
-    The random state is as before afterwards: with and without classifiers, a run sees the same
-    data in the same order.
 
     Returns:
         Classifiers by sequence name.
     """
+    classes, channels = network.head.get_parameter("weight").shape[:2]
+
+    def build() -> SegmentationClassifier:
+        return SegmentationClassifier(
+            network.high_channels, network.low_channels, channels=channels, classes=classes
+        )
+
+    return _classifiers(network, build)
+
+
+def _classifiers(network: MultimodalNetwork, build: Callable[[], nn.Module]) -> nn.ModuleDict:
+    """Build one per modality; the random state is as before afterwards.
+
+    With and without classifiers, a run sees the same data in the same order.
+    """
     weight = network.head.get_parameter("weight")
-    classes, channels = weight.shape[:2]
-    # The classifiers are drawn on the CPU and moved, so that no device's random state is used.
+    # They are drawn on the CPU and moved, so that no device's random state is used.
     with torch.random.fork_rng(devices=[]):
-        built = {
-            name: SegmentationClassifier(
-                network.high_channels, network.low_channels, channels=channels, classes=classes
-            )
-            for name in network.modalities
-        }
+        built = {name: build() for name in network.modalities}
     return nn.ModuleDict(built).to(device=weight.device, dtype=weight.dtype)

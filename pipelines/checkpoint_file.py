@@ -15,6 +15,8 @@ from ..data.errors import InputError
 from ..data.files import write_atomically
 
 _GIT_LFS = b"version https://git-lfs"
+# What a description tells of the data; everything else in it is a setting of the same name.
+_OF_DATA = ("widths", "classes")
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -99,7 +101,7 @@ def load_network(
     """
     content = read(path, map_location)
     state = content.get("network", content)
-    trained = content.get("description") or _description_beside(Path(path))
+    trained = content.get("description") or description_beside(Path(path))
     check_fit(path, network, state, trained, description)
     if not is_finite(state):
         raise InputError(f"{path} holds weights that are NaN or infinite; train again")
@@ -140,6 +142,13 @@ def check_fit(
         for name in (trained or {})
         if trained and built and name in built and trained[name] != built[name]
     }
+    data = [name for name in _OF_DATA if name in differing]
+    if data:
+        was, now = differing[data[0]]
+        raise InputError(
+            f"{path} was trained on data with {data[0]} {_text(was)}, these have {_text(now)}: "
+            "give the data it was trained on, or train anew"
+        )
     if differing:
         was = ", ".join(f"{name} {_text(value)}" for name, (value, _) in differing.items())
         now = ", ".join(_text(value) for _, value in differing.values())
@@ -155,7 +164,7 @@ def check_fit(
         )
 
 
-def _description_beside(path: Path) -> dict[str, Any] | None:
+def description_beside(path: Path) -> dict[str, Any] | None:
     """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
     try:
         content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

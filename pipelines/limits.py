@@ -21,11 +21,25 @@ NUMBER: Limit = ("a whole number, 0 or more", lambda v: isinstance(v, int) and v
 POSITIVE: Limit = ("a number above 0", lambda v: _is_number(v) and v > 0)
 SHARE: Limit = ("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
 
+BELOW_ONE: Limit = ("a number from 0 up to, not including, 1", lambda v: SHARE[1](v) and v < 1)
+FRACTION: Limit = ("a number above 0 and below 1", lambda v: _is_number(v) and 0 < v < 1)
+
 LIMITS: dict[str, Limit] = {
     **dict.fromkeys(
         ("epochs", "batch_size", "accumulation_steps", "val_interval", "channels", "draws"), COUNT
     ),
-    **dict.fromkeys(("slices_per_case",), COUNT),
+    **dict.fromkeys(("slices_per_case", "lr_step"), COUNT),
+    **dict.fromkeys(("width", "heads", "layers", "fusion_layers"), COUNT),
+    "classifier_layers": ("1 or 2", lambda v: v in (1, 2)),
+    **dict.fromkeys(("dropout", "embedding_dropout", "output_dropout"), BELOW_ONE),
+    **dict.fromkeys(("val_fraction", "test_fraction"), FRACTION),
+    "lr_gamma": ("a number above 0, at most 1", lambda v: _is_number(v) and 0 < v <= 1),
+    "max_length": (
+        "None, a whole number above 0, or such numbers by modality",
+        lambda v: (
+            v is None or all(COUNT[1](n) for n in (v.values() if isinstance(v, dict) else [v]))
+        ),
+    ),
     **dict.fromkeys(("num_workers", "warmup_epochs", "seed", "split_seed"), NUMBER),
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),

@@ -71,6 +71,7 @@ class EpochLog:
         optimizer: whose learning rate (of the first parameter group) is shown.
         evaluator: its metrics and best key metric are shown after each validation.
         groups: groups of the trainer's metrics to print.
+        figures: metrics of a validation to print; None prints all.
         facts: printed once before training: `{"cases": "12 to train, 4 to validate"}`.
         bar: show the progress bar; None shows it on a terminal.
     """
@@ -82,6 +83,7 @@ class EpochLog:
         optimizer: Optimizer,
         evaluator: Evaluator | None = None,
         groups: Sequence[str] = ("balance",),
+        figures: Sequence[str] | None = None,
         facts: Mapping[str, object] | None = None,
         bar: bool | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class EpochLog:
         self.optimizer = optimizer
         self.evaluator = evaluator
         self.groups = tuple(groups)
+        self.figures = figures
         self.facts = dict(facts or {})
         self.bar = sys.stderr.isatty() if bar is None else bar
         self._losses: list[torch.Tensor] = []
@@ -167,7 +170,9 @@ class EpochLog:
             value = f"{float(state.best_metric):.3f}"
             best = f" (best {name} {value} at epoch {state.best_metric_epoch})"
             has_best = state.best_metric_epoch >= 1
-            parts.append(f"validation {in_groups(validated)}{best if has_best else ''}")
+            chosen = validated if self.figures is None else self.figures
+            printed = {n: v for n, v in validated.items() if n in chosen}
+            parts.append(f"validation {in_groups(printed)}{best if has_best else ''}")
         shown = {n: v for n, v in trained.items() if n.split("/")[0] in self.groups}
         if shown:
             parts.append(in_groups(shown))

@@ -1,4 +1,4 @@
-"""Tiny synthetic cases, and the BraTS bundle run on them: in this process or as a command."""
+"""Small data for every bundle, and a bundle run on them: in this process or as a command."""
 
 import json
 import os
@@ -13,9 +13,11 @@ from filelock import FileLock
 from monai.bundle import ConfigWorkflow
 
 from cggm.bundles import path
+from cggm.data.generated import generate_feature_set
 from cggm.data.phantom import generate
 
 BUNDLE = Path(path("brats"))
+BUNDLES = ("brats", "food101", "iemocap", "mosi")
 # A network and a training of about a second.
 NETWORK: dict[str, Any] = {"encoder": "tu-test_resnet", "channels": 16}
 TRAINING: dict[str, Any] = {
@@ -25,23 +27,49 @@ TRAINING: dict[str, Any] = {
     "slices_per_case": 2,
     "batch_size": 4,
 }
+SMALL_TRANSFORMER: dict[str, Any] = {
+    "width": 8,
+    "heads": 2,
+    "layers": 1,
+    "fusion_layers": 1,
+    "epochs": 1,
+    "batch_size": 16,
+}
 
 
 class Bundle:
-    """The bundle with one folder of cases and a cache of its own."""
+    """A bundle with data of its own and settings that make it small.
 
-    def __init__(self, dataset_dir: Path, cache_dir: Path) -> None:
-        self.data = {"dataset_dir": str(dataset_dir), "cache_dir": str(cache_dir)}
+    Args:
+        name: of the bundle's folder.
+        data: settings that say where the data and the cache are.
+        network: settings of every config that make the network small.
+        training: settings of train.json alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: dict[str, Any],
+        *,
+        network: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.folder = Path(path(name))
+        self.data = data
+        self.network = network or {}
+        self.training = training or {}
 
     def settings(self, config: str, out: Path, **overrides: Any) -> dict[str, Any]:
         """Overrides that make a config small, below those given."""
-        small = NETWORK | (TRAINING if config.startswith("train") else {})
+        small = self.network | (self.training if config.startswith("train") else {})
         return small | self.data | {"output_dir": str(out)} | overrides
 
     def workflow(self, config: str, out: Path, **overrides: Any) -> ConfigWorkflow:
         """What `monai.bundle run` builds, not started yet."""
         return ConfigWorkflow(
-            config_file=str(BUNDLE / config),
+            config_file=str(self.folder / config),
             workflow_type="train" if config.startswith("train") else "infer",
             **self.settings(config, out, **overrides),
         )
@@ -56,7 +84,7 @@ class Bundle:
 
     def words(self, config: str, out: Path, **overrides: Any) -> list[str]:
         """What a user writes after `python -m monai.bundle`."""
-        words = ["run", "--config_file", str(BUNDLE / config)]
+        words = ["run", "--config_file", str(self.folder / config)]
         for name, value in self.settings(config, out, **overrides).items():
             words += [f"--{name}", str(value)]
         return words
@@ -134,9 +162,34 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def brats(shared: Path) -> Bundle:
     """The bundle on six coarse phantoms."""
+    return make_bundle("brats", shared)
+
+
+@pytest.fixture(scope="session", params=BUNDLES)
+def bundle(request: pytest.FixtureRequest, shared: Path) -> Bundle:
+    """Every bundle in turn, on small data."""
+    return make_bundle(request.param, shared)
+
+
+@pytest.fixture(scope="session", params=BUNDLES[1:])
+def feature_bundle(request: pytest.FixtureRequest, shared: Path) -> Bundle:
+    """Every bundle on features in turn, on small data."""
+    return make_bundle(request.param, shared)
+
+
+def make_bundle(name: str, shared: Path) -> Bundle:
+    """A bundle on six coarse phantoms, or on a small generated feature set."""
+    data = {"cache_dir": str(shared / "cache")}
     with FileLock(shared / "lock"):
-        generate(shared / "phantoms", cases=6, spacing=4.0, workers=2)
-    return Bundle(shared / "phantoms", shared / "cache")
+        if name == "brats":
+            generate(shared / "phantoms", cases=6, spacing=4.0, workers=2)
+            data["dataset_dir"] = str(shared / "phantoms")
+            return Bundle(name, data, network=NETWORK, training=TRAINING)
+        folder = shared / name
+        if not (folder / "dataset.json").exists():
+            generate_feature_set(name, folder, samples=160)
+        data["dataset_dir"] = str(folder)
+    return Bundle(name, data, training=SMALL_TRANSFORMER)
 
 
 @pytest.fixture(scope="session")

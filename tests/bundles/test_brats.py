@@ -112,24 +112,6 @@ def test_evaluation_repeats_the_validation_of_training(brats: Bundle, tmp_path: 
     )
 
 
-def test_resuming_equals_not_stopping(brats: Bundle, trained: Path, tmp_path: Path) -> None:
-    # The schedule depends on the number of epochs, so that of the first run is that of the second.
-    schedule = {"scheduler#epochs": 2}
-    brats.run("train.json", tmp_path, epochs=1, **schedule)
-    brats.run("train.json", tmp_path, epochs=2, resume=True, **schedule)
-    whole, resumed = last(trained)["network"], last(tmp_path)["network"]
-    assert isinstance(whole, dict) and isinstance(resumed, dict)
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    for name in ("modulation.csv", "split.json"):
-        assert (tmp_path / name).read_text() == (trained / name).read_text()
-    numbers = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in table(out / "history.csv")]
-        for out in (trained, tmp_path)
-    ]
-    assert numbers[0] == numbers[1]
-
-
 def test_weights_of_another_network_name_what_to_pass(
     brats: Bundle, trained: Path, tmp_path: Path
 ) -> None:

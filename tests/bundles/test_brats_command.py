@@ -2,17 +2,12 @@
 
 import csv
 import json
-import math
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
 
-from .conftest import BUNDLE, Bundle, command, commands, messages
-
-# What each process holds at the end: only the first one writes checkpoints.
-OVERLAY = {"+finalize": ["$torch.save(@network_def.state_dict(), 'rank' + str(@rank) + '.pt')"]}
+from .conftest import Bundle, command, commands, messages
 
 
 def history(out: Path) -> list[dict[str, str]]:
@@ -138,27 +133,3 @@ def test_mlflow_keeps_settings_and_balance_curves(brats: Bundle, tmp_path: Path)
         assert [point.step for point in curve] == [1, 2]
         expected = [float(row[f"balance/{sequence}"]) for row in rows]
         assert [point.value for point in curve] == pytest.approx(expected)
-
-
-def test_two_processes_train_one_network(brats: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "overlay.json").write_text(json.dumps(OVERLAY))
-    files = [BUNDLE / "train.json", BUNDLE / "multi_gpu_train.json", tmp_path / "overlay.json"]
-    words = brats.words("train.json", tmp_path / "out", epochs=2, batch_size=2)
-    words[words.index("--config_file") + 1] = str([str(file) for file in files])
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = command([*torchrun, "-m", "monai.bundle", *words], tmp_path)
-    assert done.returncode == 0, done.stderr
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
-    # Running statistics are each rank's own until the next forward pass copies those of rank 0.
-    learned = [name for name in ranks[0] if "running_" not in name and "num_batches" not in name]
-    assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in learned)
-    out = tmp_path / "out"
-    last = torch.load(out / "models" / "last.pt", weights_only=True)
-    assert all(torch.equal(ranks[0][name], value) for name, value in last["network"].items())
-    assert last["trainer"]["epoch_length"] == 2  # 8 slices, 2 processes, batches of 2
-    rows = history(out)
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
-    steps = (out / "modulation.csv").read_text().splitlines()
-    assert len(steps) == 1 + 2 * 2 * 4  # header; epochs, batches, sequences
-    assert done.stdout.count("epoch 2/2") == 1, "only one of them talks"

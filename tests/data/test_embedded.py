@@ -9,11 +9,11 @@ import pytest
 
 from cggm.data import embedded
 from cggm.data.brats import SEQUENCES
+from cggm.data.cache import default_cache
 from cggm.data.embedded import (
     EMBEDDED,
     cases_to_segment,
     data_name,
-    default_cache,
     describe_split,
     open_cases,
     open_split,

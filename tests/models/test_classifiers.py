@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from cggm.models import SegmentationClassifier, SegmentationNetwork, segmentation_classifiers
+from cggm.models import (
+    SegmentationClassifier,
+    SegmentationNetwork,
+    TransformerNetwork,
+    segmentation_classifiers,
+    transformer_classifiers,
+)
 
 
 @pytest.fixture
@@ -65,3 +71,42 @@ def test_four_classifiers_at_the_papers_size_are_light() -> None:
     """Widths of ResNet-101; the paper reports +24 MB for four in training."""
     classifier = SegmentationClassifier(256, 256, channels=256, classes=4)
     assert 4 * sum(p.numel() for p in classifier.parameters()) < 5_200_000
+
+
+@pytest.fixture
+def reader() -> TransformerNetwork:
+    return TransformerNetwork({"text": 3, "audio": 2}, 5, width=8, heads=2, layers=1)
+
+
+def sequences() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    lengths = torch.tensor([4, 2])
+    return {"text": (torch.randn(2, 4, 3), lengths), "audio": (torch.randn(2, 4, 2), lengths)}
+
+
+def test_a_classifier_of_sequences_ends_like_the_head(reader: TransformerNetwork) -> None:
+    for layers in (1, 2):
+        classifiers = transformer_classifiers(reader, layers)
+        assert list(classifiers) == reader.modalities
+        for name, features in reader.encode(sequences()).items():
+            classifier = classifiers[name]
+            assert classifier.get_parameter("head.weight").shape == reader.head.weight.shape
+            assert len(classifier.attention.transformer.layers) == layers
+            assert classifier(features).shape == (2, 5)
+
+
+def test_a_classifier_of_sequences_ignores_padding(reader: TransformerNetwork) -> None:
+    (values, lengths) = reader.encode(sequences())["text"]
+    classifier = transformer_classifiers(reader)["text"]
+    expected = classifier((values, lengths))
+    changed = values.masked_fill(torch.arange(4)[None, :, None] >= lengths[:, None, None], 7.0)
+    torch.testing.assert_close(classifier((changed, lengths)), expected)
+    assert not torch.allclose(classifier((values.flip(2), lengths)), expected, atol=1e-3)
+
+
+def test_classifiers_of_sequences_draw_nothing(reader: TransformerNetwork) -> None:
+    features = {n: (v.detach(), k) for n, (v, k) in reader.encode(sequences()).items()}
+    before = torch.get_rng_state()
+    for name, classifier in transformer_classifiers(reader).items():
+        classifier.train()(features[name]).sum().backward()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in reader.parameters())

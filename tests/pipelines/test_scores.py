@@ -1,12 +1,14 @@
-"""The score of segmentation against the released code's values and MONAI's Dice."""
+"""Scores against the released code's values, MONAI's Dice, PyTorch's losses and cases by hand."""
 
 import pytest
 import torch
 from monai.losses import DiceLoss
 from monai.metrics import compute_dice
+from torch.nn.functional import cross_entropy, l1_loss
 
+from cggm.data.errors import InputError
 from cggm.pipelines import DiceCELoss, RegionDice
-from cggm.pipelines.scores import region_counts
+from cggm.pipelines.scores import SCORES, region_counts, score_by_name
 
 # Two images of 3 x 3 pixels, four classes; values of the released code for them below.
 LOGITS = torch.tensor(
@@ -89,3 +91,49 @@ def test_class_loss_is_monais_dice_plus_weighted_cross_entropy() -> None:
 def test_unknown_kind_of_dice_is_refused() -> None:
     with pytest.raises(ValueError, match=r"dice is 'classes'; it is one of \['class', 'pooled'\]"):
         DiceCELoss(dice="classes")
+
+
+def test_scores_of_classes_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [2.0, 1.0], [-1.0, 1.0]])
+    label = torch.tensor([0, 1, 1])
+    assert score_by_name("accuracy")(logits, label).tolist() == [1.0, 0.0, 1.0]
+    expected = [0.5, 1 / (1 + torch.e), 1 / (1 + torch.e**-2)]
+    assert score_by_name("probability")(logits, label).tolist() == pytest.approx(expected)
+
+
+def test_logarithmic_score_is_minus_the_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, label = 30 * torch.randn(7, 5), torch.randint(5, (7,))
+    losses = cross_entropy(logits, label, reduction="none")
+    torch.testing.assert_close(score_by_name("log_probability")(logits, label), -losses)
+
+
+def test_score_of_values_is_minus_the_absolute_error() -> None:
+    torch.manual_seed(0)
+    values, label = torch.randn(6, 1), torch.randn(6, 1)
+    scores = score_by_name("mae")(values, label)
+    torch.testing.assert_close(-scores.mean(), l1_loss(values, label))
+    assert scores.argmax() == (values - label).abs().argmin()
+
+
+def test_binary_score_counts_zero_as_not_positive() -> None:
+    values = torch.tensor([[0.5], [-0.1], [0.0], [0.1], [-2.0], [1.0]])
+    label = torch.tensor([[3.0], [0.0], [0.0], [0.0], [1.0], [-1.0]])
+    assert score_by_name("acc2")(values, label).tolist() == [1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_every_score_is_one_number_per_sample_in_full_precision(task: str) -> None:
+    classes = task == "classification"
+    prediction = torch.randn(4, 3 if classes else 1, dtype=torch.float16)
+    label = torch.randint(3, (4,)) if classes else torch.randn(4, 1)
+    for score in SCORES[task].values():
+        assert score(prediction, label).shape == (4,)
+        assert score(prediction, label).dtype == torch.float32
+
+
+def test_unknown_scores_are_refused() -> None:
+    with pytest.raises(InputError, match=r"no score 'loss'; choose .*\['accuracy', 'prob.*'mae"):
+        score_by_name("loss")
+    with pytest.raises(InputError, match=r"'mae' for classification; choose one of \['accuracy'"):
+        score_by_name("mae", task="classification")

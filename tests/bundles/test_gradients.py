@@ -1,0 +1,265 @@
+"""CGGM in every bundle: which gradients does it touch, by how much, and is nothing else changed?
+
+The networks, losses, scores and optimizers are those of the bundles' train.json, on small data.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.engines import IterationEvents
+from torch import Tensor, nn
+
+from cggm.models import MultimodalNetwork
+from cggm.pipelines import Modulation
+from cggm.pipelines.methods.cggm import paper_balance
+
+from .conftest import Bundle, command
+
+FACTORS_ONLY = {"lam": 0.0, "direction": "none", "apply": "gradient", "max_norm": None}
+# A score that tells the modalities apart at the first step already: whether an argument is right
+# may not, and an error that starts from 0 looks like a loss to all of them.
+SCORES: dict[str, dict[str, str]] = {
+    "brats": {},
+    "food101": {"score": "probability"},
+    "iemocap": {"score": "probability"},
+    "mosi": {"score": "acc2"},
+}
+NEUTRAL = {"rule": "none", "lam": 0.0, "direction": "none"}
+
+
+class Training:
+    """The training of a bundle, built and not started, with what a test wants to see of it."""
+
+    def __init__(self, bundle: Bundle, out: Path, **overrides: Any) -> None:
+        workflow = bundle.workflow("train.json", out, **overrides)
+        workflow.initialize()
+        self.parser = workflow.parser
+        # In the order in which `run` builds them, so that both draw the same weights.
+        self.trainer = self.get("train#trainer")
+        self.network: MultimodalNetwork = self.get("network_def")
+        self.classifiers: nn.ModuleDict = self.get("classifiers")
+        self.modulation: Modulation = self.get("modulation")
+        self.gradients: list[dict[str, Tensor]] = []
+
+    def get(self, name: str) -> Any:
+        return self.parser.get_parsed_content(name)
+
+    def run(self, steps: int | None = None) -> "Training":
+        """Train, for so many iterations or to the end, keeping the gradients of each."""
+        self.trainer.add_event_handler(IterationEvents.MODEL_COMPLETED, self._keep)
+        if steps is not None:
+            self.trainer.data_loader = list(self._batches())[:steps]
+            self.trainer.state.epoch_length = steps
+            self.trainer.state.max_epochs = 1
+        self.trainer.run()
+        return self
+
+    def _batches(self) -> Iterator[Any]:
+        return iter(self.get("train#dataloader"))
+
+    def _keep(self, engine: Any) -> None:
+        gradients = {n: p.grad for n, p in self.network.named_parameters() if p.grad is not None}
+        gradients |= {f"classifiers.{n}": p.grad for n, p in self.classifiers.named_parameters()}
+        self.gradients.append({name: g.clone() for name, g in gradients.items() if g is not None})
+
+
+def modality_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "encoders" else None
+
+
+def check_factors(changed: Training, plain: Training, step: int = -1) -> None:
+    """Each encoder's gradient is its own factor times the plain one, all others are the same."""
+    balance = changed.modulation.record["balance"]
+    assert list(balance) == changed.network.modalities
+    assert len({round(factor, 6) for factor in balance.values()}) > 1, balance
+    touched = dict.fromkeys(balance, 0)
+    for name, gradient in plain.gradients[step].items():
+        modality = modality_of(name)
+        factor = 1.0 if modality is None else balance[modality]
+        torch.testing.assert_close(
+            changed.gradients[step][name], factor * gradient, rtol=1e-5, atol=1e-9, msg=name
+        )
+        if modality is not None and bool(gradient.any()):
+            touched[modality] += 1
+    # What would have caught a modulation that matches no parameter: none may be left out.
+    assert min(touched.values()) >= 10
+    assert len(set(touched.values())) == 1
+
+
+@pytest.mark.parametrize("rule", ["bounded", "paper"])
+def test_each_encoder_gets_its_own_factor_and_nothing_else_is_touched(
+    rule: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    settings = FACTORS_ONLY | SCORES[bundle.name]
+    changed = Training(bundle, tmp_path, rule=rule, **settings).run(1)
+    plain = Training(bundle, tmp_path, method="joint", max_norm=None).run(1)
+    check_factors(changed, plain)
+    if rule == "paper":
+        record = changed.modulation.record
+        improvements = torch.tensor(list(record["improvement"].values()))
+        expected = paper_balance(improvements, changed.get("rho"))
+        torch.testing.assert_close(torch.tensor(list(record["balance"].values())), expected)
+
+
+def test_the_step_of_each_encoder_is_scaled_under_the_bundles_own_optimizer(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    settings = {"apply": "step", "lam": 0.0, "direction": "none", "weight_decay": 0.0}
+    settings |= SCORES[bundle.name]
+    updates = []
+    for overrides in (settings, {"method": "joint", "weight_decay": 0.0}):
+        training = Training(bundle, tmp_path, **overrides)
+        before = {n: p.detach().clone() for n, p in training.network.named_parameters()}
+        training.run(1)
+        after = training.network.named_parameters()
+        updates.append({name: p.detach() - before[name] for name, p in after})
+        if overrides is settings:
+            balance = training.modulation.record["balance"]
+    changed, plain = updates
+    for name, update in plain.items():
+        factor = balance.get(modality_of(name) or "", 1.0)
+        torch.testing.assert_close(changed[name], factor * update, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_neutral_cggm_equals_joint_training_bit_for_bit(bundle: Bundle, tmp_path: Path) -> None:
+    neutral = Training(bundle, tmp_path, **NEUTRAL).run(2)
+    joint = Training(bundle, tmp_path, method="joint").run(2)
+    assert len(joint.gradients) == 2
+    for name, value in joint.network.state_dict().items():
+        assert torch.equal(neutral.network.state_dict()[name], value), name
+
+
+def test_accumulated_gradients_are_scaled_once(bundle: Bundle, tmp_path: Path) -> None:
+    settings = {"accumulation_steps": 2, "batch_size": bundle.training["batch_size"] // 2}
+    changed = Training(bundle, tmp_path, **FACTORS_ONLY, **settings, **SCORES[bundle.name]).run(2)
+    plain = Training(bundle, tmp_path, method="joint", max_norm=None, **settings).run(2)
+    assert all(
+        torch.equal(changed.gradients[0][name], gradient)
+        for name, gradient in plain.gradients[0].items()
+    ), "the step is not due yet"
+    check_factors(changed, plain)
+
+
+def without_dropout(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+
+
+def test_direction_is_eq_12_by_brute_force(bundle: Bundle, tmp_path: Path) -> None:
+    """Guo et al., eqs. 9 to 13: cosines of last-layer gradients, differentiated twice."""
+    lam = 0.5
+    settings = {"rule": "none", "lam": lam, "direction": "gradient", "apply": "gradient"}
+    settings |= {"max_norm": None, "val_interval": 100}
+    training = Training(bundle, tmp_path, **settings)
+    without_dropout(training.network)
+    network = training.network.double()
+    classifiers = training.classifiers.double()
+    (batch, *_) = training._batches()
+    batch = doubled(batch)
+    if bundle.name == "brats":
+        inputs, label = batch["image"], batch["label"]
+    else:
+        inputs, label = batch["inputs"], batch["label"]
+    training.trainer.data_loader = [batch]
+    training.trainer.state.epoch_length = 1
+    network.train()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    loss = training.get("loss_function").double()
+    features = network.encode(inputs)
+    task_loss = loss(network.fuse(features), label)
+    weight = network.head.get_parameter("weight")
+    fusion = torch.autograd.grad(task_loss, weight, create_graph=True)[0].flatten()
+    misalignment = torch.zeros((), dtype=torch.float64)
+    for name, h in features.items():
+        unimodal_loss = loss(classifiers[name](tuple(part.detach() for part in h)), label)
+        own = classifiers[name].get_parameter("head.weight")
+        unimodal = torch.autograd.grad(unimodal_loss, own)[0].flatten()
+        cosine = fusion @ unimodal / (fusion.norm() * unimodal.norm())
+        misalignment = misalignment + (1 - cosine) / len(features)
+    (task_loss + lam * misalignment).backward()
+    expected = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    plain = torch.autograd.grad(loss(network(inputs), label), list(network.parameters()))
+
+    network.load_state_dict(state)  # running statistics moved
+    network.zero_grad()
+    training.run()
+    names = [name for name, _ in network.named_parameters()]
+    parts = set()
+    for name, joint in zip(names, plain, strict=True):
+        found = training.gradients[0][name]
+        torch.testing.assert_close(found, expected[name], rtol=1e-6, atol=1e-10, msg=name)
+        if not torch.allclose(found, joint, rtol=1e-3, atol=1e-9):
+            parts.add(modality_of(name) or name.split(".")[0])
+    # With L1 the slope in the last layer does not depend on the last layer.
+    reached = {*network.modalities, "fusion"} | (set() if bundle.name == "mosi" else {"head"})
+    assert parts >= reached, "the term reaches all of the network"
+
+
+def doubled(batch: Any) -> Any:
+    if isinstance(batch, Tensor):
+        plain = batch.as_subclass(Tensor)
+        return plain.double() if plain.is_floating_point() else plain
+    if isinstance(batch, dict):
+        return {name: doubled(value) for name, value in batch.items()}
+    return tuple(doubled(value) for value in batch) if isinstance(batch, tuple) else batch
+
+
+def test_resuming_equals_not_stopping(bundle: Bundle, tmp_path: Path) -> None:
+    # A schedule that depends on the number of epochs is that of the whole run from the start.
+    schedule = {"scheduler#epochs": 2} if bundle.name == "brats" else {"lr_step": 1}
+    bundle.run("train.json", tmp_path / "whole", epochs=2, **schedule)
+    bundle.run("train.json", tmp_path / "parts", epochs=1, **schedule)
+    bundle.run("train.json", tmp_path / "parts", epochs=2, resume=True, **schedule)
+    whole, parts = (
+        torch.load(tmp_path / name / "models" / "last.pt", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert whole["trainer"] == parts["trainer"]
+    for content in ("network", "classifiers"):
+        assert all(torch.equal(parts[content][n], v) for n, v in whole[content].items()), content
+    for record in ("modulation.csv", "split.json"):
+        text = (tmp_path / "whole" / record).read_text()
+        assert (tmp_path / "parts" / record).read_text() == text
+    assert history(tmp_path / "parts") == history(tmp_path / "whole")
+
+
+def history(out: Path) -> list[dict[str, str]]:
+    with open(out / "history.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+# What each process holds at the end: only the first one writes checkpoints.
+OVERLAY = {"+finalize": ["$torch.save(@network_def.state_dict(), 'rank' + str(@rank) + '.pt')"]}
+
+
+def test_two_processes_train_one_network(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "overlay.json").write_text(json.dumps(OVERLAY))
+    files = [bundle.folder / "train.json", bundle.folder / "multi_gpu_train.json"]
+    batch = 2 if bundle.name == "brats" else 16
+    words = bundle.words("train.json", tmp_path / "out", epochs=2, batch_size=batch)
+    words[words.index("--config_file") + 1] = str(
+        [*map(str, files), str(tmp_path / "overlay.json")]
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = command([*torchrun, "-m", "monai.bundle", *words], tmp_path)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    # Running statistics are each rank's own until the next forward pass copies those of rank 0.
+    learned = [name for name in ranks[0] if "running_" not in name and "num_batches" not in name]
+    assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in learned)
+    last = torch.load(tmp_path / "out" / "models" / "last.pt", weights_only=True)
+    assert all(torch.equal(ranks[0][name], value) for name, value in last["network"].items())
+    steps = (tmp_path / "out" / "modulation.csv").read_text().splitlines()
+    modalities = len({name.split(".")[1] for name in learned if name.startswith("encoders.")})
+    length = last["trainer"]["epoch_length"]
+    assert len(steps) == 1 + 2 * length * modalities  # header; epochs, batches, modalities
+    assert done.stdout.count("epoch 2/2") == 1, "only one of them talks"

@@ -1,0 +1,284 @@
+"""Is an extraction whole, in order, in parts, and the same after it was stopped?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cggm.data.errors import InputError
+from cggm.data.features import FeatureFile
+from cggm.pipelines.extraction import Encoder, Options, Plan, Sample, extract, load_encoder
+from cggm.pipelines.extraction.media import Unusable
+from cggm.pipelines.extraction.parts import alone
+
+from .conftest import picture, sentences, start, text_table
+
+PLAN = Plan(chunk=7, progress=False)
+
+
+def texts(count: int) -> list[Sample]:
+    return [Sample(f"t{i}", text, text) for i, text in enumerate(sentences(count))]
+
+
+class Fragile:
+    """An encoder that breaks down at a given call."""
+
+    def __init__(self, encoder: Encoder, calls: int) -> None:
+        self.encoder = encoder
+        self.calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.encoder, name)
+
+    def encode(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        self.calls -= 1
+        if self.calls < 0:
+            raise ConnectionError("the power is gone")
+        return self.encoder.encode(inputs)
+
+
+@pytest.fixture(scope="module")
+def encoder(bert: Path) -> Encoder:
+    return load_encoder("text", str(bert), Options(device="cpu", batch_size=3))
+
+
+def others(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
+
+
+def test_features_are_in_the_order_of_the_samples(encoder: Encoder, tmp_path: Path) -> None:
+    samples = texts(20)
+    result = extract(samples, encoder, tmp_path / "text.h5", PLAN)
+    file = FeatureFile(tmp_path / "text.h5")
+    assert file.ids == [s.name for s in samples]
+    for sample in samples:
+        (expected,) = encoder.encode([sample.source])
+        np.testing.assert_allclose(file.read(sample.name), expected, atol=2e-5)
+    assert others(tmp_path) == ["text.h5"]
+    assert (result.encoded, result.left_out) == (20, [])
+    assert "20 samples, width 32" in str(result) and "0 left out" in str(result)
+
+
+def test_about(encoder: Encoder, tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, origin="samples.csv", dtype="float16")
+    about = extract(texts(3), encoder, tmp_path / "text.h5", plan).file.about
+    expected = {
+        "kind": "text",
+        "model": "tiny-bert",
+        "pooling": "tokens",
+        "max_length": 64,
+        "precision": "float32",
+        "width": 32,
+        "origin": "samples.csv",
+        "left_out": 0,
+        "dtype": "float16",
+    }
+    assert expected.items() <= about.items()
+    assert about["revision"].startswith("sha256:") and len(about["revision"]) == 71
+    assert set(about["versions"]) == {"transformers", "torch"}
+    assert str(tmp_path) not in json.dumps(about)
+
+
+def test_a_run_that_breaks_down_anywhere_ends_with_the_same_bytes(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    samples = texts(20)
+    extract(samples, encoder, tmp_path / "clean.h5", PLAN)
+    for calls in range(8):  # of 3 + 3 + 2 batches
+        output = tmp_path / f"{calls}.h5"
+        with pytest.raises(ConnectionError):
+            extract(samples, Fragile(encoder, calls), output, PLAN)
+        assert not output.exists()
+        result = extract(samples, encoder, output, PLAN)
+        assert result.encoded == 20 - 7 * (calls // 3)
+        assert output.read_bytes() == (tmp_path / "clean.h5").read_bytes()
+
+
+def test_a_damaged_part_is_made_again(encoder: Encoder, tmp_path: Path) -> None:
+    samples = texts(20)
+    extract(samples, encoder, tmp_path / "clean.h5", PLAN)
+    output = tmp_path / "text.h5"
+    with pytest.raises(ConnectionError):
+        extract(samples, Fragile(encoder, 6), output, PLAN)
+    parts = sorted((tmp_path / "text.h5.parts").glob("*.h5"))
+    assert len(parts) == 2
+    parts[0].write_bytes(parts[0].read_bytes()[:2000])
+    assert extract(samples, encoder, output, PLAN).encoded == 13
+    assert output.read_bytes() == (tmp_path / "clean.h5").read_bytes()
+
+
+def test_what_is_there_is_not_extracted_again(encoder: Encoder, tmp_path: Path) -> None:
+    output = tmp_path / "text.h5"
+    extract(texts(5), encoder, output, PLAN)
+    (tmp_path / "text.h5.parts").mkdir()  # killed before its last step
+    before = output.stat().st_mtime_ns
+    # Neither the size of batches nor that of parts makes other features.
+    result = extract(texts(5), encoder, output, Plan(chunk=2, progress=False))
+    assert str(result) == f"already extracted: {output} (5 samples, width 32, 0 left out)"
+    assert (output.stat().st_mtime_ns, others(tmp_path)) == (before, ["text.h5"])
+
+
+def test_other_settings_are_refused(encoder: Encoder, bert: Path, tmp_path: Path) -> None:
+    output = tmp_path / "text.h5"
+    extract(texts(5), encoder, output, PLAN)
+    before = output.read_bytes()
+    mean = load_encoder("text", str(bert), Options(device="cpu", pooling="mean"))
+    with pytest.raises(InputError, match=r"text.h5 exists .* \(pooling tokens, now mean\)"):
+        extract(texts(5), mean, output, PLAN)
+    with pytest.raises(InputError, match="another table, or files that changed"):
+        extract(texts(6), encoder, output, PLAN)
+    assert output.read_bytes() == before
+    extract(texts(6), mean, output, dataclasses.replace(PLAN, overwrite=True))
+    assert (len(FeatureFile(output)), FeatureFile(output).about["pooling"]) == (6, "mean")
+
+
+def test_parts_of_other_settings_are_refused(encoder: Encoder, tmp_path: Path) -> None:
+    output = tmp_path / "text.h5"
+    with pytest.raises(ConnectionError):
+        extract(texts(20), Fragile(encoder, 4), output, PLAN)
+    other = Plan(chunk=5, progress=False)
+    with pytest.raises(InputError, match=r"unfinished .* \(chunk 7, now 5\); .* --overwrite"):
+        extract(texts(20), encoder, output, other)
+    result = extract(texts(20), encoder, output, dataclasses.replace(other, overwrite=True))
+    assert result.encoded == 20
+    assert others(tmp_path) == ["text.h5"]
+
+
+def test_a_folder_of_parts_that_is_not_ours_is_kept(encoder: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "text.h5.parts").mkdir()
+    (tmp_path / "text.h5.parts" / "diary.txt").write_text("dear diary")
+    with pytest.raises(InputError, match="settings.json is missing"):
+        extract(texts(5), encoder, tmp_path / "text.h5", PLAN)
+
+
+def test_samples_without_features_are_listed(vit: Path, tmp_path: Path) -> None:
+    encoder = load_encoder("image", str(vit), Options(batch_size=2))
+    samples = []
+    for number in range(10):
+        path = tmp_path / "photos" / f"{number}.png"
+        picture(path, number)
+        if number in (0, 3, 4, 5):
+            path.write_bytes(b"broken")
+        samples.append(Sample(f"-{number}", path, path.name))
+    result = extract(samples, encoder, tmp_path / "image.h5", Plan(chunk=3, progress=False))
+    assert result.file.ids == ["-1", "-2", "-6", "-7", "-8", "-9"]
+    assert result.file.about["left_out"] == 4
+    lines = (tmp_path / "image.left_out.csv").read_text().splitlines()
+    assert lines[:2] == ["id,reason", "-0,not an image of a known format"]
+    assert len(lines) == 5
+    assert str(result).endswith(f"4 left out, listed in {tmp_path / 'image.left_out.csv'}")
+    again = extract(samples, encoder, tmp_path / "image.h5", PLAN)
+    assert again.left_out == result.left_out
+    with pytest.raises(InputError, match="from any of the samples .*-3: not an image"):
+        extract([samples[3]], encoder, tmp_path / "none.h5", PLAN)
+    assert not list(tmp_path.glob("none*"))
+
+
+def test_values_that_are_not_finite(encoder: Encoder, tmp_path: Path) -> None:
+    class Overflowing(Fragile):
+        def encode(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+            return [np.full((1, 32), 1e6, dtype=np.float32) for _ in inputs]
+
+    plan = dataclasses.replace(PLAN, dtype="float16")
+    with pytest.raises(InputError, match="'t0' that are not finite .* use --dtype float32"):
+        extract(texts(1), Overflowing(encoder, 0), tmp_path / "text.h5", plan)
+    extract(texts(1), Overflowing(encoder, 0), tmp_path / "other.h5", PLAN)
+
+
+def test_plans_that_cannot_work(encoder: Encoder, tmp_path: Path) -> None:
+    for plan, message in ((Plan(chunk=0), "chunk is 0"), (Plan(dtype="int8"), "dtype is 'int8'")):
+        with pytest.raises(InputError, match=message):
+            extract(texts(1), encoder, tmp_path / "a.h5", plan)
+    with pytest.raises(InputError, match=r"must end in \.h5"):
+        extract(texts(1), encoder, tmp_path / "a.npz")
+    with pytest.raises(InputError, match="no samples"):
+        extract([], encoder, tmp_path / "a.h5")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        extract(texts(1), encoder, tmp_path / "file" / "a.h5")
+    assert not list(tmp_path.glob("a*"))
+
+
+def test_memory_holds_no_more_than_a_part_and_two_batches(tmp_path: Path) -> None:
+    """Counts what was read and is not encoded yet."""
+
+    class Counting:
+        kind, name, width, batch_size = "image", "counting", 1, 2
+        about: dict[str, Any] = {"kind": "image"}
+        waiting = most = 0
+
+        def read(self, source: Any) -> float:
+            type(self).waiting += 1
+            type(self).most = max(self.most, self.waiting)
+            if source == "bad":
+                raise Unusable("bad")
+            return float(source)
+
+        def size(self, source: Any) -> float:
+            return 0.0
+
+        def encode(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+            time.sleep(0.01)  # for the readers to run as far ahead as they may
+            type(self).waiting -= len(inputs)
+            return [np.full((1, 1), value) for value in inputs]
+
+    samples = [Sample(str(i), str(i), str(i)) for i in range(40)]
+    extract(samples, Counting(), tmp_path / "a.h5", Plan(chunk=20, progress=False))
+    assert Counting.most <= 2 * Counting.batch_size
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on(bert: Path, tmp_path: Path) -> None:
+    table = text_table(tmp_path / "samples.csv", 1500)
+    words = ["text", "--table", table, "--model", bert, "--batch_size", 4, "--chunk", 8]
+    clean = start(*words, "--output", tmp_path / "clean.h5")
+    killed = start(*words, "--output", tmp_path / "text.h5")
+    wait_for(lambda: (tmp_path / "text.h5.parts" / "part-000020.json").exists())
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "text.h5").exists()
+    again = start(*words, "--output", tmp_path / "text.h5")
+    for process in (clean, again):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "1,500 samples, width 32" in out
+        assert err == ""
+    assert (tmp_path / "text.h5").read_bytes() == (tmp_path / "clean.h5").read_bytes()
+    assert others(tmp_path) == ["clean.h5", "samples.csv", "text.h5"]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_two_processes_and_a_model_that_is_nowhere(bert: Path, tmp_path: Path) -> None:
+    table = text_table(tmp_path / "samples.csv", 5)
+    output = tmp_path / "text.h5"
+    with alone(output):
+        second = start("text", "--table", table, "--model", bert, "--output", output)
+        nowhere = start("text", "--table", table, "--output", tmp_path / "other.h5")
+        _, refused = second.communicate(timeout=120)
+        _, missing = nowhere.communicate(timeout=120)
+    assert (second.returncode, nowhere.returncode) == (1, 1)
+    assert refused == (
+        f"error: another process is extracting to {output}; wait for it, or choose another output\n"
+    )
+    assert missing == (
+        "error: the model bert-base-uncased is not on this machine (tried as a folder, and the "
+        "cache of downloads) and the Hugging Face hub cannot be reached: run 'hf download "
+        "bert-base-uncased --local-dir bert-base-uncased' on a connected machine, copy the folder "
+        "here and pass it as --model\n"
+    )
+    assert others(tmp_path) == ["samples.csv"]
