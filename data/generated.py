@@ -1,4 +1,16 @@
-"""Which features do the feature bundles use: the user's folder, or generated ones?"""
+"""Which features do the feature bundles use: the user's folder, or generated ones?
+
+Measured on the test part of the generated sets (seed 0, version 1; 375 to 450 samples, so give or
+take 0.02 to 0.04): accuracy for food101 and iemocap, Pearson correlation for mosi. "linear" reads
+the mean over the steps (logistic or ridge regression); "net" is a transformer of width 40, 4 layers
+per modality and 2 for fusion, after 12 epochs of joint training.
+
+             text          image         audio         vision        all
+             linear  net   linear  net   linear  net   linear  net   linear  net
+    food101   .86    .83    .55    .65    -      -      -      -      .88    .86
+    iemocap   .64    .63    -      -      .44    .54    .43    .55    .71    .74
+    mosi      .68    .65    -      -      .39    .52    .41    .49    .72    .69
+"""
 
 from __future__ import annotations
 
@@ -36,8 +48,8 @@ MODELS: Mapping[str, Model] = {
     "iemocap": Model(
         {
             "text": Modality(32, (4, 16), open=1.7),
-            "audio": Modality(24, (10, 20), open=0.8, hidden=1.2, cues=4, noise=0.3),
-            "vision": Modality(24, (6, 15), open=0.8, hidden=1.3, cues=4, noise=0.3),
+            "audio": Modality(24, (10, 20), open=0.7, hidden=1.0, cues=4, noise=0.3),
+            "vision": Modality(24, (6, 15), open=0.7, hidden=0.9, cues=4, noise=0.3),
         },
         doubt=0.3,
         classes=("happy", "angry", "sad", "neutral"),
@@ -46,8 +58,8 @@ MODELS: Mapping[str, Model] = {
     "mosi": Model(
         {
             "text": Modality(32, (4, 16), open=1.2),
-            "audio": Modality(24, (10, 20), open=0.45, hidden=0.75, cues=4, noise=0.3),
-            "vision": Modality(24, (6, 15), open=0.45, hidden=0.75, cues=4, noise=0.3),
+            "audio": Modality(24, (10, 20), open=0.45, hidden=0.6, cues=4, noise=0.3),
+            "vision": Modality(24, (6, 15), open=0.45, hidden=0.6, cues=4, noise=0.3),
         },
         doubt=0.5,
     ),

@@ -1,0 +1,1 @@
+"""The demonstration behind `make demo`: train with and without CGGM, compare, draw, report."""

@@ -1,0 +1,32 @@
+"""Which demonstration does the user want? ``python -m cggm.pipelines.demo --bundle food101``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...bundles import path
+from ..failures import report_plainly
+from . import features, segmentation
+
+
+def main() -> None:
+    """Run all steps of one bundle; each is skipped that an earlier run finished."""
+    parser = argparse.ArgumentParser(
+        description="Train a bundle with and without CGGM, compare, draw, report. Further options "
+        "are passed on to the training."
+    )
+    parser.add_argument("--bundle", default="brats", choices=("brats", *features.STAND_INS))
+    parser.add_argument("--output_dir", help="where everything goes; default: output/demo/BUNDLE")
+    known, overrides = parser.parse_known_args()
+    folder = Path(known.output_dir or f"output/demo/{known.bundle}")
+    report_plainly(folder)
+    if known.bundle == "brats":
+        report = segmentation.demonstrate(Path(path("brats")), folder, overrides)
+    else:
+        report = features.demonstrate(Path(path(known.bundle)), folder, overrides)
+    print(f"report: {report}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""A pickle gives its arrays, and runs nothing: hostile ones are refused by the name they hold."""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import copyreg
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cggm.data.errors import InputError
+from cggm.data.pickles import read_arrays
+
+
+def written(folder: Path, content: Any, protocol: int = 4) -> Path:
+    (folder / "data.pkl").write_bytes(pickle.dumps(content, protocol, fix_imports=False))
+    return folder / "data.pkl"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read_arrays(path)
+    assert str(error.value).startswith(str(path))
+    return str(error.value)
+
+
+class Call:
+    """Pickles as the call of a function."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+CONTENT = {
+    "train": {
+        "text": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "swapped": np.arange(3, dtype=">i2"),
+        "id": np.array([[b"abc", b"1.5"], [b"d", b"2"]]),
+        "names": np.array(["a", "Zürich"]),
+        "objects": np.array(["a", "long"], dtype=object),
+        "flags": np.array([True, False]),
+        "length": [np.int64(3), np.float32(0.5), 7, None, True, b"x"],
+    },
+    "meta": collections.OrderedDict(a=(1, frozenset({2}), {3})),
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_and_plain_values_of_every_protocol(protocol: int, tmp_path: Path) -> None:
+    found = read_arrays(written(tmp_path, CONTENT, protocol))
+    assert list(found) == ["train", "meta"]
+    assert found["meta"] == {"a": (1, frozenset({2}), {3})}
+    assert found["train"].pop("length") == CONTENT["train"]["length"]
+    for key, array in found["train"].items():
+        np.testing.assert_array_equal(array, CONTENT["train"][key])
+        assert array.dtype.kind == CONTENT["train"][key].dtype.kind.replace("O", "U")
+
+
+def test_an_empty_array(tmp_path: Path) -> None:
+    assert read_arrays(written(tmp_path, np.zeros((0, 3)))).shape == (0, 3)
+
+
+def test_shared_and_repeated_parts_are_read_once(tmp_path: Path) -> None:
+    array = np.ones(3)
+    found = read_arrays(written(tmp_path, [array, {"again": array}]))
+    assert found[0] is found[1]["again"]
+
+
+def test_a_pickle_of_python_2(tmp_path: Path) -> None:
+    # Written by NumPy on Python 2.7: pickle.dump({'a': np.array([1.5, -2.0])}, file, 2)
+    data = struct.pack("<2d", 1.5, -2.0)
+    pickled = (
+        b"\x80\x02}q\x01U\x01acnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
+        b"K\x00\x85U\x01b\x87Rq\x04(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02f8K\x00K\x01\x87Rq\x06"
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x10" + data + b"tbs."
+    )
+    (tmp_path / "py2.pkl").write_bytes(pickled)
+    assert read_arrays(tmp_path / "py2.pkl")["a"].tolist() == [1.5, -2.0]
+
+
+def hostile(marker: Path) -> dict[str, tuple[Any, str]]:
+    shell = f"touch {marker}"
+    attribute = Call(getattr, Call(__import__, "os"), "system")
+    return {
+        "os.system": (Call(os.system, shell), f"holds {os.system.__module__}.system"),
+        "eval": (Call(eval, f"open({str(marker)!r}, 'w')"), "holds builtins.eval"),
+        "nested getattr": (Call(builtins.map, attribute, [shell]), "holds builtins.map"),
+        "numpy.load": (Call(np.load, str(marker), None, True), "holds numpy.load"),
+        "copyreg": (
+            Call(copyreg._reconstructor, subprocess.Popen, object, None),  # pyright: ignore
+            "holds copyreg._reconstructor",
+        ),
+        "subprocess": (Call(subprocess.Popen, ["touch", str(marker)]), "holds subprocess.Popen"),
+        "in an array": (np.array([Call(os.system, shell)], dtype=object), "holds posix.system"),
+        "method of an array": (Call(np.ndarray.tofile, np.ones(2), str(marker)), "holds "),
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the attacks are written for a POSIX shell")
+@pytest.mark.parametrize("name", list(hostile(Path())))
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_code_is_refused_by_name_and_not_run(name: str, protocol: int, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    attack, words = hostile(marker)[name]
+    message = refusal(written(tmp_path, {"train": [attack]}, protocol))
+    assert words in message and "could run code" in message and "nothing of it was run" in message
+    assert not marker.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the attack is written for a POSIX shell")
+def test_the_attack_would_work_with_pickle_load(tmp_path: Path) -> None:
+    """Without this, the test above could pass because its attacks are harmless."""
+    path = written(tmp_path, hostile(tmp_path / "marker")["os.system"][0])
+    with open(path, "rb") as file:
+        pickle.load(file)
+    assert (tmp_path / "marker").exists()
+
+
+def test_dotted_and_disguised_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.pkl"
+    for module, name in [
+        ("numpy", "ndarray.tofile"),
+        ("numpy", "load"),
+        ("numpy.core.multiarray.os", "system"),
+        ("numpy.dtypes", "sys.DType"),
+        ("collections", "namedtuple"),
+        ("builtins", "getattr"),
+        ("__builtin__", "eval"),
+    ]:
+        path.write_bytes(b"\x80\x04" + _text(module) + _text(name) + b"\x93.")
+        assert f"holds {module}.{name}, which could run code" in refusal(path)
+
+
+def test_objects_in_arrays_are_refused(tmp_path: Path) -> None:
+    for content in ([{"a": 1}], [1, 2], ["a", None], ["a", b"a"]):
+        message = refusal(written(tmp_path, np.array(content, dtype=object)))
+        assert "holds an array of Python objects, which could run code" in message
+    record = np.zeros(2, dtype=[("a", "f4"), ("b", "O")])
+    assert "holds an array of records" in refusal(written(tmp_path, record))
+
+
+def test_memory_bombs_are_refused_before_memory_is_set_aside(tmp_path: Path) -> None:
+    path, huge = tmp_path / "data.pkl", 2**40
+    array = pickle.dumps(np.zeros(7, dtype=np.uint8), 4)
+    shape = array.replace(b"K\x07\x85", b"\x8a\x06" + huge.to_bytes(6, "little") + b"\x85")
+    assert shape != array
+    attacks = {
+        "takes 1099511627776 bytes, found 7": shape,
+        "1099511627776 bytes are promised": b"\x80\x04\x8e" + struct.pack("<Q", huge) + b"abc.",
+        "memo slot 4294967280": b"\x80\x04Nr" + struct.pack("<I", 2**32 - 16) + b".",
+        "makes an array without content": b"\x80\x04"
+        + _text("numpy")
+        + _text("ndarray")
+        + b"\x93\x8a\x06"
+        + huge.to_bytes(6, "little")
+        + b"\x85R.",
+        "builds far more than it holds": b"\x80\x04"
+        + _text("_codecs")
+        + _text("encode")
+        + b"\x93\x94("
+        + _text("x" * 2**20)
+        + _text("latin1")
+        + b"t\x94]\x94("
+        + b"h\x00h\x01R" * 8
+        + b"e.",
+    }
+    for words, attack in attacks.items():
+        path.write_bytes(attack)
+        assert words in refusal(path)
+
+
+def test_reading_cannot_be_changed_from_inside(tmp_path: Path) -> None:
+    path = tmp_path / "data.pkl"
+    state = b"N}" + _text("_make") + b"Ns\x86b."  # BUILD: setattr(object, "_make", None)
+    path.write_bytes(b"\x80\x04" + _text("numpy") + _text("dtype") + b"\x93" + state)
+    assert "tries to change how it is read" in refusal(path)
+    path.write_bytes(b"\x80\x04\x82\x01.")
+    assert "refers to objects outside of it (EXT1)" in refusal(path)
+
+
+def test_endless_and_deep_containers_are_refused(tmp_path: Path) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: Any = 1
+    for _ in range(150):
+        deep = [deep]
+    for content in (endless, deep):
+        assert "nested more than 32 levels deep" in refusal(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "is a web page (HTML)"),
+        (b"PK\x03\x04rest", "is a zip archive"),
+        (b"\x1f\x8brest", "is gzip: unpack it first"),
+        (b"\x93NUMPY\x01\x00", "is no pickle"),
+        (b"hello", "is no pickle"),
+        (b".", "is no pickle"),
+        (b"\x80\x63N.", "is a malformed pickle"),
+        (pickle.dumps([1, 2, 3])[:-3], "is cut short or damaged"),
+        (pickle.dumps(np.ones(100))[:200], "is cut short or damaged"),
+        (pickle.dumps({"a": 1}, 0)[:-1], "is cut short or damaged"),
+    ],
+)
+def test_what_is_no_whole_pickle(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "data.pkl").write_bytes(content)
+    assert words in refusal(tmp_path / "data.pkl")
+
+
+def test_missing_folder_and_too_large(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no file .*none.pkl; expected a pickle"):
+        read_arrays(tmp_path / "none.pkl")
+    with pytest.raises(InputError, match="is a folder; expected a pickle"):
+        read_arrays(tmp_path)
+    with pytest.raises(InputError, match="expected a pickle of at most"):
+        read_arrays(written(tmp_path, CONTENT), max_bytes=100)
+
+
+def test_no_random_damage_passes_unnoticed_or_ends_in_a_traceback(tmp_path: Path) -> None:
+    """Whatever single byte changes, the result is plain values or one sentence."""
+    original = pickle.dumps(CONTENT, 2)
+    random = np.random.default_rng(0)
+    for position in random.integers(0, len(original), 300):
+        damaged = bytearray(original)
+        damaged[position] ^= int(random.integers(1, 256))
+        (tmp_path / "data.pkl").write_bytes(damaged)
+        try:
+            assert _only_plain(read_arrays(tmp_path / "data.pkl"))
+        except InputError as error:
+            assert str(error).startswith(str(tmp_path / "data.pkl"))
+
+
+def _only_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_only_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(_only_plain, value))
+    plain = (type(None), bool, int, float, complex, str, bytes, np.ndarray, np.generic)
+    return isinstance(value, plain)
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
