@@ -1,0 +1,18 @@
+"""How do texts, images, recordings and clips become features? ``python -m`` this package."""
+
+from .encoders import Encoder, load_encoder
+from .options import Options
+from .run import Plan, Result, extract
+from .table import Sample, list_folder, read_table
+
+__all__ = [
+    "Encoder",
+    "Options",
+    "Plan",
+    "Result",
+    "Sample",
+    "extract",
+    "list_folder",
+    "load_encoder",
+    "read_table",
+]

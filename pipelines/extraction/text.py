@@ -1,0 +1,107 @@
+"""What does a language model of transformers make of texts?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from ...data.errors import InputError
+from .encoders import common_about, probe
+from .hub import find_model
+from .media import Unusable, first_line
+from .network import Network, load_module, pooled
+from .options import Options
+
+
+class TextEncoder:
+    """BERT or another encoder of texts, see :class:`encoders.Encoder`.
+
+    Features are the last hidden states, [CLS] and [SEP] or the like included, padding excluded.
+    """
+
+    kind = "text"
+
+    def __init__(self, model: str, options: Options) -> None:
+        found = find_model(model, options.revision)
+        module, config = load_module(found.path, self.kind)
+        self.name = found.name
+        self.pooling = options.pooling_of(self.kind)
+        self.batch_size = options.batch_size_of(self.kind)
+        self.tokenizer = _load_tokenizer(found.path, module)
+        self.max_length = options.max_length
+        _check_length(self.max_length, self.tokenizer, config, self.name)
+        self.network = Network(module, options.device, options.precision)
+        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+        self.about = common_about(self.kind, found.name, found.revision, versions) | {
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "precision": self.network.precision,
+            "device": self.network.device.type,
+        }
+        self.width = probe(self, "a text")
+
+    def read(self, source: Any) -> str:
+        if not str(source).strip():
+            raise Unusable("the text is empty")
+        return str(source)
+
+    def size(self, source: Any) -> float:
+        return len(str(source))
+
+    def encode(self, inputs: Sequence[str]) -> list[np.ndarray]:
+        tokens = self.tokenizer(
+            list(inputs),
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        hidden = self.network(**tokens)
+        kept = tokens["attention_mask"].bool()
+        return [
+            pooled(states[mask], self.pooling).numpy()
+            for states, mask in zip(hidden, kept, strict=True)
+        ]
+
+
+def _load_tokenizer(folder: Path, module: Any) -> Any:
+    files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
+    if not any(any(folder.glob(name)) for name in files):
+        raise InputError(
+            f"{folder} has no tokenizer (tokenizer.json or vocab.txt); copy it from where the "
+            "model is from"
+        )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, padding_side="right"
+        )
+    except Exception as error:  # a package it needs, damaged files
+        raise InputError(
+            f"the tokenizer in {folder} cannot be loaded ({first_line(error)})"
+        ) from error
+    if tokenizer.pad_token is None:
+        # Padding is masked, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    known = module.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise InputError(
+            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, the model {known}; they do "
+            "not belong together"
+        )
+    return tokenizer
+
+
+def _check_length(length: int, tokenizer: Any, config: Any, name: str) -> None:
+    longest = tokenizer.model_max_length
+    if longest > 10**6:  # what a tokenizer says that has not been told
+        longest = getattr(config, "max_position_embeddings", None) or length
+    if length > longest:
+        raise InputError(f"max_length is {length}, but {name} takes at most {longest} tokens")
+    if length < 4:
+        raise InputError(f"max_length is {length}; with less than 4 tokens no text is left")
