@@ -12,7 +12,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,media,dev]"
 	touch $@
 
 demo: setup

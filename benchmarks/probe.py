@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cggm.data.feature_set import FeatureSet, open_feature_set
+from cggm.data.features.feature_set import FeatureSet, open_feature_set
 
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 PARTS = ("train", "val", "test")

@@ -8,17 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .augmentation import train_transform
-    from .brats import (
+    from .brats.augmentation import train_transform
+    from .brats.cases import (
         SEQUENCES,
         Case,
         find_cases,
     )
-    from .conventions import (
+    from .brats.conventions import (
         CONVENTIONS,
         REGIONS,
     )
-    from .embedded import (
+    from .brats.embedded import (
         cases_to_segment,
         data_name,
         describe_split,
@@ -26,46 +26,46 @@ if TYPE_CHECKING:
         open_split,
         open_store,
     )
+    from .brats.nifti import (
+        Volume,
+        check_cases,
+        read_case,
+        write_mask,
+    )
+    from .brats.slices import SliceDataset
+    from .brats.store import SliceStore
     from .errors import InputError
-    from .feature_dataset import (
+    from .features.dataset import (
         FeatureDataset,
         collate_features,
         feature_statistics,
     )
-    from .feature_set import (
+    from .features.feature_set import (
         FeatureSet,
         check_feature_set,
         open_feature_set,
         write_feature_set_header,
         write_samples,
     )
-    from .feature_splits import split_features
-    from .features import (
+    from .features.file import (
         FeatureFile,
         write_features,
     )
-    from .generated import (
+    from .features.generated import (
         generate_feature_set,
         open_features,
     )
-    from .nifti import (
-        Volume,
-        check_cases,
-        read_case,
-        write_mask,
-    )
-    from .slices import SliceDataset
+    from .features.splits import split_features
     from .splits import (
         read_split,
         split_cases,
     )
-    from .store import SliceStore
 
 _MODULES = {
-    "augmentation": ("train_transform",),
-    "brats": ("SEQUENCES", "Case", "find_cases"),
-    "conventions": ("CONVENTIONS", "REGIONS"),
-    "embedded": (
+    "brats.augmentation": ("train_transform",),
+    "brats.cases": ("SEQUENCES", "Case", "find_cases"),
+    "brats.conventions": ("CONVENTIONS", "REGIONS"),
+    "brats.embedded": (
         "cases_to_segment",
         "data_name",
         "describe_split",
@@ -74,21 +74,21 @@ _MODULES = {
         "open_store",
     ),
     "errors": ("InputError",),
-    "feature_dataset": ("FeatureDataset", "collate_features", "feature_statistics"),
-    "feature_set": (
+    "features.dataset": ("FeatureDataset", "collate_features", "feature_statistics"),
+    "features.feature_set": (
         "FeatureSet",
         "check_feature_set",
         "open_feature_set",
         "write_feature_set_header",
         "write_samples",
     ),
-    "feature_splits": ("split_features",),
-    "features": ("FeatureFile", "write_features"),
-    "generated": ("generate_feature_set", "open_features"),
-    "nifti": ("Volume", "check_cases", "read_case", "write_mask"),
-    "slices": ("SliceDataset",),
+    "features.splits": ("split_features",),
+    "features.file": ("FeatureFile", "write_features"),
+    "features.generated": ("generate_feature_set", "open_features"),
+    "brats.nifti": ("Volume", "check_cases", "read_case", "write_mask"),
+    "brats.slices": ("SliceDataset",),
     "splits": ("read_split", "split_cases"),
-    "store": ("SliceStore",),
+    "brats.store": ("SliceStore",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,30 +1,31 @@
 """What happens over time: training, evaluation, inference."""
 
-from .checkpoints import Checkpoint, load_network
-from .clipping import GradientClipping
-from .evaluation import EvaluationReport
-from .feature_batches import PrepareFeatures
-from .feature_networks import (
+from .command_line.start import start
+from .evaluation.feature_batches import PrepareFeatures
+from .evaluation.inference import CaseDataset, MaskWriter, SliceBatchInferer
+from .evaluation.metrics import VolumeDice
+from .evaluation.outcomes import comparison
+from .evaluation.prediction_metrics import ClassificationMetrics, RegressionMetrics
+from .evaluation.prediction_report import PredictionReport
+from .evaluation.prediction_writer import PredictionWriter
+from .evaluation.segmentation_report import EvaluationReport
+from .training.checkpoints import Checkpoint, load_network
+from .training.clipping import GradientClipping
+from .training.feature_networks import (
     read_description,
     samples_to_predict,
     standardized,
     trained_features,
 )
-from .handler import Modulation, listed
-from .inference import CaseDataset, MaskWriter, SliceBatchInferer
-from .losses import DiceCELoss
-from .metrics import VolumeDice
-from .optimization import parameter_groups
-from .outcomes import comparison
-from .prediction_metrics import ClassificationMetrics, RegressionMetrics
-from .prediction_report import PredictionReport
-from .prediction_writer import PredictionWriter
-from .progress import EpochLog, SetEpoch
-from .recorder import Recorder
-from .schedule import warmup_cosine
-from .scores import RegionDice, score_by_name
-from .tasks import Task
-from .tracking import TrackedSettings
+from .training.handler import Modulation, listed
+from .training.losses import DiceCELoss
+from .training.optimization import parameter_groups
+from .training.progress import EpochLog, SetEpoch
+from .training.recorder import Recorder
+from .training.schedule import warmup_cosine
+from .training.scores import RegionDice, score_by_name
+from .training.tasks import Task
+from .training.tracking import TrackedSettings
 
 __all__ = [
     "CaseDataset",
@@ -55,6 +56,7 @@ __all__ = [
     "samples_to_predict",
     "score_by_name",
     "standardized",
+    "start",
     "trained_features",
     "warmup_cosine",
 ]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..data.brats import SEQUENCES, describe, find_cases
+from ..data.brats.cases import SEQUENCES, describe, find_cases
+from ..data.brats.nifti import check_cases
 from ..data.errors import InputError
-from ..data.feature_header import FORMAT, HEADER
-from ..data.nifti import check_cases
+from ..data.features.header import FORMAT, HEADER
 from .check_features import check_set
+from .command_line.failures import report_plainly
 from .convert import add_options, read
-from .failures import report_plainly
 
 KINDS = ("brats", "features", "mosi", "iemocap", "food101")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..data.errors import InputError
-from ..data.feature_set import FeatureSet, check_feature_set, open_feature_set
-from ..data.feature_table import SAMPLES
-from ..data.features import SUFFIX
-from ..data.published import Modality, PublishedSet
+from ..data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
+from ..data.features.file import SUFFIX
+from ..data.features.table import SAMPLES
+from ..data.published.published_set import Modality, PublishedSet
 
 
 def check_set(folder: str | Path) -> tuple[str, list[str]]:

@@ -22,14 +22,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ..data.errors import InputError
-from ..data.feature_set import write_feature_set_header, write_samples
-from ..data.features import write_features
+from ..data.features.feature_set import write_feature_set_header, write_samples
+from ..data.features.file import write_features
 from ..data.files import write_csv, write_json, write_text
-from ..data.food101 import MOST_LEFT_OUT, read_food101
-from ..data.iemocap import CLASSES, read_iemocap
-from ..data.mosi import PADDINGS, read_mosi
-from ..data.published import PublishedSet, fingerprint
-from .failures import report_plainly
+from ..data.published.food101 import MOST_LEFT_OUT, read_food101
+from ..data.published.iemocap import CLASSES, read_iemocap
+from ..data.published.mosi import PADDINGS, read_mosi
+from ..data.published.published_set import PublishedSet, fingerprint
+from .command_line.failures import report_plainly
 
 RECORD = "conversion.json"
 IEMOCAP_FILES = {"audio": "comparE", "vision": "denseface", "text": "bert_large"}

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from ..data.cache import default_cache
 from ..data.errors import InputError
-from ..data.feature_header import HEADER, read_header
-from ..data.feature_set import open_feature_set, write_feature_set_header, write_samples
-from ..data.features import SUFFIX, write_features
+from ..data.features.feature_set import open_feature_set, write_feature_set_header, write_samples
+from ..data.features.file import SUFFIX, write_features
+from ..data.features.header import HEADER, read_header
 from ..data.stand_ins import CATALOGUE, StandIn, open_stand_in
+from .command_line.failures import report_plainly
 from .extraction import Encoder, Options, Plan, Sample, extract, load_encoder
-from .failures import report_plainly
 from .packaged_encoders import audio_model, image_weights, text_model
 
 # Kept small, so that a transformer of width 40 passes over a set in seconds on two cores.

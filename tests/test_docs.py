@@ -21,7 +21,7 @@ MODULES = [
 
 
 def test_all_modules_are_found() -> None:
-    assert {"cggm.data.brats", "cggm.data.phantom.growth", "cggm.pipelines.methods.cggm"} <= {
+    assert {"cggm.data.brats.cases", "cggm.data.phantom.growth", "cggm.pipelines.methods.cggm"} <= {
         *MODULES
     }
 

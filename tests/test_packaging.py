@@ -87,5 +87,7 @@ def test_imports_point_one_way(folder: str) -> None:
 
 def test_the_reader_of_imports_sees_them() -> None:
     """That the test above could fail: what it reads of two real modules."""
-    assert "cggm.data.errors.InputError" in imported(ROOT / "pipelines" / "command.py")
+    assert "cggm.data.errors.InputError" in imported(
+        ROOT / "pipelines" / "command_line" / "start.py"
+    )
     assert "cggm.data.errors.InputError" in imported(ROOT / "data" / "phantom" / "generate.py")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...bundles import path
-from ..failures import report_plainly
+from ...data.errors import InputError
+from ..command_line.failures import report_plainly
 from . import features, segmentation
 
 
@@ -21,10 +21,11 @@ def main() -> None:
     known, overrides = parser.parse_known_args()
     folder = Path(known.output_dir or f"output/demo/{known.bundle}")
     report_plainly(folder)
-    if known.bundle == "brats":
-        report = segmentation.demonstrate(Path(path("brats")), folder, overrides)
-    else:
-        report = features.demonstrate(Path(path(known.bundle)), folder, overrides)
+    bundle = Path("bundles", known.bundle)
+    if not bundle.is_dir():
+        raise InputError(f"there is no folder {bundle} here; start from the root of the repository")
+    kind = segmentation if known.bundle == "brats" else features
+    report = kind.demonstrate(bundle, folder, overrides)
     print(f"report: {report}")
 
 

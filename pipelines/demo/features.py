@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import InputError
-from ...data.feature_set import open_feature_set
+from ...data.features.feature_set import open_feature_set
 from ...data.files import write_text
 from .steps import content, draw_curves, run, shared, table, train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...data.conventions import REGIONS
+from ...data.brats.conventions import REGIONS
 from ...data.files import write_text
 from .steps import content, draw_curves, run, shared, table, train
 

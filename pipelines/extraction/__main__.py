@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 
 from ...data.errors import InputError
-from ...data.features import SUFFIX
-from ..failures import report_plainly
+from ...data.features.file import SUFFIX
+from ..command_line.failures import report_plainly
 from .encoders import load_encoder
 from .options import KINDS, MODELS, POOLING, PRECISIONS, Options
 from .run import Plan, extract

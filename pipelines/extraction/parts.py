@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ...data.errors import InputError
-from ...data.features import FeatureFile, write_features
+from ...data.features.file import FeatureFile, write_features
 from ...data.files import write_json
 from .left_out import LeftOut
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...data.errors import InputError, some
-from ...data.feature_header import HEADER, TASKS, read_header, write_feature_set_header
-from ...data.feature_table import COLUMNS, SAMPLES, read_samples, write_samples
-from ...data.features import SUFFIX, FeatureFile, write_features
+from ...data.features.file import SUFFIX, FeatureFile, write_features
+from ...data.features.header import HEADER, TASKS, read_header, write_feature_set_header
+from ...data.features.table import COLUMNS, SAMPLES, read_samples, write_samples
 from .parts import alone
 from .table import Sample, read_rows, write_rows
 

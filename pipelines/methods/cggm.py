@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from ..optimization import StepFactors
+from ..training.optimization import StepFactors
 from .base import Method, Step, last_weight
 
 Rule = Literal["bounded", "paper", "none"]

@@ -1,6 +1,5 @@
 """Small data for every bundle, and a bundle run on them: in this process or as a command."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,10 @@ from filelock import FileLock
 from monai.bundle import ConfigWorkflow
 
 from cggm.bundles import path
-from cggm.data.generated import generate_feature_set
+from cggm.data.features.generated import generate_feature_set
 from cggm.data.phantom import generate
+
+from ..commands import commands as run_commands
 
 BUNDLE = Path(path("brats"))
 BUNDLES = ("brats", "food101", "iemocap", "mosi")
@@ -106,41 +107,9 @@ def command(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-# Runs several commands one after another, each in a process of its own as `python -m` would, but
-# imports torch and MONAI only once.
-SEVERAL = """
-import json, os, runpy, sys
-import monai.bundle, monai.engines, monai.handlers, monai.losses
-import cggm.bundles, cggm.data, cggm.models, cggm.pipelines.command, cggm.pipelines.methods
-results = []
-for number, words in enumerate(json.loads(sys.argv[1])):
-    child = os.fork()
-    if child == 0:
-        for stream in (1, 2):
-            os.dup2(os.open(f"{number}.{stream}", os.O_CREAT | os.O_WRONLY), stream)
-        sys.argv = ["", *words]
-        code = 0
-        try:
-            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code or 0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    results.append([code, open(f"{number}.1").read(), open(f"{number}.2").read()])
-print(json.dumps(results))
-"""
-
-
 def commands(several: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
     """Run `python -m monai.bundle ...` several times; give exit code, stdout and stderr of each."""
-    result = command(["-c", SEVERAL, json.dumps(several)], folder)
-    assert result.returncode == 0, result.stderr
-    return [tuple(entry) for entry in json.loads(result.stdout)]
+    return run_commands([["monai.bundle", *words] for words in several], folder)
 
 
 def messages(stderr: str) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from cggm.data.brats import find_cases
-from cggm.pipelines.failures import explain
+from cggm.data.brats.cases import find_cases
+from cggm.pipelines.command_line.failures import explain
 
 from .conftest import NETWORK, Bundle
 

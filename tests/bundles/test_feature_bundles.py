@@ -13,9 +13,9 @@ import torch
 from filelock import FileLock
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import open_feature_set, write_feature_set_header, write_samples
-from cggm.data.features import FeatureFile, write_features
-from cggm.pipelines.failures import explain
+from cggm.data.features.feature_set import open_feature_set, write_feature_set_header, write_samples
+from cggm.data.features.file import FeatureFile, write_features
+from cggm.pipelines.command_line.failures import explain
 
 from .conftest import Bundle, command, messages
 

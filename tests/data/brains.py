@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from cggm.data.brats import SEQUENCES, Case, find_cases
+from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 
 SHAPE = (24, 28, 14)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # x and y point the other way than in RAS+

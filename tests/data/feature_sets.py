@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cggm.data.feature_set import write_feature_set_header, write_samples
-from cggm.data.features import write_features
+from cggm.data.features.feature_set import write_feature_set_header, write_samples
+from cggm.data.features.file import write_features
 
 CLASSES = ["pie", "soup", "tea"]
 WIDTHS = {"image": 4, "text": 3}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from cggm.data.augmentation import RandBrainIntensityd, RandSliceAffined, train_transform
+from cggm.data.brats.augmentation import RandBrainIntensityd, RandSliceAffined, train_transform
 
 
 def blob() -> torch.Tensor:

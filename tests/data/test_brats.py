@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cggm.data.brats import SEQUENCES, Case, Source, describe, find_cases
+from cggm.data.brats.cases import SEQUENCES, Case, Source, describe, find_cases
 from cggm.data.errors import InputError
 
 from .conftest import NiftiCaseWriter

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cggm.data.brats import SEQUENCES, Case, Source, find_cases
+from cggm.data.brats.cases import SEQUENCES, Case, Source, find_cases
+from cggm.data.brats.nifti import check_cases, read_case
 from cggm.data.errors import InputError
-from cggm.data.nifti import check_cases, read_case
 
 from .conftest import NiftiCaseWriter, edit_nifti_header
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cggm.data.conventions import (
+from cggm.data.brats.conventions import (
     CLASSES,
     CONVENTIONS,
     REGIONS,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cggm.data import embedded
-from cggm.data.brats import SEQUENCES
-from cggm.data.cache import default_cache
-from cggm.data.embedded import (
+from cggm.data.brats import embedded
+from cggm.data.brats.cases import SEQUENCES
+from cggm.data.brats.embedded import (
     EMBEDDED,
     cases_to_segment,
     data_name,
@@ -19,6 +18,7 @@ from cggm.data.embedded import (
     open_split,
     open_store,
 )
+from cggm.data.cache import default_cache
 from cggm.data.errors import InputError
 from cggm.data.phantom import generate
 from cggm.data.phantom.cases import GENERATOR_VERSION

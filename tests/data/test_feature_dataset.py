@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cggm.data import features
 from cggm.data.errors import InputError
-from cggm.data.feature_dataset import FeatureDataset, collate_features, feature_statistics
-from cggm.data.feature_set import FeatureSet, open_feature_set
-from cggm.data.features import write_features
+from cggm.data.features import file as features
+from cggm.data.features.dataset import FeatureDataset, collate_features, feature_statistics
+from cggm.data.features.feature_set import FeatureSet, open_feature_set
+from cggm.data.features.file import write_features
 
 from .feature_sets import feature_set, rows_of
 
@@ -138,7 +138,7 @@ def test_dataset_pickles_small(data: FeatureSet) -> None:
 def test_statistics_are_those_of_all_steps(
     data: FeatureSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cggm.data.feature_dataset.BLOCK", 7)
+    monkeypatch.setattr("cggm.data.features.dataset.BLOCK", 7)
     dataset = FeatureDataset(data, data.ids[:9], max_length={"image": 2})
     found = feature_statistics(dataset)
     assert list(found) == ["image", "text"]

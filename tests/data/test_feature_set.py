@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import (
+from cggm.data.features.feature_set import (
     check_feature_set,
     open_feature_set,
     write_feature_set_header,
     write_samples,
 )
-from cggm.data.features import write_features
+from cggm.data.features.file import write_features
 
 from .feature_sets import CLASSES, edit_header, feature_set, rows_of, sequences
 
@@ -209,7 +209,7 @@ def test_check_finds_values_that_are_not_finite(
     bad = sequences(NAMES)
     bad["s004"][0, 0] = np.inf
     # As another program would write it, with a checksum that is right.
-    monkeypatch.setattr("cggm.data.features.check_array", lambda *_: None)
+    monkeypatch.setattr("cggm.data.features.file.check_array", lambda *_: None)
     write_features(tmp_path / "text.h5", bad.items(), about={})
     (problem,) = check_feature_set(tmp_path)
     assert problem.endswith("text.h5: 1 samples hold NaN or infinite values: s004")

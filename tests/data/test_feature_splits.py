@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import FeatureSet, open_feature_set
-from cggm.data.feature_splits import split_features
+from cggm.data.features.feature_set import FeatureSet, open_feature_set
+from cggm.data.features.splits import split_features
 from cggm.data.splits import PARTS
 
 from .feature_sets import feature_set, rows_of

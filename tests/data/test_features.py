@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cggm.data import features
 from cggm.data.errors import InputError
-from cggm.data.features import FeatureFile, write_features
+from cggm.data.features import file as features
+from cggm.data.features.file import FeatureFile, write_features
 
 from .feature_sets import sequences
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.food101 import read_food101
+from cggm.data.published.food101 import read_food101
 
 from .published_files import FOODS, write_food101, write_food_lists
 

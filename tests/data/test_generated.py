@@ -11,15 +11,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import FeatureSet, check_feature_set, open_feature_set
-from cggm.data.feature_splits import split_features
-from cggm.data.generated import (
+from cggm.data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
+from cggm.data.features.generated import (
     GENERATED,
     GENERATOR_VERSION,
     KINDS,
     generate_feature_set,
     open_features,
 )
+from cggm.data.features.splits import split_features
 
 from .feature_sets import feature_set
 

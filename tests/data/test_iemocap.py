@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.iemocap import CLASSES, COUNTS, check_classes, read_iemocap
+from cggm.data.published.iemocap import CLASSES, COUNTS, check_classes, read_iemocap
 
 from .published_files import write_iemocap
 

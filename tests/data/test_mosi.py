@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.mosi import MODALITIES, read_mosi
+from cggm.data.published.mosi import MODALITIES, read_mosi
 
 from .published_files import PARTS, WIDTHS, mosi, write_mosi
 

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cggm.data.brats import SEQUENCES, find_cases
+from cggm.data.brats.cases import SEQUENCES, find_cases
+from cggm.data.brats.nifti import read_case, write_mask
 from cggm.data.errors import InputError
-from cggm.data.nifti import read_case, write_mask
 
 from .conftest import NiftiCaseWriter, edit_nifti_header, load_nifti
 

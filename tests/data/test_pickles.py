@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.pickles import read_arrays
+from cggm.data.published.pickles import read_arrays
 
 
 def written(folder: Path, content: Any, protocol: int = 4) -> Path:

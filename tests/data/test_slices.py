@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cggm.data.augmentation import train_transform
-from cggm.data.brats import SEQUENCES
+from cggm.data.brats.augmentation import train_transform
+from cggm.data.brats.cases import SEQUENCES
+from cggm.data.brats.slices import SliceDataset, draw_slices, fit
+from cggm.data.brats.store import SliceStore
 from cggm.data.errors import InputError
-from cggm.data.slices import SliceDataset, draw_slices, fit
-from cggm.data.store import SliceStore
 
 from .brains import brain_cases
 

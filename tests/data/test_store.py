@@ -15,12 +15,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cggm.data import case_folder, conversion
-from cggm.data.brats import SEQUENCES, Case, find_cases
+from cggm.data.brats import case_folder, conversion
+from cggm.data.brats.cases import SEQUENCES, Case, find_cases
+from cggm.data.brats.nifti import read_case
+from cggm.data.brats.normalization import brain_box, normalize
+from cggm.data.brats.store import SliceStore
 from cggm.data.errors import InputError
-from cggm.data.nifti import read_case
-from cggm.data.normalization import brain_box, normalize
-from cggm.data.store import SliceStore
 
 from .brains import brain_cases, write_case
 

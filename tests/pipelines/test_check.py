@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cggm.data.food101 import read_food101
-from cggm.data.mosi import read_mosi
+from cggm.data.published.food101 import read_food101
+from cggm.data.published.mosi import read_mosi
 from cggm.pipelines.check import recognize
 from cggm.pipelines.convert import convert
 
+from ..commands import commands
 from ..data.brains import write_case
 from ..data.published_files import (
     mosi,
@@ -20,7 +21,6 @@ from ..data.published_files import (
     write_iemocap,
     write_mosi,
 )
-from .commands import commands
 
 CHECK = "cggm.pipelines.check"
 

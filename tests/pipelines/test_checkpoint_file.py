@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cggm.data.errors import InputError
-from cggm.pipelines.checkpoint_file import load_network, read, remove_leftovers, save
+from cggm.pipelines.training.checkpoint_file import load_network, read, remove_leftovers, save
 
 from .children import in_a_child
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cggm.data.errors import InputError
-from cggm.pipelines.checkpoint_file import load_network, read, save
-from cggm.pipelines.checkpoints import Checkpoint
-from cggm.pipelines.progress import SetEpoch
-from cggm.pipelines.schedule import warmup_cosine
+from cggm.pipelines.training.checkpoint_file import load_network, read, save
+from cggm.pipelines.training.checkpoints import Checkpoint
+from cggm.pipelines.training.progress import SetEpoch
+from cggm.pipelines.training.schedule import warmup_cosine
 
 from .children import in_a_child
 

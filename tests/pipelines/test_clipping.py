@@ -6,8 +6,8 @@ from ignite.engine import Events
 from monai.engines import IterationEvents, SupervisedTrainer
 from torch import nn
 
-from cggm.pipelines.accumulation import step_begins, step_is_due, unscale
-from cggm.pipelines.clipping import GradientClipping
+from cggm.pipelines.training.accumulation import step_begins, step_is_due, unscale
+from cggm.pipelines.training.clipping import GradientClipping
 
 
 class Record:

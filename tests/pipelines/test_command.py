@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from cggm.data.errors import InputError
-from cggm.pipelines.command import make_writable, start
+from cggm.pipelines.command_line.start import make_writable, start
 
 ITEMS = "$[{'image': torch.ones(2), 'label': torch.zeros(1)}] * 4"
 CONFIG: dict[str, Any] = {
@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "train": {
         "dataloader": {"_target_": "DataLoader", "dataset": ITEMS, "batch_size": "@batch_size"},
         "scheduler": {
-            "_target_": "cggm.pipelines.schedule.warmup_cosine",
+            "_target_": "cggm.pipelines.training.schedule.warmup_cosine",
             "optimizer": "@optimizer",
             "epochs": "@epochs",
             "epoch_length": "$len(@train#dataloader)",
@@ -45,12 +45,12 @@ CONFIG: dict[str, Any] = {
                 "epoch_level": False,
             },
             {
-                "_target_": "cggm.pipelines.progress.EpochLog",
+                "_target_": "cggm.pipelines.training.progress.EpochLog",
                 "folder": "@output_dir",
                 "optimizer": "@optimizer",
             },
             {
-                "_target_": "cggm.pipelines.checkpoints.Checkpoint",
+                "_target_": "cggm.pipelines.training.checkpoints.Checkpoint",
                 "folder": "@output_dir",
                 "network": "@network_def",
                 "optimizer": "@optimizer",
@@ -72,7 +72,7 @@ CONFIG: dict[str, Any] = {
     },
     "initialize": [
         {
-            "_target_": "cggm.pipelines.command.start",
+            "_target_": "cggm.pipelines.start",
             "output_dir": "@output_dir",
             "seed": "@seed",
         }
@@ -105,7 +105,7 @@ def messages(stderr: str) -> list[str]:
 # imports torch and MONAI only once.
 SEVERAL = """
 import json, os, runpy, sys, traceback
-import monai.bundle, monai.engines, monai.handlers, cggm.pipelines.command
+import monai.bundle, monai.engines, monai.handlers, cggm.pipelines.command_line.start
 results = []
 for number, words in enumerate(json.loads(sys.argv[1])):
     child = os.fork()

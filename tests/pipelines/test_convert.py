@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import check_feature_set, open_feature_set
-from cggm.data.features import FeatureFile
-from cggm.data.iemocap import read_iemocap
-from cggm.data.mosi import read_mosi
+from cggm.data.features.feature_set import check_feature_set, open_feature_set
+from cggm.data.features.file import FeatureFile
+from cggm.data.published.iemocap import read_iemocap
+from cggm.data.published.mosi import read_mosi
 from cggm.pipelines.convert import RECORD, convert, main
 
+from ..commands import commands
 from ..data.published_files import (
     mosi,
     write_food101,
@@ -29,7 +30,6 @@ from ..data.published_files import (
     write_mosi,
 )
 from .children import in_a_child
-from .commands import commands
 
 CONVERT = "cggm.pipelines.convert"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 
-from cggm.pipelines.evaluation import EvaluationReport, random_draws, summarize
+from cggm.pipelines.evaluation.segmentation_report import EvaluationReport, random_draws, summarize
 
 REGION_CLASSES = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 

@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from cggm.data.errors import InputError
-from cggm.pipelines.checkpoint_file import read
-from cggm.pipelines.failures import explain
-from cggm.pipelines.schedule import warmup_cosine
+from cggm.pipelines.command_line.failures import explain
+from cggm.pipelines.training.checkpoint_file import read
+from cggm.pipelines.training.schedule import warmup_cosine
 
 MISSING = (
     "error: the weights no/such.pt cannot be read: there is no such file; train first, or pass "

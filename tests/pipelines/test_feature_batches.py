@@ -2,7 +2,7 @@
 
 import torch
 
-from cggm.pipelines.feature_batches import PrepareFeatures
+from cggm.pipelines.evaluation.feature_batches import PrepareFeatures
 
 
 def test_a_batch_reaches_the_device_with_its_types() -> None:

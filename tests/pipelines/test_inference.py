@@ -13,11 +13,11 @@ from monai.engines import PrepareBatchExtraInput, SupervisedEvaluator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cggm.data.brats import SEQUENCES, find_cases
+from cggm.data.brats.cases import SEQUENCES, find_cases
+from cggm.data.brats.nifti import read_case
+from cggm.data.brats.normalization import brain_box, normalize
 from cggm.data.errors import InputError
-from cggm.data.nifti import read_case
-from cggm.data.normalization import brain_box, normalize
-from cggm.pipelines.inference import (
+from cggm.pipelines.evaluation.inference import (
     CaseDataset,
     MaskWriter,
     SliceBatchInferer,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.pipelines.limits import check_limits
+from cggm.pipelines.command_line.limits import check_limits
 
 
 @pytest.mark.parametrize(

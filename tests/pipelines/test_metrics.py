@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 
-from cggm.data.conventions import region_masks
-from cggm.pipelines.metrics import VolumeDice, dice_of_counts
+from cggm.data.brats.conventions import region_masks
+from cggm.pipelines.evaluation.metrics import VolumeDice, dice_of_counts
 
 CASES = ("P0", "P1", "P2")
 SLICES = 5

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from cggm.pipelines.intervals import classification_intervals, regression_intervals
-from cggm.pipelines.outcomes import (
+from cggm.pipelines.evaluation.intervals import classification_intervals, regression_intervals
+from cggm.pipelines.evaluation.outcomes import (
     LOWER_IS_BETTER,
     WHAT,
     classification_figures,
@@ -216,5 +216,5 @@ def test_intervals_come_from_the_seed_and_need_samples_that_differ() -> None:
 def test_memory_for_intervals_does_not_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
     data = values(50)
     at_once = regression_intervals(*data)
-    monkeypatch.setattr("cggm.pipelines.intervals._BLOCK", 50 * 7)
+    monkeypatch.setattr("cggm.pipelines.evaluation.intervals._BLOCK", 50 * 7)
     assert regression_intervals(*data) == at_once

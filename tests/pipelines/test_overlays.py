@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from cggm.pipelines.overlays import COLORS, busiest_slice, colored, draw_overlay, gray
+from cggm.pipelines.evaluation.overlays import COLORS, busiest_slice, colored, draw_overlay, gray
 
 SHAPE = (20, 24, 6)
 

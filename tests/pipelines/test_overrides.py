@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.pipelines.overrides import check_overrides, is_bundle_run, read_command, settings
+from cggm.pipelines.command_line.overrides import (
+    check_overrides,
+    is_bundle_run,
+    read_command,
+    settings,
+)
 
 CONFIG: dict[str, Any] = {
     "imports": ["$import os"],

@@ -19,17 +19,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cggm.data.errors import InputError
-from cggm.pipelines import prediction_metrics
-from cggm.pipelines.checkpoint_file import read
-from cggm.pipelines.checkpoints import Checkpoint
-from cggm.pipelines.feature_batches import PrepareFeatures
-from cggm.pipelines.outcomes import classification_figures, comparison, regression_figures
-from cggm.pipelines.prediction_metrics import (
+from cggm.pipelines.evaluation import prediction_metrics
+from cggm.pipelines.evaluation.feature_batches import PrepareFeatures
+from cggm.pipelines.evaluation.outcomes import (
+    classification_figures,
+    comparison,
+    regression_figures,
+)
+from cggm.pipelines.evaluation.prediction_metrics import (
     ClassificationMetrics,
     PredictionMetrics,
     RegressionMetrics,
 )
-from cggm.pipelines.progress import EpochLog
+from cggm.pipelines.training.checkpoint_file import read
+from cggm.pipelines.training.checkpoints import Checkpoint
+from cggm.pipelines.training.progress import EpochLog
 
 from .children import in_a_child
 

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cggm.data.errors import InputError
-from cggm.pipelines.feature_batches import PrepareFeatures
-from cggm.pipelines.prediction_metrics import (
+from cggm.pipelines.evaluation.feature_batches import PrepareFeatures
+from cggm.pipelines.evaluation.prediction_metrics import (
     ClassificationMetrics,
     PredictionMetrics,
     RegressionMetrics,
 )
-from cggm.pipelines.prediction_plots import draw_confusion, draw_scatter
-from cggm.pipelines.prediction_report import PredictionReport
-from cggm.pipelines.prediction_writer import PredictionWriter
+from cggm.pipelines.evaluation.prediction_plots import draw_confusion, draw_scatter
+from cggm.pipelines.evaluation.prediction_report import PredictionReport
+from cggm.pipelines.evaluation.prediction_writer import PredictionWriter
 
 from .children import in_a_child
 
@@ -269,12 +269,14 @@ def test_metric_and_report_meet_in_a_bundle(tmp_path: Path) -> None:
     """As evaluate.json says it: one metric, which the report refers to."""
     parser = ConfigParser(
         {
-            "metric": {"_target_": "cggm.pipelines.prediction_metrics.RegressionMetrics"},
+            "metric": {
+                "_target_": "cggm.pipelines.evaluation.prediction_metrics.RegressionMetrics"
+            },
             "key_metric": {"mae": "@metric"},
-            "compare": {"_target_": "cggm.pipelines.outcomes.comparison", "name": "mae"},
+            "compare": {"_target_": "cggm.pipelines.evaluation.outcomes.comparison", "name": "mae"},
             "handlers": [
                 {
-                    "_target_": "cggm.pipelines.prediction_report.PredictionReport",
+                    "_target_": "cggm.pipelines.evaluation.prediction_report.PredictionReport",
                     "folder": str(tmp_path),
                     "metric": "@metric",
                     "data": "generated",

@@ -22,9 +22,9 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cggm.pipelines import progress
-from cggm.pipelines.progress import EpochLog, SetEpoch, add_row
-from cggm.pipelines.schedule import warmup_cosine
+from cggm.pipelines.training import progress
+from cggm.pipelines.training.progress import EpochLog, SetEpoch, add_row
+from cggm.pipelines.training.schedule import warmup_cosine
 
 ITEMS = [{"image": torch.ones(2), "label": torch.zeros(1)}] * 4
 

@@ -8,7 +8,7 @@ from ignite.engine import Events
 
 from cggm.pipelines import Recorder
 from cggm.pipelines.methods import CGGM, Joint, Method
-from cggm.pipelines.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
+from cggm.pipelines.training.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
 
 from .conftest import MODALITIES, ToyRun
 

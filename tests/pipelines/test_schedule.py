@@ -6,7 +6,7 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from torch import nn
 
-from cggm.pipelines.schedule import warmup_cosine
+from cggm.pipelines.training.schedule import warmup_cosine
 
 # zrguo/CGGM, src/eval_metrics.py lines 151-162, run with base 0.01, final 0.001, 4 epochs of 3
 # batches, 1 epoch of warm-up from 0.0004.

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, l1_loss
 
 from cggm.data.errors import InputError
 from cggm.pipelines import DiceCELoss, RegionDice
-from cggm.pipelines.scores import SCORES, region_counts, score_by_name
+from cggm.pipelines.training.scores import SCORES, region_counts, score_by_name
 
 # Two images of 3 x 3 pixels, four classes; values of the released code for them below.
 LOGITS = torch.tensor(

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import check_feature_set, open_feature_set
+from cggm.data.features.feature_set import check_feature_set, open_feature_set
 from cggm.pipelines import stand_ins
 from cggm.pipelines.packaged_encoders import write_whisper_encoder
 from cggm.pipelines.stand_ins import grid_means, main, prepare, window_means

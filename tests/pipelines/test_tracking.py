@@ -15,7 +15,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from cggm.pipelines.tracking import TrackedSettings
+from cggm.pipelines.training.tracking import TrackedSettings
 
 ITEMS = "$[{'image': torch.ones(2), 'label': torch.zeros(1)}] * 4"
 
@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
         "handlers": [
             {"_target_": "test_tracking.Balance"},
             {
-                "_target_": "cggm.pipelines.tracking.TrackedSettings",
+                "_target_": "cggm.pipelines.training.tracking.TrackedSettings",
                 "settings": {"rho": "@rho", "method": {"name": "cggm"}, "sequences": ["t1", "t2"]},
             },
         ],

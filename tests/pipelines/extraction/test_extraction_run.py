@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.features import FeatureFile
+from cggm.data.features.file import FeatureFile
 from cggm.pipelines.extraction import Encoder, Options, Plan, Sample, extract, load_encoder
 from cggm.pipelines.extraction.media import Unusable
 from cggm.pipelines.extraction.parts import alone

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from cggm.data.errors import InputError
-from cggm.data.feature_set import open_feature_set
+from cggm.data.features.feature_set import open_feature_set
 
 from .conftest import picture, tone, write_table
 from .test_extraction_media import clip
@@ -164,7 +164,7 @@ def test_folders_of_recordings(whisper: Path, tmp_path: Path, command: Command) 
         soundfile.write(tmp_path / "sounds" / name / "x.wav", tone(0.5, 8000), 8000)
     words = ("audio", "--folder", tmp_path / "sounds", "--model", whisper, "--pooling", "mean")
     assert command(*words, "--output", tmp_path / "audio.h5") == 0
-    from cggm.data.features import FeatureFile
+    from cggm.data.features.file import FeatureFile
 
     assert FeatureFile(tmp_path / "audio.h5").ids == ["a/x", "b/x"]
     with pytest.raises(InputError, match="begin it with --table"):

@@ -1,0 +1,1 @@
+"""MRI cases on disk: layouts, checks, slices, splits, and the embedded synthetic ones."""

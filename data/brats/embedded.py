@@ -1,0 +1,177 @@
+"""Which cases does the BraTS bundle use: the user's folder, or the embedded synthetic ones?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..cache import one_at_a_time
+from ..errors import InputError
+from ..phantom import generate
+from ..phantom.cases import GENERATOR_VERSION
+from ..splits import read_split, split_cases
+from .cases import SEQUENCES, Case, find_cases
+from .store import SliceStore
+
+EMBEDDED = "embedded synthetic gliomas (no patients)"
+
+
+def open_cases(
+    dataset_dir: str | Path | None,
+    *,
+    sequences: Sequence[str] = SEQUENCES,
+    layout: str = "auto",
+    label_convention: str | None = None,
+    labels: str = "required",
+    allow_missing: bool = False,
+    cache_dir: str | Path | None = None,
+    embedded_cases: int = 48,
+) -> list[Case]:
+    """Find the cases of a folder, or generate the embedded ones when there is no folder.
+
+    Args:
+        dataset_dir: a folder in a published BraTS layout; None for the embedded cases.
+        sequences: see :func:`find_cases`, as are the next four.
+        layout: likewise.
+        label_convention: likewise.
+        labels: likewise.
+        allow_missing: likewise.
+        cache_dir: where the embedded cases are kept, :func:`~.cache.default_cache` when not given.
+        embedded_cases: how many to generate.
+
+    Raises:
+        InputError: the folder or a case cannot be used.
+    """
+    if dataset_dir is None:
+        with one_at_a_time(cache_dir) as cache:
+            folder = cache / f"phantom-{GENERATOR_VERSION}"
+            dataset_dir = generate(folder, cases=embedded_cases, progress=True)
+        layout, label_convention = "brats2018", None
+    return find_cases(
+        dataset_dir,
+        sequences=sequences,
+        layout=layout,
+        label_convention=label_convention,
+        labels=labels,
+        allow_missing=allow_missing,
+    )
+
+
+def open_store(
+    cases: Sequence[Case],
+    *,
+    sequences: Sequence[str] = SEQUENCES,
+    cache_dir: str | Path | None = None,
+) -> SliceStore:
+    """Convert cases to slices, once, into a folder of the cache that belongs to just these files.
+
+    Args:
+        cases: from :func:`open_cases`, each with all sequences and a label.
+        sequences: what to store of each case.
+        cache_dir: :func:`~.cache.default_cache` when not given. About 35 MB for a case of BraTS.
+
+    Raises:
+        InputError: a case cannot be used; all of them are named.
+    """
+    where = sorted({str(_top(case).resolve()) for case in cases})
+    key = "\n".join([*where, *sequences, *sorted({str(case.convention) for case in cases})])
+    name = f"{Path(where[0]).name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    with one_at_a_time(cache_dir) as cache:
+        return SliceStore.build(cases, cache / "slices" / name, sequences=sequences)
+
+
+def cases_to_segment(
+    dataset_dir: str | Path | None,
+    output_dir: str | Path,
+    *,
+    sequences: Sequence[str] = SEQUENCES,
+    layout: str = "auto",
+    label_convention: str | None = None,
+    allow_missing: bool = False,
+    cache_dir: str | Path | None = None,
+) -> list[Case]:
+    """Find the cases to segment: all of a folder, or the embedded ones kept for testing.
+
+    Labels that come with the cases are read, to be drawn and compared, only where it is known what
+    their values mean.
+
+    Args:
+        dataset_dir: see :func:`open_cases`, as are the others.
+        output_dir: its ``split.json`` says which embedded cases are for testing.
+        sequences: the network's.
+        layout: likewise.
+        label_convention: likewise.
+        allow_missing: likewise.
+        cache_dir: likewise.
+
+    Raises:
+        InputError: the folder or a case cannot be used.
+    """
+    if dataset_dir is None:
+        cases = open_cases(None, sequences=sequences, cache_dir=cache_dir)
+        split = open_split(cases, output_dir)
+        return [case for case in cases if case.name in split["test"]]
+
+    find = partial(
+        open_cases,
+        dataset_dir,
+        sequences=sequences,
+        layout=layout,
+        label_convention=label_convention,
+        allow_missing=allow_missing,
+    )
+    cases = find(labels="ignored")
+    return cases if cases[0].convention is None else find(labels="optional")
+
+
+def open_split(
+    cases: Sequence[Case],
+    output_dir: str | Path,
+    *,
+    split_file: str | Path | None = None,
+    fold: int | None = None,
+    test_fold: int | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+) -> Mapping[str, list[str]]:
+    """Say which cases train, validate and test.
+
+    Args:
+        cases: from :func:`open_cases`.
+        output_dir: holds ``split.json``, drawn when it is not there yet.
+        split_file: a file of the user's instead, ours or a published file of folds.
+        fold: of a file of folds, the one to validate on.
+        test_fold: of a file of folds, the one to test on.
+        fractions: shares of the patients for training, validation and test.
+        seed: seed of the draw.
+
+    Raises:
+        InputError: the split does not fit the cases.
+    """
+    if split_file is None and (fold is not None or test_fold is not None):
+        raise InputError(
+            "fold and test_fold say which folds of a file to take, but there is no file: pass it "
+            "with --split_file"
+        )
+    names = [case.name for case in cases]
+    if split_file is not None:
+        return read_split(split_file, names, fold=fold, test_fold=test_fold)
+    return split_cases(names, Path(output_dir) / "split.json", fractions=fractions, seed=seed)
+
+
+def describe_split(split: Mapping[str, Sequence[str]]) -> str:
+    """How many cases train, validate and test, in words."""
+    return ", ".join(f"{len(names)} {part}" for part, names in split.items())
+
+
+def _top(case: Case) -> Path:
+    """The folder that holds the folder of a case, or the case's files in a flat layout."""
+    first = next(iter(case.images.values())).path.parent
+    return first.parent if first.name == case.name else first
+
+
+def data_name(dataset_dir: str | Path | None) -> str:
+    """What the cases are, for logs and reports."""
+    return EMBEDDED if dataset_dir is None else str(dataset_dir)

@@ -1,0 +1,207 @@
+"""Which samples does a feature set have, and what does samples.csv say of each?"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, some
+from ..files import write_text
+from ..splits import PARTS
+from .header import HEADER
+
+SAMPLES = "samples.csv"
+COLUMNS = ("id", "label", "split", "group")
+LABELS = ("required", "optional")
+
+Label = int | float | None
+
+
+@dataclass
+class SampleTable:
+    """What samples.csv says; dictionaries are keyed by id."""
+
+    ids: list[str] = field(default_factory=list)
+    labels: dict[str, Label] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+def write_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write samples.csv.
+
+    Args:
+        folder: of the feature set; made if missing.
+        rows: of each sample its "id" and, where known, "label" (class name or number), "split"
+            and "group".
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: an id is empty or comes twice, or the file cannot be written.
+    """
+    rows = list(rows)
+    path = Path(folder) / SAMPLES
+    _refuse_bad_ids([str(row.get("id", "")) for row in rows], path)
+    # Not write_csv: it marks texts that begin with "-", as ids of videos do.
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([row.get(column, "") for column in COLUMNS] for row in rows)
+    write_text(path, text.getvalue())
+    return path
+
+
+def read_samples(
+    folder: str | Path, header: Mapping[str, Any], *, labels: str = "required"
+) -> SampleTable:
+    """Read samples.csv.
+
+    Args:
+        folder: of the feature set.
+        header: its dataset.json.
+        labels: "required", or "optional" where an empty label is None.
+
+    Raises:
+        InputError: the table cannot be read; an id comes twice; a label is missing, of no known
+            class or not a finite number; a class has no sample; a split is not train, val or test.
+    """
+    if labels not in LABELS:
+        raise InputError(f"labels is {labels!r}; expected one of {', '.join(LABELS)}")
+    path = Path(folder) / SAMPLES
+    rows = _rows(path)
+    ids = [row["id"] for row in rows]
+    _refuse_bad_ids(ids, path)
+    texts = {row["id"]: row["label"].strip() for row in rows}
+    unlabeled = [name for name, text in texts.items() if not text]
+    if unlabeled and labels == "required":
+        raise InputError(
+            f"{path}: {len(unlabeled):,} samples have no label: {some(unlabeled)}; label them or "
+            "leave them out (only inference takes samples without label)"
+        )
+    return SampleTable(
+        ids,
+        _classes_of(texts, header["classes"], path, labels == "required")
+        if header["task"] == "classification"
+        else _values_of(texts, path),
+        _splits_of(rows, path),
+        {row["id"]: row["group"] or row["id"] for row in rows},
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            columns = next(reader, [])
+            _check_columns(columns, path)
+            lines = [(reader.line_num, line) for line in reader if line]
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent} has no {SAMPLES}; write it again") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path} cannot be read as a table in UTF-8 ({error}); check its quotes and save it as "
+            "comma-separated values"
+        ) from error
+    uneven = [number for number, line in lines if len(line) != len(columns)]
+    if uneven:
+        raise InputError(
+            f"{path}: these lines do not have {len(columns)} values: {some(uneven)}; quote texts "
+            "that hold a comma"
+        )
+    if not lines:
+        raise InputError(f"{path} lists no sample; expected at least one")
+    empty = dict.fromkeys(COLUMNS, "")
+    return [empty | dict(zip(columns, line, strict=True)) for _, line in lines]
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    missing = [name for name in COLUMNS[:2] if name not in columns]
+    if missing or len(set(columns)) < len(columns):
+        raise InputError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}; expected "
+            f"{', '.join(COLUMNS)} (the last two may be left out), each once"
+        )
+
+
+def _refuse_bad_ids(ids: list[str], path: Path) -> None:
+    if not all(ids):
+        raise InputError(f"{path}: {ids.count(''):,} samples have no id; give each its own")
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{path}: {len(twice):,} ids come more than once: {some(twice)}; ids must be unique"
+        )
+
+
+def _classes_of(
+    texts: Mapping[str, str], classes: Sequence[str], path: Path, all_needed: bool
+) -> dict[str, Label]:
+    number = {name: index for index, name in enumerate(classes)}
+    unknown = {name: text for name, text in texts.items() if text and text not in number}
+    if unknown:
+        raise InputError(
+            f"{path}: {len(unknown):,} samples have labels that are no class of {HEADER}: "
+            f"{some([f'{name} is {text!r}' for name, text in unknown.items()])}"
+            f"{_nearest(next(iter(unknown.values())), classes)}; the classes are {some(classes)}"
+        )
+    unused = [name for name in classes if name not in set(texts.values())]
+    if unused and all_needed:
+        raise InputError(
+            f"{path}: no sample is of these classes of {HEADER}: {some(unused)}; add samples, or "
+            "take the classes out"
+        )
+    return {name: number[text] if text else None for name, text in texts.items()}
+
+
+def _nearest(text: str, classes: Collection[str]) -> str:
+    near = get_close_matches(text, classes, 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _values_of(texts: Mapping[str, str], path: Path) -> dict[str, Label]:
+    values = {name: _number(text) if text else None for name, text in texts.items()}
+    bad = [
+        f"{name} is {texts[name]!r}"
+        for name, value in values.items()
+        if value is not None and not math.isfinite(value)
+    ]
+    if bad:
+        raise InputError(
+            f"{path}: the labels of {len(bad):,} samples are no finite numbers: {some(bad)}; mend "
+            "them or leave the samples out"
+        )
+    return dict(values)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _splits_of(rows: Sequence[Mapping[str, str]], path: Path) -> dict[str, str]:
+    splits = {row["id"]: row["split"].strip() for row in rows}
+    used = {name for name, part in splits.items() if part}
+    bad = [f"{name} is {splits[name]!r}" for name in splits if splits[name] not in ("", *PARTS)]
+    if bad:
+        raise InputError(
+            f"{path}: the split of {len(bad):,} samples is unknown: {some(bad)}; expected one of "
+            f"{', '.join(PARTS)}"
+        )
+    if used and len(used) < len(splits):
+        without = [name for name in splits if name not in used]
+        raise InputError(
+            f"{path}: {len(without):,} samples have no split, the others do: {some(without)}; give "
+            "all of them one, or none"
+        )
+    return splits if used else {}

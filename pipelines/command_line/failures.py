@@ -1,0 +1,136 @@
+"""What does a user see when a run fails?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from ...data.errors import InputError
+
+# Files of this package; not its root, below which a virtual environment may lie.
+_OWN_FOLDERS = tuple(
+    str(Path(__file__).resolve().parents[2] / name) + os.sep
+    for name in ("data", "models", "pipelines")
+)
+_KILLED = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal|exited)")
+_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)): ?(.*)$", re.MULTILINE)
+_OUT_OF_MEMORY = (
+    "out of memory; use a smaller batch, smaller slices or, on a GPU, mixed precision, "
+    "and fewer data loader workers"
+)
+
+
+def report_plainly(output_dir: str | Path | None = None) -> None:
+    """Make Python print one line, and no traceback, for what a user can mend.
+
+    Mistakes in the input, exhausted memory and Ctrl-C become one sentence; everything else, which
+    is then a fault of the program, keeps its traceback. The environment variable
+    CGGM_TRACEBACK=1 keeps all tracebacks. The exit code stays the interpreter's: 1, or 130 (in
+    the shell) after Ctrl-C.
+
+    Args:
+        output_dir: where checkpoints go; named after Ctrl-C when one is there.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        line = explain(error, output_dir)
+        if line is None or os.environ.get("CGGM_TRACEBACK") == "1":
+            traceback.print_exception(kind, error, trace)
+        if line is not None:
+            print(line, file=sys.stderr, flush=True)
+
+    sys.excepthook = hook
+    # Ignite logs each exception before it passes it on, so the user would read it twice.
+    for engine in ("SupervisedTrainer", "SupervisedEvaluator"):
+        logging.getLogger(f"ignite.engine.engine.{engine}").addFilter(_is_no_echo)
+
+
+def explain(error: BaseException, output_dir: str | Path | None = None) -> str | None:
+    """Say in one line what went wrong, or give None for a fault of the program.
+
+    MONAI wraps what a component raises in `RuntimeError: Failed to instantiate …`; the outermost
+    error of ours in the chain is the one written for the user.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return f"stopped by the user{_where_to_go_on(output_dir)}"
+    chain = list(_chain(error))
+    for link in chain:
+        message = _input_error(link)
+        if message is not None:
+            return f"error: {message}"
+    for link in chain:
+        message = _shortage(link)
+        if message is not None:
+            return f"error: {message}"
+    for link in chain:
+        message = _refused_by_us(link)
+        if message is not None:
+            return f"error: {message} (CGGM_TRACEBACK=1 shows where)"
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+
+
+def _input_error(error: BaseException) -> str | None:
+    if "in DataLoader worker process" in str(error):
+        # The worker sends its traceback as text; the last error of ours in it is the outermost.
+        found = [text for name, text in _ERROR_LINE.findall(str(error)) if name == "InputError"]
+        return found[-1] if found else None
+    return str(error) if isinstance(error, InputError) else None
+
+
+def _shortage(error: BaseException) -> str | None:
+    text = str(error)
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return _OUT_OF_MEMORY
+    if "DefaultCPUAllocator: can't allocate memory" in text or "Cannot allocate memory" in text:
+        return _OUT_OF_MEMORY
+    if "Bus error" in text or "No space left on device: '/torch_" in text:
+        return (
+            "the data loader's workers ran out of shared memory; use fewer workers, or give the "
+            "container more of it (docker run --shm-size=8g)"
+        )
+    if _KILLED.search(text):
+        return (
+            "a data loader worker was killed, as a rule because memory ran out; use fewer "
+            "workers or a smaller batch"
+        )
+    return None
+
+
+def _refused_by_us(error: BaseException) -> str | None:
+    if not isinstance(error, (ValueError, TypeError)):
+        return None
+    if "in DataLoader worker process" in str(error):
+        files = re.findall(r'^\s*File "([^"]+)", line', str(error), re.MULTILINE)
+        lines = _ERROR_LINE.findall(str(error))
+        ours = bool(files and lines) and files[-1].startswith(_OWN_FOLDERS)
+        return lines[-1][1] if ours else None
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames or not frames[-1][0].f_globals.get("__name__", "").startswith("cggm."):
+        return None
+    return str(error)
+
+
+def _where_to_go_on(output_dir: str | Path | None) -> str:
+    for folder in () if output_dir is None else (Path(output_dir) / "models", Path(output_dir)):
+        if (folder / "last.pt").is_file():
+            return f"; the last finished epoch is in {folder / 'last.pt'}, --resume True goes on"
+    return ""
+
+
+def _is_no_echo(record: logging.LogRecord) -> bool:
+    return "run is terminating due to exception" not in record.getMessage()

@@ -1,0 +1,76 @@
+"""Which values may a setting of a bundle have? What can be said before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ...data.errors import InputError
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+Limit = tuple[str, Callable[[Any], bool]]
+
+COUNT: Limit = ("a whole number, 1 or more", lambda v: isinstance(v, int) and v >= 1)
+NUMBER: Limit = ("a whole number, 0 or more", lambda v: isinstance(v, int) and v >= 0)
+POSITIVE: Limit = ("a number above 0", lambda v: _is_number(v) and v > 0)
+SHARE: Limit = ("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
+
+BELOW_ONE: Limit = ("a number from 0 up to, not including, 1", lambda v: SHARE[1](v) and v < 1)
+FRACTION: Limit = ("a number above 0 and below 1", lambda v: _is_number(v) and 0 < v < 1)
+
+LIMITS: dict[str, Limit] = {
+    **dict.fromkeys(
+        ("epochs", "batch_size", "accumulation_steps", "val_interval", "channels", "draws"), COUNT
+    ),
+    **dict.fromkeys(("slices_per_case", "lr_step"), COUNT),
+    **dict.fromkeys(("width", "heads", "layers", "fusion_layers"), COUNT),
+    "classifier_layers": ("1 or 2", lambda v: v in (1, 2)),
+    **dict.fromkeys(("dropout", "embedding_dropout", "output_dropout"), BELOW_ONE),
+    **dict.fromkeys(("val_fraction", "test_fraction"), FRACTION),
+    "lr_gamma": ("a number above 0, at most 1", lambda v: _is_number(v) and 0 < v <= 1),
+    "max_length": (
+        "None, a whole number above 0, or such numbers by modality",
+        lambda v: (
+            v is None or all(COUNT[1](n) for n in (v.values() if isinstance(v, dict) else [v]))
+        ),
+    ),
+    **dict.fromkeys(("num_workers", "warmup_epochs", "seed", "split_seed"), NUMBER),
+    **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
+    **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
+    "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "max_norm": ("a number above 0, or None", lambda v: v is None or POSITIVE[1](v)),
+    "size": (
+        "a multiple of 16, or two in a list such as [160, 192]",
+        lambda v: all(isinstance(s, int) and s > 0 and s % 16 == 0 for s in _listed(v)),
+    ),
+    "rates": ("a list of three whole numbers", lambda v: len(_listed(v)) == 3),
+    "class_weights": ("a list of four numbers", lambda v: len(_listed(v)) == 4),
+    "part": ("'train', 'val' or 'test'", lambda v: v in ("train", "val", "test")),
+}
+
+
+def check_limits(name: str, value: Any) -> None:
+    """Refuse a value that the setting of this name cannot have.
+
+    Raises:
+        InputError: it is out of range, or a device that this machine does not have.
+    """
+    if name in LIMITS and not LIMITS[name][1](value):
+        raise InputError(f"'{name}' is {value!r}; it must be {LIMITS[name][0]}")
+    if name == "device" and isinstance(value, str):
+        try:
+            device = torch.device(value)
+        except RuntimeError as error:
+            raise InputError(f"no device is called {value!r}; pass cpu or cuda") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"this machine has no GPU for --device {value}; pass --device cpu")
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

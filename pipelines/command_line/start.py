@@ -1,0 +1,74 @@
+"""What happens first when a user starts `python -m monai.bundle run`?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.bundle import ConfigParser
+from monai.utils import set_determinism
+
+from ...data.errors import InputError
+from .failures import report_plainly
+from .overrides import check_overrides, is_bundle_run, read_command
+
+
+def start(*, output_dir: str, seed: int | None = None, free: Sequence[str] = ("methods",)) -> None:
+    """Prepare a run: plain error messages, checked settings, an output folder, a seed.
+
+    The first entry of a bundle's `initialize` section, so that nothing expensive comes before:
+    `{"_target_": "cggm.pipelines.start", "output_dir": "@output_dir", "seed": "@seed"}`.
+
+    Args:
+        output_dir: folder for everything the run writes; made when it is not there.
+        seed: seeds Python, NumPy and torch and makes cuDNN deterministic; None leaves them alone.
+        free: top-level entries below which overrides may add any key.
+
+    Raises:
+        InputError: a setting on the command line does not exist, or the folder cannot be written.
+    """
+    report_plainly(output_dir)
+    _silence_noise()
+    if is_bundle_run(sys.argv):
+        given = read_command(sys.argv[2:])
+        config = ConfigParser.load_config_files(given["config_file"])
+        check_overrides(config, given, free=free)
+    make_writable(output_dir)
+    if seed is not None:
+        set_determinism(seed)
+
+
+def _silence_noise() -> None:
+    """Drop warnings that are true of MONAI's code and that a user can do nothing about."""
+    # With gradient accumulation the schedule rightly moves before the first optimizer step.
+    warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before")
+    # MONAI makes its loss scaler by the old name.
+    warnings.filterwarnings("ignore", "`torch.cuda.amp.GradScaler", FutureWarning)
+
+
+def make_writable(folder: str | Path) -> Path:
+    """Create a folder and prove that files can be written into it.
+
+    Raises:
+        InputError: it cannot be created or written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"the output folder {folder} is a file; pass another one with --output_dir"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writable-", dir=folder)
+        os.close(handle)
+        os.unlink(name)
+    except OSError as error:
+        raise InputError(
+            f"the output folder {folder} cannot be written ({error.strerror}); "
+            "pass another one with --output_dir"
+        ) from error
+    return folder

@@ -1,0 +1,1 @@
+"""How good is a network, and what does it predict?"""

@@ -1,0 +1,106 @@
+"""A picture of one case: its sequences, and the segmentation drawn over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ...data.files import write_atomically
+
+# Okabe and Ito's palette, told apart with any color vision.
+COLORS = {"NCR": "#0072B2", "ED": "#F0E442", "ET": "#D55E00"}
+
+
+def draw_overlay(
+    path: Path,
+    images: Mapping[str, np.ndarray],
+    prediction: np.ndarray,
+    truth: np.ndarray | None = None,
+    *,
+    title: str,
+    voxel_ml: float,
+) -> None:
+    """Write a PNG with each sequence, the prediction and the truth on the slice with most tumor.
+
+    Args:
+        path: the file to write; it appears only when complete.
+        images: sequence name to intensities in RAS+ axes, shape (X, Y, Z).
+        prediction: classes 0 to 3 on the same grid, shape (X, Y, Z).
+        truth: likewise, when there is one.
+        title: what stands above the picture.
+        voxel_ml: volume of a voxel in milliliters.
+    """
+    masks = {"prediction": prediction} | ({} if truth is None else {"truth": truth})
+    z = busiest_slice(truth if truth is not None and truth.any() else prediction)
+    window = brain_window([image[:, :, z] for image in images.values()])
+    slices = {name: image[:, :, z][window] for name, image in images.items()}
+    below = gray(next((slices[s] for s in ("t1ce", "flair") if s in slices), [*slices.values()][0]))
+    columns = len(images) + len(masks)
+    figure = Figure(figsize=(2.3 * columns, 3.7), facecolor="black", layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis, (name, image) in zip(axes, slices.items(), strict=False):
+        _show(axis, gray(image), name)
+    for axis, (name, mask) in zip(axes[len(images) :], masks.items(), strict=True):
+        _show(axis, colored(below, mask[:, :, z][window]), _caption(name, mask, voxel_ml))
+    figure.suptitle(f"{title}, axial slice {z}", color="white", fontsize=10)
+    handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        labelcolor="white",
+    )
+    write_atomically(path, FigureCanvasAgg(figure).print_png)
+
+
+def busiest_slice(mask: np.ndarray) -> int:
+    """Index along the last axis with most tumor, the middle where there is none."""
+    area = (mask > 0).sum((0, 1))
+    return int(area.argmax()) if area.any() else mask.shape[2] // 2
+
+
+def brain_window(images: Sequence[np.ndarray], margin: int = 3) -> tuple[slice, slice]:
+    """The part of a slice where any image is not zero, with a margin; all of it where none is."""
+    inside = np.any([image != 0 for image in images], axis=0)
+    if not inside.any():
+        return slice(None), slice(None)
+    x, y = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    first, second = (slice(max(i[0] - margin, 0), i[-1] + 1 + margin) for i in (x, y))
+    return first, second
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """Scale a slice to gray values between the 1st and 99th percentile of the brain, (X, Y, 3)."""
+    brain = image[image != 0]
+    low, high = np.percentile(brain, (1, 99)) if brain.size else (0.0, 1.0)
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * (image != 0)
+    return np.repeat(scaled[..., None], 3, axis=-1)
+
+
+def colored(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.55) -> np.ndarray:
+    """Lay the classes' colors over a gray picture, (X, Y, 3)."""
+    picture = picture.copy()
+    for value, color in enumerate(COLORS.values(), start=1):
+        inside = mask == value
+        picture[inside] = (1 - opacity) * picture[inside] + opacity * np.array(to_rgb(color))
+    return picture
+
+
+def _caption(name: str, mask: np.ndarray, voxel_ml: float) -> str:
+    volumes = [f"{c} {(mask == i).sum() * voxel_ml:.0f}" for i, c in enumerate(COLORS, start=1)]
+    return f"{name}\n{' · '.join(volumes)} ml"
+
+
+def _show(axis, picture: np.ndarray, caption: str) -> None:
+    # From RAS+ axes to radiological display: anterior up, the patient's left on the right.
+    axis.imshow(np.flip(np.swapaxes(picture, 0, 1), (0, 1)), interpolation="nearest")
+    axis.set_title(caption, color="white", fontsize=9)
+    axis.axis("off")

@@ -1,0 +1,1 @@
+"""A method inside MONAI's trainer, and what training needs around it."""

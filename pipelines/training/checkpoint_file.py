@@ -1,0 +1,225 @@
+"""How is a file with weights written so that it survives a crash, and read so that it is safe?"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from ...data.errors import InputError
+from ...data.files import write_atomically
+
+_GIT_LFS = b"version https://git-lfs"
+# What a description tells of the data; everything else in it is a setting of the same name.
+_OF_DATA = ("widths", "classes")
+
+
+def save(content: Any, path: str | Path) -> None:
+    """Write tensors and plain values so that `path` holds either the old or the new file, whole.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; the old file is still there.
+    """
+    write_atomically(path, lambda file: _archive(content, file))
+
+
+def _archive(content: Any, file: BinaryIO) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        # torch's archive writer hides the system's error, such as a full disk, below its own.
+        raise _system_error(error) or error from error
+
+
+def remove_leftovers(folder: str | Path, names: tuple[str, ...]) -> None:
+    """Delete temporary files that a killed run left behind."""
+    for name in names:
+        for leftover in Path(folder).glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a dictionary of tensors and plain values, never code.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(
+            f"the weights {path} cannot be read: {found}; train first, or pass their --ckpt_path"
+        )
+    foreign = _foreign(path)
+    if foreign is not None:
+        raise InputError(f"{path} holds no weights: {foreign}")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} was refused: it holds Python objects besides tensors, which could run code; "
+            "save the network's state_dict() instead"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    except Exception as error:  # torch names no class for what a damaged archive raises
+        raise InputError(
+            f"{path} is damaged or cut short ({path.stat().st_size} bytes); copy it again or use "
+            "an older checkpoint"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, not the weights of a network")
+    return content
+
+
+def load_network(
+    path: str | Path,
+    network: nn.Module,
+    *,
+    map_location: str | torch.device = "cpu",
+    description: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Load the weights of `model.pt` or `last.pt` into a network.
+
+    Args:
+        path: a file that `Checkpoint` wrote, or any state dictionary of the same network.
+        network: filled in place.
+        map_location: device on which tensors are read.
+        description: what the network is (encoder, sequences, …); compared with what the file, or
+            the `model.json` beside a `model.pt`, tells.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: the file cannot be read or belongs to another network.
+    """
+    content = read(path, map_location)
+    state = content.get("network", content)
+    trained = content.get("description") or description_beside(Path(path))
+    check_fit(path, network, state, trained, description)
+    if not is_finite(state):
+        raise InputError(f"{path} holds weights that are NaN or infinite; train again")
+    network.load_state_dict(_without_prefix(state))
+    return network
+
+
+def is_finite(state: Mapping[str, Any]) -> bool:
+    """Whether no tensor of a state dictionary holds NaN or infinity."""
+    return all(bool(t.isfinite().all()) for t in state.values() if isinstance(t, Tensor))
+
+
+def check_fit(
+    path: str | Path,
+    network: nn.Module,
+    state: Any,
+    trained: Mapping[str, Any] | None = None,
+    built: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse weights of another network, with what differs.
+
+    Args:
+        path: where the weights come from, for the message.
+        network: what they should fit.
+        state: the state dictionary.
+        trained: description stored with the weights.
+        built: description of `network`.
+
+    Raises:
+        InputError: the descriptions or the entries differ.
+    """
+    if not isinstance(state, dict) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
+        raise InputError(f"{path} holds no state dictionary of a network")
+    differing = {
+        name: (trained[name], built[name])
+        for name in (trained or {})
+        if trained and built and name in built and trained[name] != built[name]
+    }
+    data = [name for name in _OF_DATA if name in differing]
+    if data:
+        was, now = differing[data[0]]
+        raise InputError(
+            f"{path} was trained on data with {data[0]} {_text(was)}, these have {_text(now)}: "
+            "give the data it was trained on, or train anew"
+        )
+    if differing:
+        was = ", ".join(f"{name} {_text(value)}" for name, (value, _) in differing.items())
+        now = ", ".join(_text(value) for _, value in differing.values())
+        flags = " ".join(
+            f"--{name} {_quoted(_text(value))}" for name, (value, _) in differing.items()
+        )
+        raise InputError(f"{path} was trained with {was}; this run builds {now}: pass {flags}")
+    keys = _differing_keys(_without_prefix(state), network.state_dict())
+    if keys:
+        raise InputError(
+            f"{path} belongs to another network: {len(keys)} of its entries differ, such as "
+            f"{', '.join(keys[:3])}; build the network it was trained with"
+        )
+
+
+def description_beside(path: Path) -> dict[str, Any] | None:
+    """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
+    try:
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _differing_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    differing = []
+    for key in sorted(state.keys() | own.keys()):
+        if key not in state:
+            differing.append(f"{key} (not in the file)")
+        elif key not in own:
+            differing.append(f"{key} (not in the network)")
+        elif state[key].shape != own[key].shape:
+            shapes = f"{tuple(state[key].shape)} in the file, {tuple(own[key].shape)} here"
+            differing.append(f"{key} ({shapes})")
+    return differing
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the `module.` that DistributedDataParallel puts before every name."""
+    if state and all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
+
+
+def _foreign(path: Path) -> str | None:
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if not start:
+        return "the file is empty"
+    if start.startswith(_GIT_LFS):
+        return "it is a pointer of Git LFS; fetch the file itself with 'git lfs pull'"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page, as a download without permission gives; download it again"
+    if not start.startswith((b"PK", b"\x80")):
+        return "it is not a file that torch.save wrote"
+    return None
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """Find the OSError below what torch's archive writer makes of it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _text(value: Any) -> str:
+    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,298 @@
+"""Run a balancing method inside MONAI's SupervisedTrainer, without a subclass of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import IterationEvents, SupervisedTrainer
+from torch import Tensor, nn
+
+from ..distributed import average_gradients, broadcast, summed_over_ranks
+from ..methods import Method, Step
+from ..methods.base import last_weight
+from ..methods.cggm import cosines
+from .accumulation import step_begins, step_is_due
+from .optimization import encoders_of
+from .tasks import Task
+
+
+class Modulation:
+    """Engine handler that lets a method see and change each training step.
+
+    It owns what every method needs: the encoders' features, the classifiers' losses on them
+    (detached, so that they train nothing but the classifiers), the scores over all micro-batches
+    and ranks, and a record of what happened. Put it before a gradient clipping handler in the
+    trainer's list. The classifiers' parameters belong in the trainer's optimizer, see
+    :func:`cggm.pipelines.parameter_groups`.
+
+    After every optimizer step ``record`` holds plain floats: ``record["balance"]["flair"]``, and
+    likewise score, improvement, gradient_norm (before modulation) and cosine (between the network's
+    and the classifier's last-layer gradients).
+
+    Args:
+        method: what to run; ``Joint()`` changes nothing and only records.
+        network: the network, not wrapped in DistributedDataParallel; its ``encoders`` map a
+            modality's name to a module and its ``head`` is the last layer.
+        task: loss and score.
+        classifiers: one module per modality that turns the encoder's output into a prediction;
+            their last layer, called ``head`` (or the module itself), has the network head's shape.
+        encoders: instead of ``network.encoders``.
+        head: instead of ``network.head``.
+
+    Raises:
+        ValueError: modules do not fit together.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        network: nn.Module,
+        task: Task,
+        classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
+        *,
+        encoders: Mapping[str, nn.Module] | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
+        self.method = method
+        self.task = task
+        self.encoders = encoders_of(network, encoders)
+        self.head = _head(network, head)
+        self.classifiers = _classifiers(method, self.encoders, self.head, classifiers)
+        self.record: dict[str, dict[str, float]] = {}
+        self._unread: dict[str, dict[str, float]] = {}
+        self._features: dict[str, Any] = {}
+        self._hooks: list[Any] = []
+        self._sums = torch.zeros(0)
+        self._cosines: Tensor | None = None
+        self._step: Step | None = None
+        self._listening = False
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Register at the trainer's events; called by MONAI for the handlers of a trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._listen)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop_listening)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._loss_completed)
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._backward_completed)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._model_completed)
+        engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._finish)
+
+    def take_record(self) -> dict[str, dict[str, float]]:
+        """Give the record of the step that just ended, once; empty while gradients accumulate."""
+        record, self._unread = self._unread, {}
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the method remembers from step to step."""
+        return self.method.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` returned."""
+        self.method.load_state_dict(state)
+
+    def _start(self, engine: SupervisedTrainer) -> None:
+        self._finish(engine)  # what an interrupted run left behind
+        self.method.prepare(self.encoders, self.classifiers)
+        if engine.compile and getattr(self.method, "direction", None) == "gradient":
+            raise ValueError(
+                "direction='gradient' differentiates a gradient, which torch.compile cannot: "
+                "use direction='none' or train with compile=False"
+            )
+        _check_optimized(engine.optimizer, self.classifiers)
+        for name, encoder in self.encoders.items():
+            self._hooks.append(encoder.register_forward_hook(self._keep(name)))
+        for classifier in self.classifiers.values():
+            classifier.to(engine.state.device)
+            for tensor in [*classifier.parameters(), *classifier.buffers()]:
+                broadcast(tensor)
+
+    def _keep(self, name: str) -> Any:
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
+            if self._listening:  # not while others, such as a validation, use the network
+                self._features[name] = output
+
+        return keep
+
+    def _listen(self, _: SupervisedTrainer) -> None:
+        self._end_step()  # one that an error cut off
+        self._features.clear()
+        self._listening = True
+
+    def _stop_listening(self, _: SupervisedTrainer) -> None:
+        self._listening = False
+
+    def _loss_completed(self, engine: SupervisedTrainer) -> None:
+        output = engine.state.output
+        if step_begins(engine):
+            self._sums = torch.zeros(len(self.encoders) + 1)
+        step = Step(
+            encoders=self.encoders,
+            head=self.head,
+            classifiers=self.classifiers,
+            optimizer=engine.optimizer,
+            task_loss=output["loss"],
+            loss_scale=engine.scaler.get_scale() if engine.scaler is not None else 1.0,
+        )
+        if self.classifiers:
+            self._classify(step, output["label"])
+        # A number beside the sum, so that logs can show what the task alone costs.
+        output["task_loss"] = step.task_loss.detach()
+        loss = self.method.loss(step)
+        if self.classifiers and last_weight(self.head).requires_grad and step_is_due(engine):
+            # Before the backward pass, which frees the graph these gradients come from.
+            fusion = step.fusion_gradient().detach()
+            self._cosines = cosines(fusion, step.classifier_gradients())
+        output["loss"] = loss + sum(step.classifier_losses.values())
+        self._step = step
+
+    def _classify(self, step: Step, label: Tensor) -> None:
+        sums = []
+        for name, classifier in self.classifiers.items():
+            if name not in self._features:
+                raise RuntimeError(
+                    f"the encoder of {name!r} was not called in this forward pass: "
+                    "call it as a module, encoder(x), for every batch"
+                )
+            classifier.train()
+            prediction = classifier(detached(self._features[name]))
+            step.classifier_losses[name] = self.task.loss(prediction, label).mean()
+            sums.append(_scores(self.task, prediction.detach(), label).sum())
+        self._features.clear()
+        sums.append(torch.as_tensor(float(label.shape[0])).to(sums[0]))
+        self._sums = self._sums.to(sums[0]) + summed_over_ranks(torch.stack(sums))
+        step.scores = self._sums[:-1] / self._sums[-1]
+
+    def _backward_completed(self, engine: SupervisedTrainer) -> None:
+        step = self._step
+        if step is None or not step_is_due(engine):
+            return
+        for classifier in self.classifiers.values():
+            average_gradients(classifier)
+        norms = [gradient_norm(e).to(step.task_loss.device) for e in self.encoders.values()]
+        self.method.gradients(step)
+        self._note(step, torch.stack(norms) / step.loss_scale)
+        self._unread = self.record
+
+    def _note(self, step: Step, norms: Tensor) -> None:
+        values = {"gradient_norm": norms}
+        if self.classifiers:
+            values["score"] = step.scores
+        if self._cosines is not None:
+            values["cosine"] = self._cosines
+        values |= self.method.record()
+        table = torch.stack([value.to(norms) for value in values.values()]).tolist()
+        self.record = {
+            name: dict(zip(step.modalities, row, strict=True))
+            for name, row in zip(values, table, strict=True)
+        }
+
+    def _model_completed(self, engine: SupervisedTrainer) -> None:
+        if step_is_due(engine):
+            self._end_step()
+        self._step = None
+
+    def _end_step(self) -> None:
+        if self._step is not None:
+            self.method.stepped(self._step)
+        self._step = None
+
+    def _finish(self, _: SupervisedTrainer) -> None:
+        self._end_step()
+        # A hook left behind would keep the network from being scripted.
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self._features.clear()
+        self._step = None
+
+
+def listed(handler: Any) -> Any:
+    """Return the handler: for a bundle that lists a handler it also refers to by name.
+
+    MONAI's tools want every entry of a list of handlers to be a component of its own.
+    """
+    return handler
+
+
+def detached(features: Any) -> Any:
+    """Cut a tensor, or a list, tuple or dictionary of tensors, from its graph."""
+    if isinstance(features, Tensor):
+        return features.detach()
+    if isinstance(features, Mapping):
+        return {name: detached(value) for name, value in features.items()}
+    if isinstance(features, list | tuple):
+        parts = [detached(value) for value in features]
+        return tuple(parts) if isinstance(features, tuple) else parts
+    return features
+
+
+def _scores(task: Task, prediction: Tensor, label: Tensor) -> Tensor:
+    # MONAI's MetaTensor would carry its history from step to step.
+    scores = task.scores(prediction, label).float().as_subclass(Tensor)
+    if scores.shape != label.shape[:1]:
+        raise ValueError(
+            f"the task's scores have shape {tuple(scores.shape)} for {label.shape[0]} samples: "
+            "they are one number per sample, larger is better"
+        )
+    return scores
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Euclidean norm of all gradients of a module as one vector, a scalar."""
+    gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    return torch.stack(torch._foreach_norm(gradients)).float().norm()
+
+
+def _head(network: nn.Module, head: nn.Module | None) -> nn.Module:
+    found = getattr(network, "head", None) if head is None else head
+    if not isinstance(found, nn.Module):
+        raise ValueError(
+            f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
+        )
+    last_weight(found)
+    return found
+
+
+def _classifiers(
+    method: Method,
+    encoders: Mapping[str, nn.Module],
+    head: nn.Module,
+    classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None,
+) -> dict[str, nn.Module]:
+    if classifiers is None:
+        if method.needs_classifiers:
+            raise ValueError(
+                f"{type(method).__name__} needs one classifier per modality: "
+                f"pass classifiers for {list(encoders)}"
+            )
+        return {}
+    found = dict(classifiers.items())
+    if set(found) != set(encoders):
+        raise ValueError(
+            f"there are classifiers for {sorted(found)}, but encoders for {sorted(encoders)}"
+        )
+    for name, classifier in found.items():
+        shape, expected = tuple(last_weight(classifier).shape), tuple(last_weight(head).shape)
+        if shape != expected:
+            raise ValueError(
+                f"the last layer of the classifier of {name!r} has a weight of shape {shape}, the "
+                f"network's head {expected}: eq. 12 compares the two, so they must be alike"
+            )
+    return {name: found[name] for name in encoders}
+
+
+def _check_optimized(
+    optimizer: torch.optim.Optimizer, classifiers: Mapping[str, nn.Module]
+) -> None:
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, classifier in classifiers.items():
+        if any(p.requires_grad and id(p) not in known for p in classifier.parameters()):
+            raise ValueError(
+                f"the optimizer does not train the classifier of {name!r}: build it with "
+                "cggm.pipelines.parameter_groups(network, classifiers, ...)"
+            )
