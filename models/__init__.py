@@ -6,16 +6,26 @@ from .classifiers import (
     segmentation_classifiers,
     transformer_classifiers,
 )
+from .late_fusion import (
+    LateFusion,
+    SegmentationLateFusion,
+    segmentation_network,
+    transformer_network,
+)
 from .multimodal import MultimodalNetwork
 from .segmentation import SegmentationNetwork
 from .transformer import TransformerNetwork
 
 __all__ = [
+    "LateFusion",
     "MultimodalNetwork",
     "SegmentationClassifier",
+    "SegmentationLateFusion",
     "SegmentationNetwork",
     "TransformerClassifier",
     "TransformerNetwork",
     "segmentation_classifiers",
+    "segmentation_network",
     "transformer_classifiers",
+    "transformer_network",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .late_fusion import LateFusion
 from .multimodal import MultimodalNetwork
 from .segmentation import LOW_CHANNELS, SegmentationNetwork, enlarge, join, pointwise, separable
 from .transformer import TokenTransformer, TransformerNetwork, padding_mask
@@ -74,16 +75,20 @@ class TransformerClassifier(nn.Module):
         return self.head(self.attention(values, padding_mask(lengths, values.shape[1])))
 
 
-def transformer_classifiers(network: TransformerNetwork, layers: int = 2) -> nn.ModuleDict:
+def transformer_classifiers(
+    network: TransformerNetwork | LateFusion, layers: int = 2
+) -> nn.ModuleDict | None:
     """Build one classifier per modality on the device and in the precision of the network.
 
     Args:
-        network: what they are for.
+        network: what they are for; a late fusion needs none, its members predict by themselves.
         layers: attention layers of each; 1 or 2 in the paper, 2 in the authors' scripts.
 
     Returns:
         Classifiers by modality.
     """
+    if isinstance(network, LateFusion):
+        return None
     outputs, width = network.head.get_parameter("weight").shape
 
     def build() -> TransformerClassifier:
@@ -92,12 +97,14 @@ def transformer_classifiers(network: TransformerNetwork, layers: int = 2) -> nn.
     return _classifiers(network, build)
 
 
-def segmentation_classifiers(network: SegmentationNetwork) -> nn.ModuleDict:
+def segmentation_classifiers(network: SegmentationNetwork | LateFusion) -> nn.ModuleDict | None:
     """Build one classifier per sequence on the device and in the precision of the network.
 
     Returns:
-        Classifiers by sequence name.
+        Classifiers by sequence name; None for a late fusion, whose members predict by themselves.
     """
+    if isinstance(network, LateFusion):
+        return None
     classes, channels = network.head.get_parameter("weight").shape[:2]
 
     def build() -> SegmentationClassifier:

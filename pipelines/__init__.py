@@ -24,13 +24,14 @@ from .training.progress import EpochLog, SetEpoch
 from .training.recorder import Recorder
 from .training.schedule import warmup_cosine
 from .training.scores import RegionDice, score_by_name
-from .training.tasks import Task
+from .training.tasks import ClassificationTask, RegressionTask, SegmentationTask, Task
 from .training.tracking import TrackedSettings
 
 __all__ = [
     "CaseDataset",
     "Checkpoint",
     "ClassificationMetrics",
+    "ClassificationTask",
     "DiceCELoss",
     "EpochLog",
     "EvaluationReport",
@@ -43,6 +44,8 @@ __all__ = [
     "Recorder",
     "RegionDice",
     "RegressionMetrics",
+    "RegressionTask",
+    "SegmentationTask",
     "SetEpoch",
     "SliceBatchInferer",
     "Task",

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from .base import Method, Step
+from .base import Method, Run, Step
 from .cggm import CGGM
 from .joint import Joint
+from .ume import UME
+from .unimodal import Unimodal
 
-CATALOGUE: dict[str, type[Method]] = {"cggm": CGGM, "joint": Joint}
+CATALOGUE: dict[str, type[Method]] = {
+    "cggm": CGGM,
+    "joint": Joint,
+    "ume": UME,
+    "unimodal": Unimodal,
+}
 
 
 def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Method:
@@ -51,4 +58,16 @@ def settings_of(name: str, method: Method) -> dict[str, dict[str, Any]]:
     return {name: method.settings()}
 
 
-__all__ = ["CATALOGUE", "CGGM", "Joint", "Method", "Step", "create", "describe", "settings_of"]
+__all__ = [
+    "CATALOGUE",
+    "CGGM",
+    "UME",
+    "Joint",
+    "Method",
+    "Run",
+    "Step",
+    "Unimodal",
+    "create",
+    "describe",
+    "settings_of",
+]

@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from ..training.tasks import Task
+
+TASKS = ("classification", "regression", "segmentation")
+
+
+@dataclass
+class Run:
+    """What a method may know of a training, from its start to its end.
+
+    Attributes:
+        network: not wrapped; ``fuse(features)`` is there for networks of :mod:`cggm.models`.
+        encoders: one module per modality.
+        classifiers: one module per modality (eq. 5), each with its own ``head``; empty when the
+            run has none.
+        task: loss and scores, and what else the task tells.
+        optimizer: the trainer's optimizer.
+        batches: the trainer's data loader.
+        prepare_batch: (batch, device, non_blocking) to (inputs, label), the trainer's.
+        device: where the network is.
+        epochs: how many there will be.
+        epoch: the one at hand, from 1; 0 before the first.
+    """
+
+    network: nn.Module
+    encoders: Mapping[str, nn.Module]
+    classifiers: Mapping[str, nn.Module]
+    task: Task
+    optimizer: torch.optim.Optimizer
+    batches: Any
+    prepare_batch: Callable[..., Any]
+    device: torch.device
+    epochs: int
+    epoch: int = 0
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(self.encoders)
 
 
 @dataclass
 class Step:
     """What a method may see of one optimizer step.
 
-    With gradient accumulation a step has several micro-batches: ``task_loss``, ``features`` and
-    the gradients of the last layers are those of the micro-batch at hand, ``scores`` is the mean
-    over all samples of this step seen so far, on all ranks.
+    With gradient accumulation a step has several micro-batches: everything here is that of the
+    micro-batch at hand, except ``scores``, the mean over all samples of this step seen so far, on
+    all ranks.
 
     Attributes:
-        encoders: one module per modality.
+        run: the training that the step belongs to.
         head: the network's last layer, a module with a ``weight``.
-        classifiers: one module per modality (eq. 5), each with its own ``head``; empty when the
-            run has none.
-        optimizer: the trainer's optimizer.
         task_loss: scalar with a graph, what the trainer would back-propagate on its own.
-        classifier_losses: the same loss on each classifier's prediction; scalars.
+        prediction: of the network, with its graph.
+        label: the truth.
+        features: h_i of eq. 1 as the encoders gave them, with their graphs.
+        ids: of the samples, where the batch has them.
+        predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
+        classifier_predictions: of the classifiers.
+        classifier_losses: the task's loss on each classifier's prediction; scalars.
         scores: epsilon of eq. 6, one per modality, larger is better, shape (M,).
         loss_scale: factor of the AMP gradient scaler, 1 without one.
     """
 
-    encoders: Mapping[str, nn.Module]
-    head: nn.Module
-    classifiers: Mapping[str, nn.Module]
-    optimizer: torch.optim.Optimizer
+    run: Run
+    head: nn.Module | None
     task_loss: Tensor
+    prediction: Tensor
+    label: Tensor
+    features: dict[str, Any] = field(default_factory=dict)
+    ids: list[str] | None = None
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+    classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_losses: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
     loss_scale: float = 1.0
@@ -42,8 +88,31 @@ class Step:
     _classifier_gradients: list[Tensor] | None = None
 
     @property
+    def encoders(self) -> Mapping[str, nn.Module]:
+        return self.run.encoders
+
+    @property
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        return self.run.classifiers
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.run.optimizer
+
+    @property
+    def task(self) -> Task:
+        return self.run.task
+
+    @property
     def modalities(self) -> list[str]:
-        return list(self.encoders)
+        return self.run.modalities
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The network's head, for methods that need one."""
+        if self.head is None:
+            raise ValueError(f"{type(self.run.network).__name__} has no last layer called `head`")
+        return self.head
 
     def fusion_gradient(self, *, differentiable: bool = False) -> Tensor:
         """Gradient of the task loss in the network's last layer (eq. 10), of its weight's shape.
@@ -56,7 +125,7 @@ class Step:
         if known is None or (differentiable and not known.requires_grad):
             (known,) = torch.autograd.grad(
                 self.task_loss * self.loss_scale,
-                last_weight(self.head),
+                last_weight(self.last_layer),
                 create_graph=differentiable,
                 retain_graph=True,
             )
@@ -83,27 +152,79 @@ class Step:
 class Method:
     """One way to balance modalities; this base class is plain joint training.
 
-    The hooks, at their places in one iteration of MONAI's ``SupervisedTrainer``::
+    The hooks, at their places in one training by MONAI's ``SupervisedTrainer``::
 
-        prepare(encoders, classifiers)      once, when training starts
-        for batch in loader:
-            prediction = network(inputs)
-            loss = loss_function(prediction, label)
-            loss = method.loss(step)        LOSS_COMPLETED: what is back-propagated instead
-            loss.backward()
-            method.gradients(step)          BACKWARD_COMPLETED, before an optimizer step only
-            optimizer.step()
-            method.stepped(step)            MODEL_COMPLETED, after an optimizer step only
+        prepare(run)                        once, when training starts
+        for epoch in epochs:
+            epoch_begins(run)
+            for batch in loader:
+                for modality, encoder:
+                    h = method.feature(modality, encoder(x), run)   what the fusion sees
+                loss = loss_function(prediction, label)
+                loss = method.loss(step)    LOSS_COMPLETED: what is back-propagated instead
+                loss.backward()
+                method.gradients(step)      BACKWARD_COMPLETED, before an optimizer step only
+                optimizer.step()
+                method.stepped(step)        MODEL_COMPLETED, after an optimizer step only
+            epoch_ends(run)
 
-    The classifiers' own losses are added by the handler, on detached features.
+    What a method is, for the catalogue, for tables and for refusing what it cannot train:
+
+    Attributes:
+        paper: where it was published.
+        changes: what it changes, in a few words.
+        published: the tasks its paper has.
+        extended: further tasks, covered here by an extension of ours that its card names.
+        modalities: fewest and most modalities it can train; None for no limit.
+        published_modalities: most modalities its paper has.
+        needs_classifiers: classifiers are built and trained. Their losses are added by the
+            handler, on detached features, unless ``attached``.
+        attached: classifiers see features with their graphs, and their losses are part of what
+            :meth:`loss` returns.
+        needs_head: the network's last layer is read.
+        late_fusion: None, or the rule by which networks of single modalities are combined:
+            "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
     """
 
-    needs_classifiers = False
+    paper: ClassVar[str] = ""
+    changes: ClassVar[str] = "nothing"
+    published: ClassVar[frozenset[str]] = frozenset(TASKS)
+    extended: ClassVar[frozenset[str]] = frozenset()
+    modalities: ClassVar[tuple[int, int | None]] = (1, None)
+    published_modalities: ClassVar[int | None] = None
+    needs_classifiers: ClassVar[bool] = False
+    attached: ClassVar[bool] = False
+    needs_head: ClassVar[bool] = False
+    late_fusion: ClassVar[str | None] = None
 
-    def prepare(
-        self, encoders: Mapping[str, nn.Module], classifiers: Mapping[str, nn.Module]
-    ) -> None:
-        """Refuse what this method cannot train, before anything is computed."""
+    def prepare(self, run: Run) -> None:
+        """Refuse what this method cannot train, before anything is computed.
+
+        Raises:
+            ValueError: the number of modalities, or the task, is none of the method's.
+        """
+        name = type(self).__name__
+        fewest, most = self.modalities
+        count = len(run.modalities)
+        if count < fewest or (most is not None and count > most):
+            limits = f"{fewest} or more" if most is None else f"{fewest} to {most}"
+            hint = ": train it with the method 'joint'" if count == 1 else ""
+            raise ValueError(
+                f"{name} balances {limits} modalities; this network has {run.modalities}{hint}"
+            )
+        covered = self.published | self.extended
+        if run.task.kind in TASKS and run.task.kind not in covered:
+            raise ValueError(
+                f"{name} is for {' and '.join(sorted(covered))}, this task is a {run.task.kind}: "
+                "choose another method"
+            )
+
+    def epoch_begins(self, run: Run) -> None:
+        """Prepare an epoch; networks may be copied and tried, random states are restored."""
+
+    def feature(self, modality: str, feature: Any, run: Run) -> Any:
+        """Return what the fusion sees of an encoder's output, while training."""
+        return feature
 
     def loss(self, step: Step) -> Tensor:
         """Return the scalar that is back-propagated through the network."""
@@ -115,13 +236,17 @@ class Method:
     def stepped(self, step: Step) -> None:
         """Undo or remember, once the optimizer has stepped."""
 
+    def epoch_ends(self, run: Run) -> None:
+        """Learn from an epoch."""
+
     def record(self) -> dict[str, Tensor]:
         """What is worth plotting of the last step: name to one value per modality, shape (M,)."""
         return {}
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        return {}
+        """The constructor's arguments, kept under their own names, as plain values."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """All that has to survive a restart, as tensors and plain types."""

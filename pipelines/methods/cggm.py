@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from ..training.optimization import StepFactors
@@ -134,7 +134,11 @@ class CGGM(Method):
         ValueError: a setting out of its range.
     """
 
+    paper = "Guo, Jin, Chen, Zhao: Classifier-guided Gradient Modulation. NeurIPS 2024"
+    changes = "encoders' gradients, direction of the fusion's"
+    modalities = (2, None)
     needs_classifiers = True
+    needs_head = True
 
     def __init__(
         self,
@@ -165,16 +169,6 @@ class CGGM(Method):
         self._balance = torch.zeros(0)
         self._stale: tuple[Tensor, Tensor] | None = None  # direction="weight": value, gradient
         self._factors: StepFactors | None = None
-
-    def prepare(
-        self, encoders: Mapping[str, nn.Module], classifiers: Mapping[str, nn.Module]
-    ) -> None:
-        """Refuse a single modality, and last layers that cannot be compared."""
-        if len(encoders) < 2:
-            raise ValueError(
-                f"CGGM balances two or more modalities; this network has {list(encoders)}: "
-                "train it with the method 'joint'"
-            )
 
     def loss(self, step: Step) -> Tensor:
         """Eq. 13: the task loss plus lam times the direction term."""
@@ -235,7 +229,7 @@ class CGGM(Method):
     def _stale_weight_term(self, step: Step) -> Tensor:
         if self._stale is None:
             return step.task_loss.new_zeros(())
-        weight = last_weight(step.head)
+        weight = last_weight(step.last_layer)
         value, gradient = (tensor.to(weight) for tensor in self._stale)
         linear = (gradient * weight).sum()
         return value + linear - linear.detach()
@@ -243,10 +237,6 @@ class CGGM(Method):
     def record(self) -> dict[str, Tensor]:
         """Improvement (eq. 6) and balance (eq. 7) of the last step."""
         return {"improvement": self._improvement, "balance": self._balance}
-
-    def settings(self) -> dict[str, Any]:
-        names = ("rho", "lam", "rule", "apply", "direction", "smoothing", "ceiling")
-        return {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         return {"score": self._smoothed, "stale": self._stale}
@@ -262,7 +252,7 @@ def weight_direction(step: Step, balance: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Its value (a scalar) and its gradient in the weight of the network's last layer.
     """
-    weight = last_weight(step.head).detach().clone().requires_grad_()
+    weight = last_weight(step.last_layer).detach().clone().requires_grad_()
     unimodal = [last_weight(c).detach() for c in step.classifiers.values()]
     with torch.enable_grad():
         value = direction_loss(balance.to(weight), weight, unimodal)

@@ -15,7 +15,8 @@ class GradientClipping:
     modulation, and without the classifiers, is the order of the released code.
 
     Args:
-        network: the module whose parameters share one norm.
+        network: the module whose parameters share one norm; the members of a late fusion, which
+            are trained apart, have a norm each.
         max_norm: largest Euclidean norm over all its gradients, positive.
 
     Raises:
@@ -44,4 +45,6 @@ class GradientClipping:
         if not step_is_due(engine):
             return
         unscale(engine)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        members = getattr(self.network, "members", None)
+        for part in [self.network] if members is None else members.values():
+            torch.nn.utils.clip_grad_norm_(part.parameters(), self.max_norm)

@@ -11,12 +11,13 @@ from monai.engines import IterationEvents, SupervisedTrainer
 from torch import Tensor, nn
 
 from ..distributed import average_gradients, broadcast, summed_over_ranks
-from ..methods import Method, Step
-from ..methods.base import last_weight
+from ..methods.base import Method, Run, Step, last_weight
 from ..methods.cggm import cosines
 from .accumulation import step_begins, step_is_due
 from .optimization import encoders_of
+from .parts import check_optimized, classifiers_of, head_of
 from .tasks import Task
+from .watch import Watch
 
 
 class Modulation:
@@ -57,27 +58,29 @@ class Modulation:
         head: nn.Module | None = None,
     ) -> None:
         self.method = method
+        self.network = network
         self.task = task
         self.encoders = encoders_of(network, encoders)
-        self.head = _head(network, head)
-        self.classifiers = _classifiers(method, self.encoders, self.head, classifiers)
+        self.head = head_of(method, network, head)
+        self.classifiers = classifiers_of(method, self.encoders, self.head, classifiers)
         self.record: dict[str, dict[str, float]] = {}
         self._unread: dict[str, dict[str, float]] = {}
-        self._features: dict[str, Any] = {}
-        self._hooks: list[Any] = []
+        self._run: Run | None = None
+        self._watch: Watch | None = None
         self._sums = torch.zeros(0)
         self._cosines: Tensor | None = None
         self._step: Step | None = None
-        self._listening = False
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register at the trainer's events; called by MONAI for the handlers of a trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_begins)
         engine.add_event_handler(Events.ITERATION_STARTED, self._listen)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop_listening)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._loss_completed)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._backward_completed)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._model_completed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_ends)
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._finish)
 
     def take_record(self) -> dict[str, dict[str, float]]:
@@ -95,72 +98,110 @@ class Modulation:
 
     def _start(self, engine: SupervisedTrainer) -> None:
         self._finish(engine)  # what an interrupted run left behind
-        self.method.prepare(self.encoders, self.classifiers)
+        self._run = Run(
+            network=self.network,
+            encoders=self.encoders,
+            classifiers=self.classifiers,
+            task=self.task,
+            optimizer=engine.optimizer,
+            batches=engine.data_loader,
+            prepare_batch=engine.prepare_batch,
+            device=engine.state.device,
+            epochs=int(engine.state.max_epochs),
+            epoch=int(engine.state.epoch),
+        )
         if engine.compile and getattr(self.method, "direction", None) == "gradient":
             raise ValueError(
                 "direction='gradient' differentiates a gradient, which torch.compile cannot: "
                 "use direction='none' or train with compile=False"
             )
-        _check_optimized(engine.optimizer, self.classifiers)
-        for name, encoder in self.encoders.items():
-            self._hooks.append(encoder.register_forward_hook(self._keep(name)))
+        check_optimized(engine.optimizer, self.classifiers)
         for classifier in self.classifiers.values():
             classifier.to(engine.state.device)
             for tensor in [*classifier.parameters(), *classifier.buffers()]:
                 broadcast(tensor)
+        self.method.prepare(self._run)
+        self._watch = Watch(self.encoders, self.network, self._changed)
 
-    def _keep(self, name: str) -> Any:
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            if self._listening:  # not while others, such as a validation, use the network
-                self._features[name] = output
+    def _changed(self, name: str, feature: Any) -> Any:
+        return feature if self._run is None else self.method.feature(name, feature, self._run)
 
-        return keep
+    def _epoch_begins(self, engine: SupervisedTrainer) -> None:
+        if self._run is not None:
+            self._run.epoch = int(engine.state.epoch)
+            self.method.epoch_begins(self._run)
+
+    def _epoch_ends(self, _: SupervisedTrainer) -> None:
+        if self._run is not None:
+            self.method.epoch_ends(self._run)
 
     def _listen(self, _: SupervisedTrainer) -> None:
         self._end_step()  # one that an error cut off
-        self._features.clear()
-        self._listening = True
+        if self._watch is not None:
+            self._watch.begin()
 
     def _stop_listening(self, _: SupervisedTrainer) -> None:
-        self._listening = False
+        if self._watch is not None:
+            self._watch.end()
 
     def _loss_completed(self, engine: SupervisedTrainer) -> None:
         output = engine.state.output
+        if self._run is None or self._watch is None:
+            return
         if step_begins(engine):
             self._sums = torch.zeros(len(self.encoders) + 1)
         step = Step(
-            encoders=self.encoders,
+            run=self._run,
             head=self.head,
-            classifiers=self.classifiers,
-            optimizer=engine.optimizer,
             task_loss=output["loss"],
+            prediction=output["pred"],
+            label=output["label"],
+            features=self._watch.features,
+            ids=_ids(engine.state.batch),
+            predictions=self._watch.predictions,
             loss_scale=engine.scaler.get_scale() if engine.scaler is not None else 1.0,
         )
+        self._watch.forget()
         if self.classifiers:
-            self._classify(step, output["label"])
+            self._classify(step)
+        self._score(step, step.classifier_predictions or step.predictions)
         # A number beside the sum, so that logs can show what the task alone costs.
         output["task_loss"] = step.task_loss.detach()
         loss = self.method.loss(step)
-        if self.classifiers and last_weight(self.head).requires_grad and step_is_due(engine):
+        if self._compares() and step_is_due(engine):
             # Before the backward pass, which frees the graph these gradients come from.
             fusion = step.fusion_gradient().detach()
             self._cosines = cosines(fusion, step.classifier_gradients())
-        output["loss"] = loss + sum(step.classifier_losses.values())
+        if not self.method.attached:
+            loss = loss + sum(step.classifier_losses.values())
+        output["loss"] = loss
         self._step = step
 
-    def _classify(self, step: Step, label: Tensor) -> None:
-        sums = []
+    def _compares(self) -> bool:
+        """Whether the last layers of network and classifiers have gradients to compare."""
+        if not self.classifiers or self.head is None:
+            return False
+        return last_weight(self.head).requires_grad
+
+    def _classify(self, step: Step) -> None:
         for name, classifier in self.classifiers.items():
-            if name not in self._features:
+            if name not in step.features:
                 raise RuntimeError(
                     f"the encoder of {name!r} was not called in this forward pass: "
                     "call it as a module, encoder(x), for every batch"
                 )
             classifier.train()
-            prediction = classifier(detached(self._features[name]))
-            step.classifier_losses[name] = self.task.loss(prediction, label).mean()
-            sums.append(_scores(self.task, prediction.detach(), label).sum())
-        self._features.clear()
+            feature = step.features[name]
+            prediction = classifier(feature if self.method.attached else detached(feature))
+            step.classifier_predictions[name] = prediction
+            step.classifier_losses[name] = self.task.loss(prediction, step.label).mean()
+
+    def _score(self, step: Step, predictions: Mapping[str, Tensor]) -> None:
+        """Epsilon of each modality over all samples of this step so far, on all ranks."""
+        if not predictions:
+            return
+        label = step.label
+        sums = [_scores(self.task, predictions[n].detach(), label).sum() for n in step.modalities]
         sums.append(torch.as_tensor(float(label.shape[0])).to(sums[0]))
         self._sums = self._sums.to(sums[0]) + summed_over_ranks(torch.stack(sums))
         step.scores = self._sums[:-1] / self._sums[-1]
@@ -178,7 +219,7 @@ class Modulation:
 
     def _note(self, step: Step, norms: Tensor) -> None:
         values = {"gradient_norm": norms}
-        if self.classifiers:
+        if len(step.scores):
             values["score"] = step.scores
         if self._cosines is not None:
             values["cosine"] = self._cosines
@@ -201,11 +242,9 @@ class Modulation:
 
     def _finish(self, _: SupervisedTrainer) -> None:
         self._end_step()
-        # A hook left behind would keep the network from being scripted.
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-        self._features.clear()
+        if self._watch is not None:
+            self._watch.remove()
+            self._watch = None
         self._step = None
 
 
@@ -248,51 +287,8 @@ def gradient_norm(module: nn.Module) -> Tensor:
     return torch.stack(torch._foreach_norm(gradients)).float().norm()
 
 
-def _head(network: nn.Module, head: nn.Module | None) -> nn.Module:
-    found = getattr(network, "head", None) if head is None else head
-    if not isinstance(found, nn.Module):
-        raise ValueError(
-            f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
-        )
-    last_weight(found)
-    return found
-
-
-def _classifiers(
-    method: Method,
-    encoders: Mapping[str, nn.Module],
-    head: nn.Module,
-    classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None,
-) -> dict[str, nn.Module]:
-    if classifiers is None:
-        if method.needs_classifiers:
-            raise ValueError(
-                f"{type(method).__name__} needs one classifier per modality: "
-                f"pass classifiers for {list(encoders)}"
-            )
-        return {}
-    found = dict(classifiers.items())
-    if set(found) != set(encoders):
-        raise ValueError(
-            f"there are classifiers for {sorted(found)}, but encoders for {sorted(encoders)}"
-        )
-    for name, classifier in found.items():
-        shape, expected = tuple(last_weight(classifier).shape), tuple(last_weight(head).shape)
-        if shape != expected:
-            raise ValueError(
-                f"the last layer of the classifier of {name!r} has a weight of shape {shape}, the "
-                f"network's head {expected}: eq. 12 compares the two, so they must be alike"
-            )
-    return {name: found[name] for name in encoders}
-
-
-def _check_optimized(
-    optimizer: torch.optim.Optimizer, classifiers: Mapping[str, nn.Module]
-) -> None:
-    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for name, classifier in classifiers.items():
-        if any(p.requires_grad and id(p) not in known for p in classifier.parameters()):
-            raise ValueError(
-                f"the optimizer does not train the classifier of {name!r}: build it with "
-                "cggm.pipelines.parameter_groups(network, classifiers, ...)"
-            )
+def _ids(batch: Any) -> list[str] | None:
+    found = None
+    if isinstance(batch, Mapping):
+        found = batch.get("id", batch.get("case"))
+    return [str(name) for name in found] if isinstance(found, list | tuple) else None

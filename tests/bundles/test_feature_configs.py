@@ -36,7 +36,8 @@ def components(name: str, config: str) -> dict[str, Any]:
     structure = {k: v for k, v in content.items() if isinstance(v, (dict, list))}
     for entry in ("bundle_root", "modalities", "loss_function", "metric", "limits"):
         structure.pop(entry, None)
-    structure["optimizer"] = {**structure.get("optimizer", {}), "_target_": None}
+    for entry in ("optimizer", "task"):
+        structure[entry] = {**structure.get(entry, {}), "_target_": None}
     text = json.dumps(structure)
     figures = [["accuracy", "f1/weighted"], ["mae", "corr", "acc7", "acc2/negative_nonnegative"]]
     for word in (f'"{name}"', '"classification"', '"regression"', *map(json.dumps, figures)):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from cggm.pipelines import Task
 from cggm.pipelines.methods import CATALOGUE, CGGM, create
-from cggm.pipelines.methods.base import Step
+from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.cggm import (
     bounded_balance,
     cosines,
@@ -55,12 +56,24 @@ def reference_step() -> Step:
     classifiers = {n: linear(w.double()) for n, w in zip("abc", CLASSIFIERS, strict=True)}
     loss = nn.functional.cross_entropy
     features = dict(zip("abc", UNIMODAL.double(), strict=True))
-    return Step(
+    prediction = head(FUSED.double())
+    run = Run(
+        network=head,
         encoders={n: nn.Identity() for n in "abc"},
-        head=head,
         classifiers=classifiers,
+        task=Task(loss, lambda p, y: (p.argmax(1) == y).float()),
         optimizer=torch.optim.SGD(head.parameters(), lr=1.0),
-        task_loss=loss(head(FUSED.double()), LABELS),
+        batches=[],
+        prepare_batch=lambda batch, device, non_blocking: batch,
+        device=torch.device("cpu"),
+        epochs=1,
+    )
+    return Step(
+        run=run,
+        head=head,
+        task_loss=loss(prediction, LABELS),
+        prediction=prediction,
+        label=LABELS,
         classifier_losses={n: loss(classifiers[n](features[n]), LABELS) for n in "abc"},
     )
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, sys.argv[1])
-from conftest import ToyClassifier, ToyNetwork, probability_of_truth
+from toy import ToyClassifier, ToyNetwork, probability_of_truth
 
 dist.init_process_group("gloo")
 rank = dist.get_rank()
@@ -52,7 +52,7 @@ def test_two_gloo_ranks_end_with_equal_parameters(tmp_path: Path, apply: str) ->
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    arguments = [str(script), str(Path(__file__).parent), str(tmp_path), apply]
+    arguments = [str(script), str(Path(__file__).parents[1]), str(tmp_path), apply]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))

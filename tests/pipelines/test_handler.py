@@ -261,7 +261,7 @@ def test_compiled_network_is_modulated_and_the_direction_term_refused(toy_run) -
 
 
 def test_one_modality_is_refused(toy_run) -> None:
-    with pytest.raises(ValueError, match=r"two or more modalities.*\['text'\].*'joint'"):
+    with pytest.raises(ValueError, match=r"balances 2 or more modalities.*\['text'\].*'joint'"):
         toy_run(CGGM(), modalities=("text",)).run()
     toy_run(Joint(), modalities=("text",)).run()
 

@@ -10,7 +10,7 @@ from cggm.pipelines import Recorder
 from cggm.pipelines.methods import CGGM, Joint, Method
 from cggm.pipelines.training.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
 
-from .conftest import MODALITIES, ToyRun
+from ..toy import MODALITIES, ToyRun
 
 
 def record(folder: Path, method: Method | None = None, **settings: int) -> ToyRun:

@@ -2,39 +2,51 @@
 
 from collections.abc import Callable, Sequence
 
-import pytest
 import torch
 from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cggm.pipelines import Modulation, Task, parameter_groups
+from cggm.models import LateFusion, MultimodalNetwork
+from cggm.pipelines import ClassificationTask, Modulation, RegressionTask, parameter_groups
 from cggm.pipelines.methods import Method
+from cggm.pipelines.training.scores import negative_error
 
 MODALITIES = ("audio", "text", "video")
 
 
-class ToyNetwork(nn.Module):
-    """Late fusion of one linear encoder per modality; input (B, M, 3), output (B, 2)."""
+class ToyNetwork(MultimodalNetwork):
+    """One linear encoder per modality, fused; input (B, M, 3), output (B, outputs)."""
 
-    def __init__(self, modalities: Sequence[str] = MODALITIES) -> None:
-        super().__init__()
-        self.encoders = nn.ModuleDict(
-            {name: nn.Sequential(nn.Linear(3, 5), nn.Tanh()) for name in modalities}
-        )
+    def __init__(self, modalities: Sequence[str] = MODALITIES, outputs: int = 2) -> None:
+        super().__init__({name: nn.Sequential(nn.Linear(3, 5), nn.Tanh()) for name in modalities})
         self.fusion = nn.Sequential(nn.Linear(5 * len(modalities), 4), nn.Tanh())
-        self.head = nn.Linear(4, 2)
+        self.head = nn.Linear(4, outputs)
+
+    def encode(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {name: e(inputs[:, i]) for i, (name, e) in enumerate(self.encoders.items())}
+
+    def fuse(self, features: dict[str, Tensor]) -> Tensor:
+        """A modality that is not there counts as zeros."""
+        nothing = torch.zeros_like(next(iter(features.values())))
+        parts = [features.get(name, nothing) for name in self.modalities]
+        return self.head(self.fusion(torch.cat(parts, dim=1)))
+
+
+class ToyLateFusion(LateFusion):
+    """A toy network per modality, combined by their predictions; input (B, M, 3)."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        features = [encoder(inputs[:, i]) for i, encoder in enumerate(self.encoders.values())]
-        return self.head(self.fusion(torch.cat(features, dim=1)))
+        predictions = [m(inputs[:, i : i + 1]) for i, m in enumerate(self.members.values())]
+        here = torch.ones(len(inputs), dtype=torch.bool)
+        return self.combine(predictions, [here] * len(predictions))
 
 
 class ToyClassifier(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 2) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Linear(5, 4), nn.Tanh())
-        self.head = nn.Linear(4, 2)
+        self.head = nn.Linear(4, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.body(features))
@@ -64,13 +76,33 @@ class ToyRun:
         modalities: Sequence[str] = MODALITIES,
         compile: bool = False,
         dtype: torch.dtype = torch.float32,
+        task: str = "classification",
     ) -> None:
         torch.manual_seed(0)
-        self.network = ToyNetwork(modalities).to(dtype)
-        self.classifiers = nn.ModuleDict({name: ToyClassifier() for name in modalities}).to(dtype)
-        self.task = Task(nn.CrossEntropyLoss(), probability_of_truth)
+        regression = task == "regression"
+        outputs = 1 if regression else 2
+        self.task = (
+            RegressionTask(nn.L1Loss(), negative_error)
+            if regression
+            else ClassificationTask(nn.CrossEntropyLoss(), probability_of_truth)
+        )
+        self.classifiers: nn.ModuleDict | None = None
+        self.network: nn.Module
+        if method is not None and method.late_fusion is not None:
+            members: dict[str, nn.Module] = {n: ToyNetwork([n], outputs) for n in modalities}
+            self.network = ToyLateFusion(members, method.late_fusion).to(dtype)
+        else:
+            self.network = ToyNetwork(modalities, outputs).to(dtype)
+            self.classifiers = nn.ModuleDict({n: ToyClassifier(outputs) for n in modalities})
+            self.classifiers.to(dtype)
         self.data = [
-            {"image": torch.randn(len(modalities), 3, dtype=dtype), "label": torch.tensor(i % 2)}
+            {
+                "image": torch.randn(len(modalities), 3, dtype=dtype),
+                "label": torch.tensor([i % 3 - 1.0], dtype=dtype)
+                if regression
+                else torch.tensor(i % 2),
+                "id": f"sample-{i}",
+            }
             for i in range(samples)
         ]
         groups = parameter_groups(self.network, self.classifiers, lr=lr, classifier_lr=lr / 2)
@@ -100,7 +132,7 @@ class ToyRun:
     def part(self, name: str) -> str:
         """Which part of the network a parameter belongs to: a modality or "fusion"."""
         pieces = name.split(".")
-        return pieces[1] if pieces[0] == "encoders" else "fusion"
+        return pieces[1] if pieces[0] in ("encoders", "members") else "fusion"
 
     def first_step_gradients(self) -> dict[str, Tensor]:
         """Gradients as they are when the optimizer steps for the first time."""
@@ -110,9 +142,8 @@ class ToyRun:
         def spy(*args, **kwargs):
             if not seen:
                 seen.update(named_gradients(self.network))
-                seen.update(
-                    {f"classifiers.{k}": v for k, v in named_gradients(self.classifiers).items()}
-                )
+                classifiers = named_gradients(self.classifiers or nn.Module())
+                seen.update({f"classifiers.{k}": v for k, v in classifiers.items()})
             return step(*args, **kwargs)
 
         self.optimizer.step = spy
@@ -122,8 +153,3 @@ class ToyRun:
 
 def named_gradients(module: nn.Module) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
-
-
-@pytest.fixture
-def toy_run() -> type[ToyRun]:
-    return ToyRun
