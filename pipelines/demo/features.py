@@ -13,10 +13,11 @@ from ...data.files import write_text
 from .steps import content, draw_curves, run, shared, table, train
 
 # Bundle to the real data that stand in for the paper's, and what the training is told about them.
+_SMALL = ("--batch_size", "32", "--epochs", "30", "--lr_step", "20")  # a few hundred samples
 STAND_INS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "food101": ("foods", ("--batch_size", "32")),
-    "iemocap": ("stamps", ()),
-    "mosi": ("emoji", ("--modalities", "['text','vision']", "--limits", "None")),
+    "food101": ("foods", _SMALL),
+    "iemocap": ("stamps", _SMALL),
+    "mosi": ("emoji", (*_SMALL, "--modalities", "['text','vision']", "--limits", "None")),
 }
 MODALITIES = {
     "food101": ("image", "text"),

@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ...data.files import write_atomically, write_text
 
@@ -69,6 +70,7 @@ def draw_curves(path: Path, record: Path, score: str) -> None:
             epochs, means = _epoch_means(rows, modality, quantity)
             axis.plot(epochs, means, color=color, label=modality, linewidth=1.8)
         axis.set(title=title, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     axes[1].axhline(1, color="black", linewidth=0.8, linestyle="--")
     axes[0].legend(frameon=False)
