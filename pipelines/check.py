@@ -91,7 +91,8 @@ def _published(given: argparse.Namespace) -> tuple[str, list[str]]:
     print("\n".join(found.describe()))
     for note in found.notes:
         print(f"note: {note}")
-    return "it can be converted: python -m cggm.pipelines.convert " + given.kind, []
+    command = f"python -m cggm.pipelines.convert {given.kind} {given.source} OUTPUT"
+    return f"it can be converted: {command}", []
 
 
 def _parser() -> argparse.ArgumentParser:

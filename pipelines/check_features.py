@@ -31,6 +31,11 @@ def check_set(folder: str | Path) -> tuple[str, list[str]]:
         texts = problems if str(error) in problems else [*problems, str(error)]
         return "it cannot be used", texts
     print("\n".join(_description(found)), flush=True)
+    unlabeled = [name for name in found.ids if found.labels[name] is None]
+    if len(unlabeled) == len(found.ids):
+        problems = [p for p in problems if "no label" not in p]
+        end = f"{len(found.ids):,} samples can be predicted; without labels none can train or test"
+        return "it cannot be used" if problems else end, problems
     return "it cannot be used" if problems else f"{len(found.ids):,} samples can be used", problems
 
 

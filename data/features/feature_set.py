@@ -15,6 +15,9 @@ from .file import SUFFIX, FeatureFile
 from .header import HEADER, read_header, write_feature_set_header
 from .table import SAMPLES, Label, read_samples, write_samples
 
+# What makes features of one width mean the same.
+SOURCE_KEYS = ("model", "revision", "pooling")
+
 __all__ = [
     "FeatureSet",
     "check_feature_set",
@@ -61,6 +64,15 @@ class FeatureSet:
     def outputs(self) -> int:
         """How many numbers a network gives for a sample: classes, or 1 for regression."""
         return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """The model that each modality's features came from, where the file tells it."""
+        return {
+            name: {key: file.about[key] for key in SOURCE_KEYS if key in file.about}
+            for name, file in self.files.items()
+            if "model" in file.about
+        }
 
     def describe(self) -> str:
         """Say in one line what is there: ``1,234 samples, 12 classes, image 1x384, …``."""

@@ -239,8 +239,8 @@ def _rows(parts: list[_Part], ids: list[str]) -> tuple[list[dict[str, Any]], lis
             if n > 1
         ]
         notes.append(
-            f"warning: {len(both):,} videos lie in two published parts, so that parts share "
-            f"speakers and scenes: {some(both)}; the splits are kept as published"
+            f"{len(both):,} videos lie in two published parts, so that parts share "
+            f"speakers and scenes: {some(sorted(both))}; the splits are kept as published"
         )
         known = False
     elif not known:

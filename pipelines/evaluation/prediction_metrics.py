@@ -38,6 +38,7 @@ class PredictionMetrics(Metric):
         self._collector = Collector(self.task)
         nothing = Predictions([], np.zeros((0, 1) if self.task == "classification" else 0), _NONE)
         names = [metric_name(figure) for figure in self.judge(nothing)]
+        key = metric_name(key) if metric_name(key) in names else key
         if key not in names:
             raise InputError(f"there is no metric {key!r} for {self.task}; choose one of {names}")
         self.key = key

@@ -163,7 +163,10 @@ def value_rows(found: Predictions) -> list[dict[str, Any]]:
 
 def table(summary: Mapping[str, Any]) -> str:
     """The summary as lines for a terminal."""
-    lines = [f"{summary['samples']} samples of: {summary['data']}"]
+    about = [str(summary["part"])] if "part" in summary else []
+    about += [", ".join(summary["modalities"])] if "modalities" in summary else []
+    suffix = f" ({'; '.join(about)})" if about else ""
+    lines = [f"{summary['samples']} samples of: {summary['data']}{suffix}"]
     width = max(len(name) for name in summary["figures"])
     for name, figure in summary["figures"].items():
         percent = figure["unit"] == "percent"

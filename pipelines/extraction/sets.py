@@ -51,6 +51,7 @@ def prepare_set(folder: str | Path, table: str | Path, options: SetOptions) -> s
     """
     folder = Path(folder)
     if (folder / HEADER).is_file():
+        check_options(folder, options)
         return None
     # A samples.csv that is there, perhaps the table itself with more columns, stays as it is.
     begun = (folder / SAMPLES).is_file()
@@ -82,6 +83,23 @@ def prepare_set(folder: str | Path, table: str | Path, options: SetOptions) -> s
         raise
     what = f"{len(classes)} classes" if classes else "a number to predict"
     return f"{folder}: {len(rows)} samples, {what} ({SAMPLES} and {HEADER} from {table})"
+
+
+def check_options(folder: str | Path, options: SetOptions) -> None:
+    """Refuse a name, task or classes that contradict those of a set that is there already.
+
+    Raises:
+        InputError: they differ; the set keeps its own.
+    """
+    header = read_header(folder)
+    given = {"name": options.name, "task": options.task, "classes": options.classes}
+    for key, value in given.items():
+        value = list(value) if isinstance(value, (list, tuple)) else value
+        if value and value != header.get(key):
+            raise InputError(
+                f"{Path(folder) / HEADER} has the {key} {header.get(key)}, --{key} says {value}: "
+                f"leave --{key} out, or begin another set"
+            )
 
 
 def check_members(folder: str | Path, samples: Sequence[Sample]) -> None:

@@ -15,8 +15,17 @@ from ...data.errors import InputError
 from ...data.files import write_atomically
 
 _GIT_LFS = b"version https://git-lfs"
+# Settings that optimizers and schedules keep in their states, and what we call them.
+_SETTINGS = {
+    "initial_lr": "a learning rate of",
+    "weight_decay": "a weight decay of",
+    "momentum": "a momentum of",
+    "betas": "betas of",
+    "step_size": "a learning rate step of",
+    "gamma": "a learning rate factor of",
+}
 # What a description tells of the data; everything else in it is a setting of the same name.
-_OF_DATA = ("widths", "classes")
+_OF_DATA = ("widths", "classes", "sources")
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -162,6 +171,28 @@ def check_fit(
             f"{path} belongs to another network: {len(keys)} of its entries differ, such as "
             f"{', '.join(keys[:3])}; build the network it was trained with"
         )
+
+
+def check_settings(trained: Mapping[str, Any], now: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse to resume with another learning rate or the like: the file's would silently win.
+
+    Args:
+        trained: state of the optimizer, or of the schedule, in the file.
+        now: its state in this run.
+        path: the file, for the message.
+
+    Raises:
+        InputError: a setting differs.
+    """
+    groups = zip(trained.get("param_groups", []), now.get("param_groups", []), strict=False)
+    for old, new in [*groups, (trained, now)]:
+        for name in _SETTINGS:
+            if name in old and name in new and old[name] != new[name]:
+                raise InputError(
+                    f"{path} was trained with {_SETTINGS[name]} {old[name]}, this run has "
+                    f"{new[name]}: resume with the first run's, or train anew in another "
+                    "--output_dir"
+                )
 
 
 def description_beside(path: Path) -> dict[str, Any] | None:

@@ -20,7 +20,15 @@ from torch.optim.lr_scheduler import LRScheduler
 from ...data.errors import InputError
 from ...data.files import write_json
 from ..distributed import is_main_process
-from .checkpoint_file import check_fit, is_finite, load_network, read, remove_leftovers, save
+from .checkpoint_file import (
+    check_fit,
+    check_settings,
+    is_finite,
+    load_network,
+    read,
+    remove_leftovers,
+    save,
+)
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
 
@@ -160,6 +168,9 @@ class Checkpoint:
         network = _unwrapped(self.network)
         check_fit(path, network, content["network"], content["description"], self.description)
         self._check_run(engine, content, path)
+        for name in ("optimizer", "scheduler"):
+            if name in self.parts:
+                check_settings(content[name], self.parts[name].state_dict(), path)
         network.load_state_dict(content["network"])
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")

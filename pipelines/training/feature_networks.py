@@ -11,7 +11,7 @@ from torch import nn
 
 from ...data.errors import InputError
 from ...data.features.dataset import FeatureDataset, feature_statistics
-from ...data.features.feature_set import FeatureSet
+from ...data.features.feature_set import SOURCE_KEYS, FeatureSet
 from ...data.features.generated import open_features
 from ...data.features.splits import split_features
 from .checkpoint_file import description_beside, read
@@ -105,12 +105,26 @@ def trained_features(
                 f"trained with {trained['widths'][name]}: extract them with the model that the "
                 "training features came from"
             )
+    _check_sources(trained.get("sources") or {}, features)
     if features.classes is not None and features.classes != classes:
         raise InputError(
             f"{features.folder} has the classes {_some(features.classes)}, the network was "
             f"trained for {_some(classes)}: give data with the same classes in the same order"
         )
     return features
+
+
+def _check_sources(trained: Mapping[str, Mapping[str, Any]], features: FeatureSet) -> None:
+    """Features of the same width from another encoder mean something else."""
+    for name, source in features.sources.items():
+        known = trained.get(name, source)
+        for key in SOURCE_KEYS:
+            if known.get(key) != source.get(key):
+                raise InputError(
+                    f"{features.files[name].path} has features with {key} {source.get(key)!r}, the "
+                    f"network was trained on those with {known.get(key)!r}: extract them as for "
+                    "training"
+                )
 
 
 def samples_to_predict(

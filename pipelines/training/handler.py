@@ -15,7 +15,7 @@ from ..methods.base import Method, Run, Step, last_weight
 from ..methods.cggm import cosines
 from .accumulation import step_begins, step_is_due
 from .optimization import encoders_of
-from .parts import check_optimized, classifiers_of, head_of
+from .parts import check_batches, check_optimized, classifiers_of, head_of
 from .tasks import Task
 from .watch import Watch
 
@@ -72,7 +72,12 @@ class Modulation:
         self._step: Step | None = None
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Register at the trainer's events; called by MONAI for the handlers of a trainer."""
+        """Register at the trainer's events; called by MONAI for the handlers of a trainer.
+
+        Raises:
+            InputError: the trainer's loader gives no batch; MONAI would only warn.
+        """
+        check_batches(engine.data_loader)
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_begins)
         engine.add_event_handler(Events.ITERATION_STARTED, self._listen)

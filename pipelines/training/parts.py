@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
+from ...data.errors import InputError
 from ..methods.base import Method, last_weight
+
+
+def check_batches(loader: Any) -> None:
+    """Refuse a loader without any batch.
+
+    Raises:
+        InputError: it has samples, but not enough for one batch, or none.
+    """
+    if not hasattr(loader, "__len__") or len(loader) > 0:
+        return
+    samples = len(getattr(loader, "dataset", []))
+    size = getattr(loader, "batch_size", None)
+    raise InputError(
+        f"{samples} training samples give no batch of {size} (an incomplete last batch is "
+        f"dropped): pass --batch_size {max(samples, 1)} or less, or give more data"
+    )
 
 
 def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Module | None:

@@ -116,7 +116,7 @@ class EpochLog:
         facts = {
             "device": engine.state.device,
             "trained parameters": f"{count:,}",
-            "batches per epoch": engine.state.epoch_length,
+            "batches per epoch": _batches(engine),
             **self.facts,
         }
         for name, value in facts.items():
@@ -188,6 +188,16 @@ class EpochLog:
         # tqdm.write puts the line above the bar instead of into it.
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
+
+
+def _batches(engine: SupervisedTrainer) -> str:
+    """How many there are, and how many samples each epoch leaves over."""
+    loader: Any = engine.data_loader
+    text = str(engine.state.epoch_length)
+    if getattr(loader, "drop_last", False) and hasattr(loader.sampler, "__len__"):
+        left = len(loader.sampler) % loader.batch_size
+        text += f" (each leaves {left} of {len(loader.sampler)} samples over)" if left else ""
+    return text
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -64,6 +64,7 @@ def test_training_leaves_its_files(trained: Path) -> None:
         "sequences": [*SEQUENCES],
         **NETWORK,
         "rates": [1, 2, 3],
+        "late_fusion": None,
         "method": "cggm",
     }
 

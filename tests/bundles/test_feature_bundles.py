@@ -216,3 +216,52 @@ def test_the_command_says_one_sentence_for_a_mistake(
     (line,) = messages(done.stderr)
     assert line.startswith("error: ") and "nowhere" in line
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+
+
+def test_too_few_samples_for_a_batch_are_refused(feature_bundle: Bundle, tmp_path: Path) -> None:
+    """MONAI itself would warn, train nothing and end well."""
+    with pytest.raises(RuntimeError) as error:
+        feature_bundle.run("train.json", tmp_path, batch_size=512)
+    assert "96 training samples give no batch of 512" in sentence(error.value)
+    assert "pass --batch_size 96 or less" in sentence(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("lr", 0.5, "was trained with a learning rate of 0.001, this run has 0.5"),
+        ("weight_decay", 0.7, "a weight decay of"),
+        ("lr_step", 3, "was trained with a learning rate step of 8, this run has 3"),
+    ],
+)
+def test_resuming_with_another_rate_is_refused(
+    setting: str, value: float, words: str, feature_bundle: Bundle, out: Path
+) -> None:
+    with pytest.raises(RuntimeError) as error:
+        feature_bundle.run("train.json", out, resume=True, epochs=3, **{setting: value})
+    assert words in sentence(error.value)
+
+
+def test_features_of_another_encoder_of_the_same_width_are_refused(
+    feature_bundle: Bundle, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(feature_bundle.data["dataset_dir"], folder)
+
+    def extracted(model: str) -> None:
+        old = FeatureFile(folder / "text.h5")
+        samples = [(name, old.read(name)) for name in old.ids]
+        about = {"model": model, "revision": "1", "pooling": "mean"}
+        write_features(folder / "text.h5", samples, about=about)
+
+    settings = {"dataset_dir": str(folder)}
+    extracted("bert-base-uncased")
+    feature_bundle.run("train.json", tmp_path / "out", **settings)
+    feature_bundle.run("inference.json", tmp_path / "out", **settings)
+    extracted("bert-base-cased")
+    with pytest.raises(RuntimeError) as error:
+        feature_bundle.run("inference.json", tmp_path / "out", **settings)
+    assert (
+        "text.h5 has features with model 'bert-base-cased', the network was trained on those with "
+        "'bert-base-uncased'"
+    ) in sentence(error.value)

@@ -127,7 +127,7 @@ def test_a_video_in_two_published_parts_is_said(tmp_path: Path) -> None:
     content["test"]["id"][0, :2] = content["train"]["id"][0, 0], b"9.5"
     found = read_mosi(write_mosi(tmp_path / "mosi.pkl", content))
     (note,) = found.notes
-    assert note.startswith("warning: 1 videos lie in two published parts") and "-vid0" in note
+    assert note.startswith("1 videos lie in two published parts") and "-vid0" in note
     assert {row["group"] for row in found.rows} == {""}
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cggm.data.features.feature_set import write_samples
+from cggm.data.features.file import FeatureFile
 from cggm.data.published.food101 import read_food101
 from cggm.data.published.mosi import read_mosi
 from cggm.pipelines.check import recognize
@@ -63,6 +66,9 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     convert(read_mosi(folder / "mosi.pkl"), folder / "cut")
     (folder / "cut" / "audio.h5").unlink()
     convert(read_food101(folder / "food"), folder / "pairs")
+    shutil.copytree(folder / "set", folder / "new")
+    ids = FeatureFile(folder / "new" / "text.h5").ids
+    write_samples(folder / "new", [{"id": name} for name in ids])
     results = commands(
         [
             [CHECK, name]
@@ -73,11 +79,14 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
             [CHECK, "iemocap", "--fold", "9"],
             [CHECK, "pairs"],
             [CHECK, "typo.pkl"],
+            [CHECK, "new"],
         ],
         folder,
     )
-    pickle, iemocap, food, features, brats, wrong, bad, cut, forced, fold, pairs, typo = results
-    assert [code for code, _, _ in results] == [0] * 5 + [1] * 7
+    pickle, iemocap, food, features, brats, wrong, bad, cut, forced, fold, pairs, typo, new = (
+        results
+    )
+    assert [code for code, _, _ in results] == [0] * 5 + [1] * 7 + [0]
     assert not any("Traceback" in errors for _, _, errors in results)
 
     assert "train: 6 samples, labels" in pickle[1]
@@ -96,4 +105,5 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     assert "no case was recognized in food" in forced[2]
     assert "has no fold '9'; there are 1, 2" in fold[2]
     assert "pairs has samples but no features yet: extract them" in pairs[2]
+    assert "13 samples can be predicted; without labels none can train or test" in new[1]
     assert typo[2] == "error: there is no file or folder typo.pkl; is the path right?\n"

@@ -137,6 +137,11 @@ def test_the_key_figure_is_the_value() -> None:
     assert "acc7" not in evaluate(items("regression"), RegressionMetrics("corr", limits=None))
 
 
+def test_a_key_may_be_written_as_reports_write_it() -> None:
+    assert ClassificationMetrics("accuracy_balanced").key == "accuracy/balanced"
+    assert RegressionMetrics("acc2_negative_positive").key == "acc2/negative_positive"
+
+
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(InputError, match=r"no metric 'f1' for classification; .*'f1/weighted'"):
         ClassificationMetrics("f1")

@@ -48,6 +48,24 @@ def test_two_modalities(bert: Path, vit: Path, tmp_path: Path, command: Command)
     assert found.labels["s0"] == 1 and found.splits["s2"] == "val" and found.groups["s3"] == "g3"
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--name", "Toads"), "has the name Frogs, --name says Toads"),
+        (("--classes", "frog", "bird"), r"has the classes \['bird', 'frog'\], --classes says"),
+        (("--task", "regression"), "has the task classification, --task says regression"),
+    ],
+)
+def test_a_set_that_is_there_keeps_what_it_is(
+    option: tuple[str, ...], words: str, bert: Path, tmp_path: Path, command: Command
+) -> None:
+    common = ("--table", frogs(tmp_path), "--set", tmp_path / "set", "--model", bert)
+    command("text", *common, "--name", "Frogs")
+    assert command("text", *common, "--name", "Frogs") == 0
+    with pytest.raises(InputError, match=words):
+        command("text", *common, *option)
+
+
 def test_finish_keeps_what_all_modalities_have(
     bert: Path,
     vit: Path,
