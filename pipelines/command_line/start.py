@@ -8,16 +8,25 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
 from ...data.errors import InputError
+from ..methods import describe
 from .failures import report_plainly
 from .overrides import check_overrides, is_bundle_run, read_command
+from .stages import train_teachers
 
 
-def start(*, output_dir: str, seed: int | None = None, free: Sequence[str] = ("methods",)) -> None:
+def start(
+    *,
+    output_dir: str,
+    seed: int | None = None,
+    method: str | None = None,
+    free: Sequence[str] = ("methods",),
+) -> None:
     """Prepare a run: plain error messages, checked settings, an output folder, a seed.
 
     The first entry of a bundle's `initialize` section, so that nothing expensive comes before:
@@ -26,6 +35,7 @@ def start(*, output_dir: str, seed: int | None = None, free: Sequence[str] = ("m
     Args:
         output_dir: folder for everything the run writes; made when it is not there.
         seed: seeds Python, NumPy and torch and makes cuDNN deterministic; None leaves them alone.
+        method: of a training; what it learns from is trained first.
         free: top-level entries below which overrides may add any key.
 
     Raises:
@@ -33,11 +43,17 @@ def start(*, output_dir: str, seed: int | None = None, free: Sequence[str] = ("m
     """
     report_plainly(output_dir)
     _silence_noise()
+    given: dict[str, Any] = {}
     if is_bundle_run(sys.argv):
         given = read_command(sys.argv[2:])
+        if given.get("method") == "help":
+            print(f"--method is one of\n{describe()}")
+            raise SystemExit(0)
         config = ConfigParser.load_config_files(given["config_file"])
         check_overrides(config, given, free=free)
     make_writable(output_dir)
+    if method is not None and is_bundle_run(sys.argv):
+        train_teachers(given, method, output_dir)
     if seed is not None:
         set_determinism(seed)
 

@@ -34,7 +34,7 @@ def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -
     if name not in CATALOGUE:
         near = get_close_matches(str(name), CATALOGUE, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
-        raise ValueError(f"no method is called {name!r}{hint} there are {describe()}")
+        raise ValueError(f"no method is called {name!r}{hint} there are\n{describe()}")
     method = CATALOGUE[name]
     given = dict((settings or {}).get(name, {}))
     known = list(inspect.signature(method).parameters)
@@ -45,12 +45,16 @@ def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -
 
 
 def describe() -> str:
-    """All methods with their one-line description."""
-    lines = []
-    for name, method in CATALOGUE.items():
-        summary = (inspect.getdoc(method) or "").splitlines()[0].rstrip(".")
-        lines.append(f"{name} ({summary})")
-    return ", ".join(lines)
+    """All methods, a line each: name, what it does, paper; for ``--method help``."""
+    width = max(map(len, CATALOGUE))
+    lines = [f"  {name:<{width}}  {summary_of(method)}" for name, method in CATALOGUE.items()]
+    return "\n".join(lines)
+
+
+def summary_of(method: type[Method]) -> str:
+    """What a method does, and where it was published, in a line."""
+    summary = (inspect.getdoc(method) or "").splitlines()[0].rstrip(".")
+    return f"{summary} ({method.paper})" if method.paper else summary
 
 
 def settings_of(name: str, method: Method) -> dict[str, dict[str, Any]]:

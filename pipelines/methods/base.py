@@ -184,6 +184,8 @@ class Method:
         needs_head: the network's last layer is read.
         late_fusion: None, or the rule by which networks of single modalities are combined:
             "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
+            the path of their weights.
     """
 
     paper: ClassVar[str] = ""
@@ -196,6 +198,7 @@ class Method:
     attached: ClassVar[bool] = False
     needs_head: ClassVar[bool] = False
     late_fusion: ClassVar[str | None] = None
+    teachers_by: ClassVar[str | None] = None
 
     def prepare(self, run: Run) -> None:
         """Refuse what this method cannot train, before anything is computed.
