@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from .agm import AGM
 from .base import Method, Run, Step
 from .cggm import CGGM
 from .joint import Joint
+from .mrd import MRD
+from .mslr import MSLR
+from .ogm_ge import OGMGE
 from .ume import UME
 from .unimodal import Unimodal
 
 CATALOGUE: dict[str, type[Method]] = {
+    "agm": AGM,
     "cggm": CGGM,
     "joint": Joint,
+    "mrd": MRD,
+    "mslr": MSLR,
+    "ogm_ge": OGMGE,
     "ume": UME,
     "unimodal": Unimodal,
 }
@@ -63,8 +71,12 @@ def settings_of(name: str, method: Method) -> dict[str, dict[str, Any]]:
 
 
 __all__ = [
+    "AGM",
     "CATALOGUE",
     "CGGM",
+    "MRD",
+    "MSLR",
+    "OGMGE",
     "UME",
     "Joint",
     "Method",

@@ -1,0 +1,151 @@
+"""Modality random dropout: does a network learn more when modalities are missing at random?"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..distributed import is_distributed
+from .base import Method, Run, Step
+from .features import batch_size, masked, nonempty_subsets
+
+Sampler = Literal["independent", "subsets"]
+SAMPLERS = ("independent", "subsets")
+
+
+def subset_probabilities(count: int, p: float, sampler: Sampler = "independent") -> Tensor:
+    """Probability of every non-empty subset of modalities, in the order of `nonempty_subsets`.
+
+    Args:
+        count: number of modalities, M.
+        p: probability that a modality is dropped; not read by "subsets".
+        sampler: "independent": each modality is dropped on its own, under the condition that one
+            is left; "subsets": each of the 2^M - 1 subsets is as likely as the others.
+
+    Returns:
+        Shape (2^M - 1,), with sum 1.
+
+    >>> subset_probabilities(2, p=0.5)
+    tensor([0.3333, 0.3333, 0.3333])
+    >>> subset_probabilities(2, p=0.0)
+    tensor([0., 0., 1.])
+    """
+    kept = nonempty_subsets(count).sum(1).double()
+    weights = torch.ones_like(kept)
+    if sampler == "independent":
+        weights = (1 - p) ** kept * p ** (count - kept)
+    return (weights / weights.sum()).float()
+
+
+def draw_kept(
+    samples: int, count: int, p: float, sampler: Sampler, generator: torch.Generator
+) -> Tensor:
+    """Draw which modalities each sample keeps, at least one; bool, shape (samples, count).
+
+    >>> draw_kept(2, 3, 0.0, "independent", torch.Generator())
+    tensor([[True, True, True],
+            [True, True, True]])
+    """
+    probabilities = subset_probabilities(count, p, sampler)
+    chosen = torch.multinomial(probabilities, samples, replacement=True, generator=generator)
+    return nonempty_subsets(count)[chosen]
+
+
+def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Give a generator of its own to draws that must not disturb those of the data.
+
+    Args:
+        numbers: what the draws depend on, such as a seed, the epoch and the step.
+        device: of the tensors that are drawn.
+    """
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 6364136223846793005 + int(number) + 1442695040888963407) % 2**63
+    return torch.Generator(device).manual_seed(mixed)
+
+
+class MRD(Method):
+    """Drop modalities at random while training, at least one is kept; test with all.
+
+    Each sample draws which modalities it keeps. A dropped modality is absent for the fusion: its
+    tokens are hidden from a transformer, its feature maps or vectors are zeros. The task loss does
+    the rest, so every task and any number of modalities are covered.
+
+    The paper on CGGM compares with this method and cites no source for it; "replacing them with 0
+    or other fixed values" fits inputs and features. We drop features: an encoder of zeros does not
+    give zeros, and its normalization would learn from them. Its p is not told either; 0.3 is ours.
+    What is kept is not scaled up. A sample that lacks modalities by itself may lose the others:
+    the draw does not look at the data.
+
+    Args:
+        p: probability that a modality is dropped, in [0, 1).
+        sampler: "independent" drops each modality with p, under the condition that one is left;
+            "subsets" chooses one of the 2^M - 1 non-empty subsets, the habit on BraTS (RFNet,
+            mmFormer): each modality is then kept with 2^(M-1) / (2^M - 1), and p is not read.
+        seed: of the draws, which are apart from all others: the data come in the order of joint
+            training.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    paper = "modality dropout as compared in CGGM (NeurIPS 2024); no source is cited there"
+    changes = "features of random modalities are left out"
+
+    def __init__(self, p: float = 0.3, sampler: Sampler = "independent", *, seed: int = 0) -> None:
+        if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
+            raise ValueError(f"p is {p!r}; it is a number in [0, 1)")
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler is {sampler!r}; it is one of {list(SAMPLERS)}")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise ValueError(f"seed is {seed!r}; it is a whole number")
+        self.p, self.seed = p, seed
+        self.sampler: Sampler = sampler
+        self._forwards = 0
+        self._kept: Tensor | None = None  # of the forward pass at hand
+        self._seen: set[str] = set()
+        self._shares = torch.zeros(0)
+
+    def prepare(self, run: Run) -> None:
+        super().prepare(run)
+        self._kept = None
+
+    def feature(self, modality: str, feature: Any, run: Run) -> Any:
+        """Leave a modality out for the samples that drop it."""
+        if self._kept is None or modality in self._seen:
+            self._draw(batch_size(feature), run)
+        kept = self._kept
+        if kept is None or len(kept) != batch_size(feature):
+            raise RuntimeError(
+                f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
+                "others gave another number: MRD needs all encoders to see the whole batch"
+            )
+        self._seen.add(modality)
+        return masked(feature, kept[:, run.modalities.index(modality)])
+
+    def _draw(self, samples: int, run: Run) -> None:
+        rank = dist.get_rank() if is_distributed() else 0
+        generator = seeded(self.seed, run.epoch, self._forwards, rank)
+        count = len(run.modalities)
+        self._kept = draw_kept(samples, count, self.p, self.sampler, generator)
+        self._shares = self._kept.float().mean(0)
+        self._seen = set()
+        self._forwards += 1
+
+    def loss(self, step: Step) -> Tensor:
+        """The task loss of what was kept."""
+        self._kept = None
+        return step.task_loss
+
+    def record(self) -> dict[str, Tensor]:
+        """Share of the samples that kept a modality, in the last micro-batch of the step."""
+        return {"kept": self._shares}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"forwards": self._forwards}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._forwards = int(state["forwards"])

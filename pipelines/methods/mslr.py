@@ -1,0 +1,166 @@
+"""Modality-specific learning rates (Yao & Mihalcea, Findings of ACL 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..training.optimization import StepFactors, encoder_groups
+from .base import Method, Run, Step
+
+Strategy = Literal["keep", "dynamic"]
+STRATEGIES = ("keep", "dynamic")
+
+
+def positive(scores: Tensor) -> Tensor:
+    """Bring scores that can be negative, such as minus an error, to (0, 1] by 1 / (1 - score).
+
+    Scores of which none is negative (accuracy, probability, Dice) stay as they are: ratios of them
+    mean what they say. The choice is made for all scores together.
+
+    Args:
+        scores: larger is better, any shape.
+
+    >>> positive(torch.tensor([-1.0, 0.0]))
+    tensor([0.5000, 1.0000])
+    >>> positive(torch.tensor([0.25, 0.5]))
+    tensor([0.2500, 0.5000])
+    """
+    if not bool((scores < 0).any()):
+        return scores
+    # A score above 0 among negative ones goes on as it starts, so that the order is kept.
+    return torch.where(scores <= 0, 1 / (1 - scores.clamp(max=0)), 1 + scores)
+
+
+def dynamic_ratios(history: Tensor) -> Tensor:
+    """Score of the last epoch over the mean of all given ones, the last included; 1 without any.
+
+    Args:
+        history: scores of the last epochs, oldest first, none negative, shape (E, M).
+
+    Returns:
+        One ratio per modality, shape (M,); 1 where the scores tell nothing.
+
+    >>> dynamic_ratios(torch.tensor([[0.5], [0.55], [0.6], [0.58], [0.62]]))
+    tensor([1.0877])
+    """
+    means = history.mean(0)
+    ratios = history[-1] / means
+    return torch.where((means > 0) & ratios.isfinite(), ratios, torch.ones_like(ratios))
+
+
+class MSLR(Method):
+    """Give each encoder a learning rate of its own, fixed or following its modality's score.
+
+    A factor of 2 means a step twice as long, under any optimizer: it goes into the learning rate
+    for the time of the step, schedules and AdamW's weight decay stay as they are. Fusion, head and
+    classifiers keep the learning rate.
+
+    There is no released code. The strategies are written from the paper's abstract and from what
+    the authors of AGM compare with: rates of each modality's own that stay as they are ("keep"),
+    or follow its score ("dynamic"), where the factor of an epoch is the given one times (last
+    score) / (mean of the last ``window``, the last included), from epoch ``window`` + 1 on and not
+    accumulated. That code scales gradients instead of rates, which Adam undoes, and takes scores
+    from the test split. Here a score is the mean over an epoch of the classifiers' training
+    scores, the task's own; those that can be negative (minus an error) become 1 / (1 - score).
+
+    Extensions of ours: regression and segmentation, scores of training data, and fusions inside
+    the network that start anew; the paper's networks are late fusions of unimodal ones.
+
+    Args:
+        strategy: "keep" or "dynamic".
+        factors: of the learning rate by modality; 1 for those not named, and for all when not
+            given. Published elsewhere: audio 1.3, image 0.7 on AV-MNIST.
+        window: epochs of the mean.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    paper = "Yao, Mihalcea: Modality-specific Learning Rates. Findings of ACL 2022"
+    changes = "learning rates of the encoders"
+    published = frozenset({"classification"})
+    extended = frozenset({"regression", "segmentation"})
+    needs_classifiers = True
+
+    def __init__(
+        self,
+        strategy: Strategy = "dynamic",
+        factors: Mapping[str, float] | None = None,
+        *,
+        window: int = 5,
+    ) -> None:
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is {strategy!r}; it is one of {list(STRATEGIES)}")
+        if isinstance(window, bool) or not isinstance(window, int) or window < 2:
+            raise ValueError(f"window is {window!r}; it is a whole number, 2 or larger")
+        if factors is not None and not isinstance(factors, Mapping):
+            raise ValueError(f"factors is {factors!r}; it is a mapping from modality to number")
+        for name, factor in (factors or {}).items():
+            if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
+                raise ValueError(f"factors[{name!r}] is {factor!r}; it is a number above 0")
+        self.strategy, self.window = strategy, window
+        self.factors = None if factors is None else dict(factors)
+        self._history = torch.zeros(0, 0)  # mean scores of the last epochs, (E, M)
+        self._sums = torch.zeros(0)  # of the scores of the epoch at hand
+        self._steps, self._epoch = 0, 0
+        self._balance = torch.zeros(0)
+        self._changed: StepFactors | None = None
+
+    def prepare(self, run: Run) -> None:
+        super().prepare(run)
+        unknown = [name for name in self.factors or {} if name not in run.modalities]
+        if unknown:
+            raise ValueError(
+                f"factors names {unknown[0]!r}; the network has modalities {run.modalities}"
+            )
+        encoder_groups(run.optimizer, run.encoders)  # refuses groups that mix encoders
+        self._balance = self._given(run.modalities)
+
+    def epoch_begins(self, run: Run) -> None:
+        """Close the last epoch; here, so that it does not matter when checkpoints are written."""
+        if self._steps and run.epoch != self._epoch:
+            mean = (self._sums / self._steps)[None]
+            earlier = self._history if len(self._history) else mean[:0]
+            self._history = torch.cat([earlier, mean])[-self.window :]
+            self._sums, self._steps = torch.zeros(0), 0
+        self._epoch = run.epoch
+        self._balance = self._given(run.modalities)
+        if self.strategy == "dynamic" and len(self._history) == self.window:
+            self._balance = self._balance * dynamic_ratios(positive(self._history))
+
+    def _given(self, modalities: list[str]) -> Tensor:
+        return torch.tensor([float((self.factors or {}).get(name, 1.0)) for name in modalities])
+
+    def gradients(self, step: Step) -> None:
+        """Scale the learning rates of the coming update."""
+        scores = step.scores.detach().float().cpu()  # over all micro-batches and ranks already
+        self._sums = scores if self._steps == 0 else self._sums + scores
+        self._steps += 1
+        factors = dict(zip(step.modalities, self._balance.tolist(), strict=True))
+        self._changed = StepFactors(step.optimizer, step.encoders, factors)
+
+    def stepped(self, step: Step) -> None:
+        """Give the parameter groups their own learning rates back."""
+        if self._changed is not None:
+            self._changed.undo()
+            self._changed = None
+
+    def record(self) -> dict[str, Tensor]:
+        """Factor of each encoder's learning rate."""
+        return {"balance": self._balance}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "history": self._history,
+            "sums": self._sums,
+            "steps": self._steps,
+            "epoch": self._epoch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._history, self._sums = state["history"], state["sums"]
+        self._steps, self._epoch = int(state["steps"]), int(state["epoch"])

@@ -1,0 +1,227 @@
+"""On-the-fly gradient modulation with generalization enhancement (Peng et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distributed import summed_over_ranks
+from .base import Method, Run, Step
+from .mrd import seeded
+
+
+def discrepancy_ratios(scores: Tensor) -> Tensor:
+    """Score of each modality over the mean of the others', the paper's rho.
+
+    For two modalities the ratio of the two; the mean of more is an extension of ours.
+
+    Args:
+        scores: sum or mean of the probabilities of the truth, not negative, shape (M,), M > 1.
+
+    Returns:
+        Shape (M,); 1 for all where a score is not finite or all are 0.
+
+    >>> discrepancy_ratios(torch.tensor([0.6, 0.3]))
+    tensor([2.0000, 0.5000])
+    """
+    others = (scores.sum() - scores) / (len(scores) - 1)
+    ratios = scores / others.clamp_min(1e-12)
+    useful = scores.isfinite().all() & (scores.sum() > 0)
+    return torch.where(useful, ratios, torch.ones_like(ratios))
+
+
+def coefficients(ratios: Tensor, alpha: float) -> Tensor:
+    """Modulation coefficients, the paper's k: 1 - tanh(alpha rho) where rho > 1, else 1.
+
+    At rho = 1 it jumps from 1 to 1 - tanh(alpha), as published.
+
+    Args:
+        ratios: rho, shape (M,).
+        alpha: degree of modulation.
+
+    >>> coefficients(torch.tensor([2.0, 0.5]), alpha=0.1)
+    tensor([0.8026, 1.0000])
+    """
+    damped = 1 - torch.tanh(alpha * ratios.relu())
+    return torch.where(ratios > 1, damped, torch.ones_like(ratios))
+
+
+def noisy(gradient: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+    """Scale a gradient and add noise as large as its elements differed before: GE.
+
+    Args:
+        gradient: of one parameter.
+        factor: k of its modality.
+        generator: of the noise, on the gradient's device.
+
+    >>> noisy(torch.zeros(3), 0.5, torch.Generator())
+    tensor([0., 0., 0.])
+    """
+    scaled = gradient * factor
+    if gradient.numel() < 2:
+        return scaled  # one number has no deviation
+    noise = torch.randn(
+        gradient.shape, generator=generator, device=gradient.device, dtype=torch.float32
+    )
+    return scaled + (noise * gradient.float().std()).to(gradient)
+
+
+class OGMGE(Method):
+    """Damp the gradients of the encoder whose modality does best, and add noise to all encoders'.
+
+    The score of a modality is the sum of its classifier's probabilities of the truth. A modality
+    whose score is rho > 1 times that of the other has its encoder's gradients scaled by
+    1 - tanh(alpha rho); then Gaussian noise of each gradient's own size is added (GE).
+
+    Paper and released code: the paper's noise has the covariance of SGD's gradients within a
+    batch; released is, and we do, the deviation of the elements of one gradient tensor, before it
+    is scaled. Released code skips all tensors that are not those of 2-d convolutions, so linear
+    layers and transformers feel nothing of it; here all parameters of an encoder count. At equal
+    scores released code damps the first modality; the paper and we none. Its 1e-8 beside the
+    deviation is left out: gradients of zero stay zero. The scores come from a linear head split
+    by modality there, and from the classifiers here, which fit any fusion.
+
+    Extensions of ours: more than two modalities (rho against the mean of the others); regression,
+    by exp(-|error| / s) with s a running mean of the classifiers' pooled error; segmentation, by
+    the probability of the true class averaged by class. Published with SGD: under Adam a constant
+    factor on a gradient does next to nothing, its changes and the noise do.
+
+    Args:
+        alpha: degree of modulation, 0 or larger; published are values from 0.1 to 0.8.
+        ge: whether the noise is added.
+        first_epoch: the first with modulation and noise, from 1.
+        last_epoch: the last; to the end when not given. Released: 51 of 100.
+        seed: of the noise, which is apart from all other draws.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    paper = (
+        "Peng et al.: Balanced Multimodal Learning via On-the-fly Gradient Modulation. CVPR 2022"
+    )
+    changes = "encoders' gradients, with noise"
+    published = frozenset({"classification"})
+    extended = frozenset({"regression", "segmentation"})
+    modalities = (2, None)
+    published_modalities = 2
+    needs_classifiers = True
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        *,
+        ge: bool = True,
+        first_epoch: int = 1,
+        last_epoch: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha >= 0:
+            raise ValueError(f"alpha is {alpha!r}; it is a number, 0 or larger")
+        if not isinstance(ge, bool):
+            raise ValueError(f"ge is {ge!r}; it is True or False")
+        check_epochs(first_epoch, last_epoch)
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise ValueError(f"seed is {seed!r}; it is a whole number")
+        self.alpha, self.ge, self.seed = alpha, ge, seed
+        self.first_epoch, self.last_epoch = first_epoch, last_epoch
+        self._steps = 0
+        self._error = RunningError()
+        self._sums = torch.zeros(0)  # scores of each modality and number of samples, this step's
+        self._coefficients = torch.zeros(0)
+
+    def prepare(self, run: Run) -> None:
+        super().prepare(run)
+        self._sums = torch.zeros(0)
+
+    def loss(self, step: Step) -> Tensor:
+        """The task loss; the probabilities of the truth are added up on the way."""
+        if self._is_on(step.run):
+            sums = self._truth(step)
+            self._sums = sums if len(self._sums) == 0 else self._sums + sums
+        return step.task_loss
+
+    @torch.no_grad()
+    def _truth(self, step: Step) -> Tensor:
+        """Sum of the probabilities of the truth, by modality, and how many samples, all ranks'."""
+        predictions = [step.classifier_predictions[name].float() for name in step.modalities]
+        scale = 1.0
+        if step.task.kind == "regression":
+            errors = [step.task.sample_losses(p, step.label) for p in predictions]
+            scale = self._error.update(torch.stack(errors).mean(0))
+        sums = [step.task.truth(p, step.label, scale).sum() for p in predictions]
+        count = torch.as_tensor(float(len(step.label))).to(sums[0])
+        return summed_over_ranks(torch.stack([*sums, count]).as_subclass(Tensor))
+
+    def _is_on(self, run: Run) -> bool:
+        return self.first_epoch <= run.epoch <= (self.last_epoch or run.epoch)
+
+    def gradients(self, step: Step) -> None:
+        """Scale the encoders' gradients and add the noise."""
+        if not self._is_on(step.run):
+            self._coefficients = torch.ones(len(step.modalities))
+            return
+        scores, self._sums = self._sums[:-1] / self._sums[-1], torch.zeros(0)
+        self._coefficients = coefficients(discrepancy_ratios(scores), self.alpha)
+        # The same on all ranks: replicas that step apart would drift apart.
+        device = self._coefficients.device
+        generator = seeded(self.seed, step.run.epoch, self._steps, device=device)
+        factors = self._coefficients.tolist()
+        for encoder, factor in zip(step.encoders.values(), factors, strict=True):
+            gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+            for gradient in gradients:
+                changed = noisy(gradient, factor, generator) if self.ge else gradient * factor
+                gradient.copy_(changed)
+        self._steps += 1
+
+    def record(self) -> dict[str, Tensor]:
+        """Coefficient of each modality in the last step."""
+        return {"balance": self._coefficients}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps, "error": self._error.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._steps, self._error.value = int(state["steps"]), state["error"]
+
+
+class RunningError:
+    """Running mean of a regression's error: the scale on which errors are large or small.
+
+    Attributes:
+        value: None before the first batch.
+    """
+
+    SMOOTHING = 0.9  # share of the old value
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def update(self, errors: Tensor) -> float:
+        """Take in the errors of a batch, shape (B,), of all ranks; return the mean, above 0."""
+        count = torch.as_tensor(float(len(errors))).to(errors)
+        total = summed_over_ranks(torch.stack([errors.sum(), count]).as_subclass(Tensor))
+        now = float(total[0] / total[1])
+        if math.isfinite(now):
+            before = now if self.value is None else self.value
+            self.value = self.SMOOTHING * before + (1 - self.SMOOTHING) * now
+        # Errors that are all 0 have no scale; any will do.
+        return 1.0 if self.value is None else max(self.value, 1e-12)
+
+
+def check_epochs(first: object, last: object) -> None:
+    """Refuse a range of epochs that is none.
+
+    Raises:
+        ValueError: they are no whole numbers from 1, or the last is before the first.
+    """
+    for name, value in (("first_epoch", first), ("last_epoch", last)):
+        if name == "last_epoch" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it is a whole number, 1 or larger")
+    if isinstance(first, int) and isinstance(last, int) and last < first:
+        raise ValueError(f"last_epoch is {last}; it is first_epoch, {first}, or later")

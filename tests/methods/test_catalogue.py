@@ -1,0 +1,167 @@
+"""What holds for every method in the catalogue; one that is forgotten here or there is named."""
+
+import copy
+import inspect
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cggm.bundles import path
+from cggm.pipelines import Task
+from cggm.pipelines.methods import CATALOGUE, Method, create, describe
+from cggm.pipelines.methods.base import TASKS
+
+from ..toy import ToyRun
+
+NAMES = sorted(CATALOGUE)
+MODALITIES = ("audio", "text", "touch", "video")
+# Methods that learn from networks which a test has to train first are tested on the bundles.
+ALONE = [name for name in NAMES if CATALOGUE[name].teachers_by is None]
+ROOT = Path(__file__).parents[2]
+
+
+def counts(name: str) -> list[int]:
+    """Numbers of modalities from 1 to 4 that a method trains."""
+    fewest, most = CATALOGUE[name].modalities
+    return [count for count in range(1, 5) if fewest <= count <= (most or 4)]
+
+
+def covered(name: str) -> list[str]:
+    method = CATALOGUE[name]
+    return sorted((method.published | method.extended) - {"segmentation"})
+
+
+def weights(run: ToyRun) -> dict[str, torch.Tensor]:
+    return run.network.state_dict()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_says_what_it_is(name: str) -> None:
+    method = CATALOGUE[name]
+    assert method.changes and (method.paper or name == "joint")
+    assert method.published | method.extended <= set(TASKS)
+    assert not method.published & method.extended
+    assert (inspect.getdoc(method) or "").splitlines()[0].endswith(".")
+    assert f"  {name} " in describe()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_the_constructors_arguments(name: str) -> None:
+    method = create(name)
+    assert set(method.settings()) == set(inspect.signature(CATALOGUE[name]).parameters)
+    json.dumps(method.settings())
+    again = create(name, {name: method.settings()})
+    assert again.settings() == method.settings()
+
+
+@pytest.mark.parametrize("bundle", ["brats", "food101", "iemocap", "mosi"])
+def test_every_bundle_offers_every_method(bundle: str) -> None:
+    offered = json.loads((Path(path(bundle)) / "train.json").read_text())["methods"]
+    assert sorted(offered) == NAMES
+    for name, settings in offered.items():
+        assert set(settings) <= set(inspect.signature(CATALOGUE[name]).parameters), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_has_a_row_for_every_method(name: str) -> None:
+    assert f"| `{name}` |" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("name", ALONE)
+def test_trains_any_number_of_modalities_and_task_it_covers(name: str, optimizer: Any) -> None:
+    for task in covered(name):
+        for count in counts(name):
+            run = ToyRun(
+                create(name),
+                task=task,
+                modalities=MODALITIES[:count],
+                optimizer=optimizer,
+                lr=0.01,
+                epochs=2,
+                samples=16,
+            ).run()
+            assert all(bool(value.isfinite().all()) for value in weights(run).values())
+            start = weights(ToyRun(create(name), task=task, modalities=MODALITIES[:count]))
+            moved = [n for n, value in weights(run).items() if not torch.equal(value, start[n])]
+            assert moved, (task, count)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_zeros_stay_finite(name: str) -> None:
+    run = ToyRun(create(name), modalities=MODALITIES[: max(2, counts(name)[0])], epochs=2)
+    for sample in run.data:
+        sample["image"].zero_()
+    with torch.no_grad():
+        for parameter in run.network.parameters():
+            parameter.zero_()
+    run.run()
+    assert all(bool(value.isfinite().all()) for value in weights(run).values())
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_is_remembered_is_plain_and_brings_a_method_back(name: str) -> None:
+    """Two epochs in one go are two epochs with everything but the weights of the run stored."""
+    kwargs: dict[str, Any] = {"samples": 16, "lr": 0.01, "modalities": MODALITIES[:2]}
+    whole = ToyRun(create(name), epochs=2, **kwargs).run()
+    first = ToyRun(create(name), epochs=1, **kwargs).run()
+    file = io.BytesIO()
+    assert first.modulation is not None
+    torch.save(first.modulation.state_dict(), file)
+    file.seek(0)
+    second = ToyRun(create(name), epochs=2, **kwargs)
+    second.network.load_state_dict(first.network.state_dict())
+    if first.classifiers is not None and second.classifiers is not None:
+        second.classifiers.load_state_dict(first.classifiers.state_dict())
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    assert second.modulation is not None
+    second.modulation.load_state_dict(torch.load(file, weights_only=True))
+    second.trainer.state.epoch = 1
+    second.trainer.state.iteration = first.trainer.state.iteration
+    second.trainer.state.epoch_length = first.trainer.state.epoch_length
+    torch.set_rng_state(first_rng(name, kwargs))
+    second.run()
+    for key, value in weights(whole).items():
+        torch.testing.assert_close(weights(second)[key], value, rtol=1e-6, atol=1e-7, msg=key)
+
+
+def first_rng(name: str, kwargs: dict[str, Any]) -> torch.Tensor:
+    """The random state after one epoch, as a checkpoint would keep it."""
+    ToyRun(create(name), epochs=1, **kwargs).run()
+    return torch.get_rng_state()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_does_not_cover_is_refused(name: str) -> None:
+    method = CATALOGUE[name]
+    fewest = method.modalities[0]
+    if fewest > 1 and method.teachers_by is None:
+        with pytest.raises(ValueError, match=f"balances {fewest}"):
+            ToyRun(create(name), modalities=MODALITIES[: fewest - 1]).run()
+    for task in {"classification", "regression"} - method.published - method.extended:
+        with pytest.raises(ValueError, match=f"this task is a {task}"):
+            ToyRun(create(name), task=task, modalities=MODALITIES[:2]).run()
+
+
+def test_a_task_of_ones_own_is_enough_for_what_reads_scores_and_gradients_only() -> None:
+    for name in ("joint", "cggm"):
+        run = ToyRun(create(name))
+        assert run.modulation is not None
+        run.modulation.task = Task(nn.CrossEntropyLoss(), run.task.scores)
+        run.run()
+
+
+def test_a_setting_that_does_not_exist_is_refused() -> None:
+    for name in NAMES:
+        with pytest.raises(ValueError, match=f"{name} has no setting 'nothing'"):
+            create(name, {name: {"nothing": 1}})
+
+
+def test_the_base_class_changes_nothing() -> None:
+    plain, without = ToyRun(Method()).run(), ToyRun(None).run()
+    assert all(torch.equal(value, weights(without)[n]) for n, value in weights(plain).items())

@@ -1,0 +1,206 @@
+"""Is the encoder that leads damped as published, and is the noise as large as its gradient?"""
+
+import io
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cggm.pipelines import ClassificationTask, RegressionTask
+from cggm.pipelines.methods import Joint
+from cggm.pipelines.methods.mrd import seeded
+from cggm.pipelines.methods.ogm_ge import (
+    OGMGE,
+    RunningError,
+    coefficients,
+    discrepancy_ratios,
+    noisy,
+)
+
+from ..toy import ToyRun
+
+AUDIO = [[2.0, 0, 0], [0, 1, 0], [0, 0, 1]]
+VIDEO = [[0.0, 0, 0], [0, 0.5, 0], [1, 0, 0]]
+TEXT = [[0.0, 3, 0], [0, 0, 0], [0, 0, 0.5]]
+LABELS = torch.tensor([0, 1, 2])
+
+
+def scores(*logits: list[list[float]]) -> Tensor:
+    task = ClassificationTask(torch.nn.CrossEntropyLoss(), lambda p, y: p[:, 0])
+    return torch.stack([task.truth(torch.tensor(x).double(), LABELS).sum() for x in logits])
+
+
+def test_audio_dominant() -> None:
+    found = scores(AUDIO, VIDEO)
+    assert found.tolist() == pytest.approx([1.939219812, 0.9971376528], rel=1e-6)
+    ratios = discrepancy_ratios(found)
+    assert ratios.tolist() == pytest.approx([1.944786466, 0.5141952691], rel=1e-6)
+    assert coefficients(ratios, 0.3).tolist() == pytest.approx([0.4748417442, 1.0], rel=1e-6)
+
+
+def test_equal_scores_damp_nobody_as_in_the_paper() -> None:
+    """Released code damps the first modality, by 1 - tanh(alpha)."""
+    ratios = discrepancy_ratios(scores(AUDIO, AUDIO))
+    assert ratios.tolist() == [1, 1]
+    assert coefficients(ratios, 0.5).tolist() == [1, 1]
+    above = coefficients(torch.tensor([1 + 1e-6], dtype=torch.float64), 0.5)
+    assert above.item() == pytest.approx(0.5378828427, rel=1e-5)
+
+
+def test_three_modalities_are_compared_with_the_mean_of_the_others() -> None:
+    """The case three_modalities_MLA_repo has the sum of the others: half of our ratio."""
+    ratios = discrepancy_ratios(scores(AUDIO, VIDEO, TEXT))
+    assert (ratios / 2).tolist() == pytest.approx([1.061067419, 0.3600172099, 0.2828247603])
+
+
+def test_regression_generalisation() -> None:
+    errors = torch.tensor([[0.2, 1.0, 0.0], [0.6, 0.9, 1.5]], dtype=torch.float64)
+    task = RegressionTask(torch.nn.L1Loss(), lambda p, y: p[:, 0])
+    label = torch.zeros(3, 1, dtype=torch.float64)
+    found = torch.stack([task.truth(e[:, None], label, 0.7).sum() for e in errors])
+    assert found.tolist() == pytest.approx([1.99112833, 0.8181450584], rel=1e-6)
+    factors = coefficients(discrepancy_ratios(found), 0.3)
+    assert factors.tolist() == pytest.approx([0.3768654066, 1.0], rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_factors_permute_with_the_modalities_and_are_equal_for_equal_ones(count: int) -> None:
+    found = torch.rand(count, generator=torch.Generator().manual_seed(count))
+    order = torch.randperm(count)
+
+    def factors(values: Tensor) -> Tensor:
+        return coefficients(discrepancy_ratios(values), 0.4)
+
+    torch.testing.assert_close(factors(found[order]), factors(found)[order])
+    assert factors(torch.full((count,), 0.3)).tolist() == [1] * count
+
+
+@pytest.mark.parametrize("found", [[0.0, 0.0], [0.0, 0.5], [float("nan"), 0.5]])
+def test_coefficients_are_finite_and_within_0_and_1(found: list[float]) -> None:
+    factors = coefficients(discrepancy_ratios(torch.tensor(found)), 0.3)
+    assert bool(((factors >= 0) & (factors <= 1)).all())
+
+
+@pytest.mark.parametrize("shape", [(40000,), (200, 200), (20, 20, 10, 10), (10, 10, 10, 20, 20)])
+def test_noise_is_as_large_as_the_gradient_before_it_was_scaled(shape: tuple[int, ...]) -> None:
+    gradient = 3 + 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    noise = noisy(gradient, 0.2, seeded(1)) - 0.2 * gradient
+    assert noise.mean().item() == pytest.approx(0, abs=0.02)
+    assert noise.std().item() == pytest.approx(0.5, rel=0.03)
+
+
+def test_noise_is_scaled_with_the_loss() -> None:
+    gradient = torch.randn(100)
+    scaled = noisy(1024 * gradient, 0.5, seeded(1)) / 1024
+    torch.testing.assert_close(scaled, noisy(gradient, 0.5, seeded(1)))
+
+
+def test_zeros_and_single_numbers_get_no_noise() -> None:
+    assert noisy(torch.zeros(3, 2), 0.5, seeded(1)).abs().sum() == 0
+    assert noisy(torch.tensor([2.0]), 0.5, seeded(1)).tolist() == [1.0]
+
+
+def test_running_error_follows_the_errors_and_is_never_0() -> None:
+    error = RunningError()
+    assert error.update(torch.tensor([1.0, 3.0])) == 2.0
+    assert error.update(torch.tensor([1.0])) == pytest.approx(1.9)
+    assert error.update(torch.tensor([math.nan])) == pytest.approx(1.9)
+    assert RunningError().update(torch.zeros(2)) > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"alpha": -1}, r"alpha is -1; it is a number, 0 or larger"),
+        ({"alpha": math.nan}, r"alpha is nan"),
+        ({"ge": 1}, r"ge is 1; it is True or False"),
+        ({"first_epoch": 0}, r"first_epoch is 0; it is a whole number, 1 or larger"),
+        ({"last_epoch": 1.5}, r"last_epoch is 1.5"),
+        ({"first_epoch": 5, "last_epoch": 4}, r"last_epoch is 4; it is first_epoch, 5, or later"),
+        ({"seed": "1"}, r"seed is '1'; it is a whole number"),
+    ],
+)
+def test_wrong_settings_are_refused(setting: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OGMGE(**setting)
+
+
+def test_one_modality_is_refused(toy_run: type[ToyRun]) -> None:
+    with pytest.raises(ValueError, match=r"OGMGE balances 2 or more modalities"):
+        toy_run(OGMGE(), modalities=["audio"]).run()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_encoders_are_damped_and_nothing_else_is_touched(
+    toy_run: type[ToyRun], count: int, accumulation_steps: int, task: str
+) -> None:
+    settings = {
+        "modalities": ["audio", "text", "video", "touch"][:count],
+        "accumulation_steps": accumulation_steps,
+        "samples": 16,
+        "batch_size": 16 // accumulation_steps,
+        "task": task,
+    }
+    mine = toy_run(OGMGE(0.5, ge=False), **settings)
+    changed = mine.first_step_gradients()
+    plain = toy_run(Joint(), **settings).first_step_gradients()
+    balance = mine.modulation.record["balance"]
+    assert min(balance.values()) < max(balance.values()) == 1
+    for name, gradient in plain.items():
+        factor = balance.get(mine.part(name), 1.0)
+        torch.testing.assert_close(changed[name], factor * gradient)
+
+
+def test_coefficients_do_not_depend_on_how_a_step_is_accumulated(toy_run: type[ToyRun]) -> None:
+    found = []
+    for steps in (1, 2, 4):
+        run = toy_run(OGMGE(0.5), samples=16, batch_size=16 // steps, accumulation_steps=steps)
+        found.append(list(run.run().modulation.record["balance"].values()))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert found[0] == pytest.approx(found[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_noise_reaches_every_tensor_of_the_encoders_and_no_other(
+    toy_run: type[ToyRun], optimizer: type
+) -> None:
+    mine = toy_run(OGMGE(0.5), optimizer=optimizer)
+    changed = mine.first_step_gradients()
+    quiet = toy_run(OGMGE(0.5, ge=False), optimizer=optimizer).first_step_gradients()
+    for name, gradient in quiet.items():
+        is_encoder = name.startswith("encoders")
+        assert torch.equal(changed[name], gradient) != is_encoder, name
+
+
+def test_epochs_out_of_range_are_joint_training(toy_run: type[ToyRun]) -> None:
+    late = toy_run(OGMGE(0.5, first_epoch=3), epochs=2).run()
+    joint = toy_run(Joint(), epochs=2).run()
+    early = toy_run(OGMGE(0.5, last_epoch=1), epochs=2).run()
+    for name, tensor in joint.network.state_dict().items():
+        assert torch.equal(late.network.state_dict()[name], tensor)
+    assert set(early.modulation.record["balance"].values()) == {1.0}
+    assert not torch.equal(early.network.head.weight, joint.network.head.weight)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: type, task: str) -> None:
+    settings = {"samples": 32, "optimizer": optimizer, "task": task}
+    whole = toy_run(OGMGE(0.5), epochs=3, **settings).run()
+    first = toy_run(OGMGE(0.5), epochs=1, **settings).run()
+    second = toy_run(OGMGE(0.5), epochs=3, **settings)
+    second.network.load_state_dict(first.network.state_dict())
+    second.classifiers.load_state_dict(first.classifiers.state_dict())
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    file = io.BytesIO()
+    torch.save(first.modulation.state_dict(), file)
+    file.seek(0)
+    second.modulation.load_state_dict(torch.load(file, weights_only=True))
+    second.trainer.state.epoch, second.trainer.state.iteration = 1, 4
+    second.run()
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(second.network.state_dict()[name], tensor)
+    assert all(torch.isfinite(p).all() for p in whole.network.parameters())
