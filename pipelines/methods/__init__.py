@@ -10,21 +10,39 @@ from typing import Any
 from .agm import AGM
 from .base import Method, Run, Step
 from .cggm import CGGM
+from .dgl import DGL
+from .gblending import GBlending
+from .greedy import Greedy
 from .joint import Joint
+from .mmpareto import MMPareto
 from .mrd import MRD
 from .mslr import MSLR
 from .ogm_ge import OGMGE
+from .pmr import PMR
+from .qmf import QMF
+from .reconboost import ReconBoost
+from .relearning import Relearning
 from .ume import UME
+from .umt import UMT
 from .unimodal import Unimodal
 
 CATALOGUE: dict[str, type[Method]] = {
     "agm": AGM,
     "cggm": CGGM,
+    "dgl": DGL,
+    "gblending": GBlending,
+    "greedy": Greedy,
     "joint": Joint,
+    "mmpareto": MMPareto,
     "mrd": MRD,
     "mslr": MSLR,
     "ogm_ge": OGMGE,
+    "pmr": PMR,
+    "qmf": QMF,
+    "reconboost": ReconBoost,
+    "relearning": Relearning,
     "ume": UME,
+    "umt": UMT,
     "unimodal": Unimodal,
 }
 
@@ -71,19 +89,29 @@ def settings_of(name: str, method: Method) -> dict[str, dict[str, Any]]:
 
 
 __all__ = [
-    "AGM",
     "CATALOGUE",
+    "AGM",
     "CGGM",
+    "DGL",
+    "GBlending",
+    "Greedy",
+    "Joint",
+    "MMPareto",
     "MRD",
     "MSLR",
-    "OGMGE",
-    "UME",
-    "Joint",
     "Method",
+    "OGMGE",
+    "PMR",
+    "QMF",
+    "ReconBoost",
+    "Relearning",
     "Run",
     "Step",
+    "UME",
+    "UMT",
     "Unimodal",
     "create",
     "describe",
     "settings_of",
+    "summary_of",
 ]

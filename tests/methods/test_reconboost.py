@@ -1,0 +1,246 @@
+"""Does one modality learn at a time, and from what the others lack?"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cggm.pipelines.methods import Joint
+from cggm.pipelines.methods.reconboost import (
+    ReconBoost,
+    memory_loss,
+    released_residual_loss,
+    residual_error,
+    residual_loss,
+    stage_of,
+)
+
+from ..toy import ToyRun
+
+CURRENT = torch.tensor([[1.0, 0, -1], [0.2, 0.1, 0]], dtype=torch.float64)
+OTHERS = torch.tensor([[2.0, 0, 0], [0, 1, 0]], dtype=torch.float64)
+LABELS = torch.tensor([0, 2])
+
+
+def test_boosting_loss_released() -> None:
+    """The case of that name: the released code's own lines, executed."""
+    logits = CURRENT.clone().requires_grad_()
+    loss = released_residual_loss(logits, OTHERS, LABELS, 5.0, 1.0)
+    assert loss.item() == pytest.approx(1.24537037, abs=1e-6)
+    singles = [
+        released_residual_loss(CURRENT[i : i + 1], OTHERS[i : i + 1], LABELS[i : i + 1], 5.0, 1.0)
+        for i in range(2)
+    ]
+    assert [s.item() for s in singles] == pytest.approx([0.5724165392, 1.918324201], abs=1e-6)
+    loss.backward()
+    expected = [
+        [-0.235057421, 0.1718407441, 0.0632166769],
+        [0.2930015664, 0.2651187808, -0.5581203473],
+    ]
+    torch.testing.assert_close(logits.grad, torch.tensor(expected).double(), rtol=0, atol=1e-6)
+
+
+def test_segmentation_per_voxel() -> None:
+    """The case of that name, as an image of two pixels."""
+    others = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]]).log()
+    current = torch.tensor([[1.0, 0, 0, 0], [0, 0, 2, 0]])
+    as_image = [x.T.reshape(1, 4, 1, 2) for x in (current, others)]
+    loss = released_residual_loss(*as_image, torch.tensor([[[0, 2]]]), 5.0, 1.0)
+    assert loss.item() == pytest.approx(0.602043821, abs=1e-6)
+
+
+def test_memory_consolidation_value() -> None:
+    """The value of that case; its gradient is zero as released, and not here."""
+    logits = CURRENT.clone().requires_grad_()
+    previous = OTHERS.clone().requires_grad_()
+    loss = memory_loss(logits, previous)
+    assert loss.item() == pytest.approx(0.0209397063, abs=1e-6)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+    assert previous.grad is None
+
+
+def test_regression_generalisation() -> None:
+    truth, others = torch.tensor([[0.1], [0.3], [1.0]]), torch.tensor([[0.4], [-1.2], [2.0]])
+    residual = torch.tensor([[-0.3], [1.5], [-1.0]])
+    assert residual_error(residual, others, truth, "l1").item() == pytest.approx(0, abs=1e-6)
+    zeros = torch.zeros(3, 1)
+    found = residual_error(zeros, others, truth, "l1"), residual_error(zeros, others, truth, "l2")
+    assert found[0].item() == pytest.approx(residual.abs().mean().item())
+    assert found[1].item() == pytest.approx(residual.square().mean().item())
+    assert residual_error(zeros, None, truth, "l1").item() == pytest.approx(truth.mean().item())
+
+
+def test_the_paper_s_residual_is_that_of_gradient_boosting() -> None:
+    """With w1 = w2 the gradient in the logits is p_others - y, whatever the member says."""
+    logits = CURRENT.clone().requires_grad_()
+    (2 * residual_loss(logits, OTHERS, LABELS, 1.0, 1.0)).backward()
+    truth = nn.functional.one_hot(LABELS, 3)
+    torch.testing.assert_close(logits.grad, OTHERS.softmax(1) - truth)
+
+
+def test_paper_and_released_residual_differ_in_the_wrong_classes_only() -> None:
+    truth = nn.functional.one_hot(LABELS, 3).bool()
+    certain = torch.where(truth, 0.0, -60.0).double()  # the others are right: one class is left
+    paper = residual_loss(CURRENT, certain, LABELS, 1.0, 0.5)
+    released = 3 * released_residual_loss(CURRENT, certain, LABELS, 1.0, 0.5)
+    torch.testing.assert_close(paper, released)
+    # Nobody else: released code takes the others as certain, the paper has none.
+    alone = residual_loss(CURRENT, None, LABELS, 1.0, 0.5)
+    torch.testing.assert_close(alone, nn.functional.cross_entropy(CURRENT, LABELS))
+    torch.testing.assert_close(
+        3 * released_residual_loss(CURRENT, None, LABELS, 1.0, 0.5), 0.5 * alone
+    )
+
+
+def test_the_order_of_the_others_does_not_matter_and_samples_are_averaged() -> None:
+    order = torch.tensor([1, 0])
+    for form in (residual_loss, released_residual_loss):
+        whole = form(CURRENT, OTHERS, LABELS, 1.0, 0.5)
+        torch.testing.assert_close(
+            form(CURRENT[order], OTHERS[order], LABELS[order], 1, 0.5), whole
+        )
+
+
+def test_stages() -> None:
+    stages = [stage_of(epoch, 2, 2) for epoch in range(1, 9)]
+    assert stages == [(n, alone) for n in (0, 1) for alone in (True, True, False, False)]
+    assert [stage_of(epoch, 1, 0) for epoch in (1, 2, 3)] == [(0, True), (1, True), (2, True)]
+    assert stage_of(0, 4, 4) == (0, True)
+
+
+class Moves:
+    """Which members moved in each epoch."""
+
+    def __init__(self, run: ToyRun) -> None:
+        self.run, self.found = run, []
+        self._before = self._weights()
+        from ignite.engine import Events
+
+        run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        members = self.run.network.members.items()
+        return {n: nn.utils.parameters_to_vector(m.parameters()).detach() for n, m in members}
+
+    def _compare(self) -> None:
+        now = self._weights()
+        self.found.append("".join(n for n in now if not torch.equal(now[n], self._before[n])))
+        self._before = now
+
+
+OPTIMIZERS = {
+    "SGD": torch.optim.SGD,
+    "momentum": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9, weight_decay=0.01),
+    "AdamW": torch.optim.AdamW,
+}
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_only_the_modality_whose_turn_it_is_moves(
+    toy_run: type[ToyRun], optimizer: str, task: str
+) -> None:
+    run = toy_run(
+        ReconBoost(n1=1, n2=1),
+        optimizer=OPTIMIZERS[optimizer],
+        epochs=7,
+        samples=20,
+        modalities=("a", "b", "c"),
+        task=task,
+    )
+    moves = Moves(run)
+    run.run()
+    assert moves.found == ["a", "abc", "b", "abc", "c", "abc", "a"]
+    assert run.modulation.record["balance"] == {"a": 1, "b": 0, "c": 0}
+
+
+def test_zeroed_gradients_are_no_gradients(toy_run: type[ToyRun]) -> None:
+    """Trainers that keep gradients as zeros would let the others decay."""
+    run = toy_run(ReconBoost(n1=1, n2=0), optimizer=torch.optim.AdamW, epochs=2, modalities="ab")
+    run.trainer.optim_set_to_none = False
+    moves = Moves(run)
+    run.run()
+    assert moves.found == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "alone"), [({"n1": 1, "n2": 0}, True), ({"n1": 1, "n2": 1}, False)]
+)
+def test_what_was_never_trained_says_nothing(
+    toy_run: type[ToyRun], settings: dict[str, Any], alone: bool
+) -> None:
+    """In the first turn, and as long as nobody learned together, others are left out."""
+    run = toy_run(ReconBoost(alpha=0, **settings), modalities=("a", "b"))
+    found = run.first_step_gradients()
+    plain = toy_run(ReconBoost(), modalities=("a", "b"))
+    inputs = torch.stack([sample["image"] for sample in plain.data])
+    label = torch.stack([sample["label"] for sample in plain.data])
+    plain.task.loss(plain.network.members["a"](inputs[:, :1]), label).backward()
+    assert {name.split(".")[1] for name in found} == {"a"}
+    for name, parameter in plain.network.members["a"].named_parameters():
+        torch.testing.assert_close(found[f"members.a.{name}"], parameter.grad)
+
+
+def test_global_rectification_is_joint_training_of_the_sum(toy_run: type[ToyRun]) -> None:
+    run = toy_run(ReconBoost(n1=1, n2=1), epochs=2, modalities=("a", "b"))
+    run.trainer.state.epoch, run.trainer.state.iteration = 1, 1
+    found = run.first_step_gradients()
+    plain = toy_run(ReconBoost(), modalities=("a", "b"))
+    inputs = torch.stack([sample["image"] for sample in plain.data])
+    label = torch.stack([sample["label"] for sample in plain.data])
+    plain.task.loss(plain.network(inputs), label).backward()
+    for name, parameter in plain.network.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad)
+
+
+@pytest.mark.parametrize("residual", ["paper", "released"])
+@pytest.mark.parametrize("modalities", [("a",), ("a", "b"), ("a", "b", "c", "d")])
+def test_any_number_of_modalities(
+    toy_run: type[ToyRun], modalities: tuple[str, ...], residual: Any
+) -> None:
+    method = ReconBoost(n1=1, n2=1, residual=residual)
+    run = toy_run(method, modalities=modalities, epochs=9, samples=20, accumulation_steps=2).run()
+    assert all(value.isfinite().all() for value in run.network.state_dict().values())
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: str, stop: int) -> None:
+    settings: dict[str, Any] = {"samples": 20, "optimizer": OPTIMIZERS[optimizer]}
+    whole = toy_run(ReconBoost(n1=2, n2=1), epochs=7, **settings).run()
+    first = toy_run(ReconBoost(n1=2, n2=1), epochs=stop, **settings).run()
+    second = toy_run(ReconBoost(n1=2, n2=1), epochs=7, **settings)
+    second.network.load_state_dict(first.network.state_dict())
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    second.modulation.load_state_dict(first.modulation.state_dict())
+    second.trainer.state.epoch, second.trainer.state.iteration = stop, 3 * stop
+    second.run()
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(second.network.state_dict()[name], tensor)
+
+
+def test_a_network_without_members_is_refused(toy_run: type[ToyRun]) -> None:
+    run = toy_run(Joint())
+    run.modulation.method = ReconBoost()
+    with pytest.raises(ValueError, match=r"ToyNetwork has no `members`.*rule 'sum'"):
+        run.run()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"w1": 0}, r"w1 is 0; it is a number above 0"),
+        ({"w2": -1}, r"w2 is -1; it is a number, 0 or larger"),
+        ({"alpha": "0.5"}, r"alpha is '0.5'"),
+        ({"n1": 0}, r"n1 is 0; it is a whole number, 1 or larger"),
+        ({"n2": 1.5}, r"n2 is 1.5; it is a whole number, 0 or larger"),
+        ({"residual": "code"}, r"residual is 'code'; it is one of \['paper', 'released'\]"),
+        ({"error": "huber"}, r"error is 'huber'; it is one of \['l1', 'l2'\]"),
+    ],
+)
+def test_wrong_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ReconBoost(**setting)
