@@ -17,7 +17,7 @@ _SMALL = ("--batch_size", "32", "--epochs", "30", "--lr_step", "20")  # a few hu
 STAND_INS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "food101": ("foods", _SMALL),
     "iemocap": ("stamps", _SMALL),
-    "mosi": ("emoji", (*_SMALL, "--modalities", "['text','vision']", "--limits", "None")),
+    "mosi": ("emoji", (*_SMALL, "--modalities", "['text','vision']", "--limits", "$None")),
 }
 MODALITIES = {
     "food101": ("image", "text"),
