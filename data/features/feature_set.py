@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError, some
 from .file import SUFFIX, FeatureFile
 from .header import HEADER, read_header, write_feature_set_header
@@ -172,9 +170,17 @@ def _problems_of(path: Path, ids: list[str]) -> Iterator[str]:
     except InputError as error:
         yield str(error)
         return
-    bad = [name for name in file.ids if not np.isfinite(file.read(name)).all()]
+    bad = [name for name in file.ids if not _is_finite(file, name)]
     if bad:
         yield f"{path}: {len(bad):,} samples hold NaN or infinite values: {some(bad)}"
+
+
+def _is_finite(file: FeatureFile, name: str) -> bool:
+    try:
+        file.read(name)
+    except InputError:
+        return False
+    return True
 
 
 def _chosen(folder: Path, header: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:

@@ -79,11 +79,19 @@ class FeatureFile:
 
         Raises:
             KeyError: there is no such sample.
+            InputError: it holds NaN or infinity, which no network can learn from.
         """
         row = self._row[name]
         end = int(self.ends[row])
         start = end - int(self.lengths[row])
-        return np.array(self._all()[start:end], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.array(self._all()[start:end], dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{self.path}: the features of {name} hold NaN or infinite values; extract them "
+                "again, or leave the sample out"
+            )
+        return array
 
     def verify(self) -> None:
         """Read everything and compare it with the checksum.
