@@ -1,0 +1,1 @@
+"""Which method is better, over several seeds? Grids of runs, their statistics, their tables."""
