@@ -1,1 +1,1 @@
-"""Which method is better, over several seeds? Grids of runs, their statistics, their tables."""
+"""Which method is better, over several seeds? Grids of runs, trained and tested."""

@@ -1,4 +1,4 @@
-"""What does the user want: runs or tables? ``python -m cggm.pipelines.experiments run --help``."""
+"""Which runs does the user want? ``python -m cggm.pipelines.experiments --help``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .grid import plan, read_grid
 from .record import FAILED, FINISHED, earlier
 from .run import Run
 from .schedule import Schedule
-from .write import write_tables
 
 GRID_HELP = """\
 A grid is a JSON file:
@@ -41,20 +40,12 @@ that are finished are not repeated, runs that were stopped go on. Ends with 1 if
 def main(words: Sequence[str] | None = None) -> None:
     """Read the command and do it."""
     report_plainly()
-    known = _parser().parse_args(words)
-    if known.command == "tables":
-        for path in write_tables(Path(known.folder), Path(known.output or known.folder) / "tables"):
-            print(path)
-        return
-    sys.exit(_run(known))
+    sys.exit(_run(_parser().parse_args(words)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cggm.pipelines.experiments")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run",
-        help="train and test every method with every seed",
+    run = argparse.ArgumentParser(
+        prog="python -m cggm.pipelines.experiments",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train and test every method of a grid with every seed.",
         epilog=GRID_HELP,
@@ -74,10 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         help="most memory for all runs together; default: 90 %% of what is free",
     )
-    tables = commands.add_parser("tables", help="compare the finished runs of a folder")
-    tables.add_argument("folder", nargs="?", default="output/experiments")
-    tables.add_argument("--output", help="where `tables` goes; default: the folder itself")
-    return parser
+    return run
 
 
 def _run(known: argparse.Namespace) -> int:
@@ -118,7 +106,7 @@ def _work(runs: list[Run], output: Path, known: argparse.Namespace) -> int:
     for run in (run for run in todo if run.name in failed):
         print(f"failed: {run.folder(output) / 'failed.txt'} says why", file=sys.stderr)
     if len(failed) < len(runs):
-        print(f"tables: python -m cggm.pipelines.experiments tables {output}")
+        print(f"tables: python -m cggm.pipelines.report {output}")
     return 1 if failed else 0
 
 

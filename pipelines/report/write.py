@@ -9,8 +9,8 @@ from typing import Any
 
 from ...data.files import write_csv, write_text
 from ..evaluation.outcomes import PLAIN
+from ..experiments.run import slug
 from .collect import DataSet, collect
-from .run import slug
 from .tables import Cell, Table, build, is_extension, measure, relative_cost
 
 STYLE = """

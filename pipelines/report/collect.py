@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import InputError
-from .record import FAILED, FINISHED, read_record
-from .run import FILE
+from ..experiments.record import FAILED, FINISHED, read_record
+from ..experiments.run import FILE
 
 ALONE, JOINT, OTHER = 0, 1, 2  # in the order of the table
 
@@ -84,8 +84,7 @@ def collect(folder: Path) -> list[DataSet]:
     sets = [data for data in sets if data.rows]
     if not sets:
         raise InputError(
-            f"{folder} has no finished run; start some with "
-            "`python -m cggm.pipelines.experiments run`"
+            f"{folder} has no finished run; start some with `python -m cggm.pipelines.experiments`"
         )
     return sets
 

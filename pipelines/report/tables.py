@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation.outcomes import LOWER_IS_BETTER, PLAIN
+from ..experiments.bundles import open_bundle
 from ..methods import CATALOGUE
-from .bundles import open_bundle
 from .collect import ALONE, OTHER, DataSet, Row
 from .published import published
 from .statistics import Difference, Summary, difference, holm, summarize

@@ -1,0 +1,1 @@
+"""What do finished experiments say? Statistics over seeds, and tables of all methods."""
