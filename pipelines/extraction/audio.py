@@ -49,7 +49,7 @@ class AudioEncoder:
             "precision": self.network.precision,
             "device": self.network.device.type,
         }
-        self.width = probe(self, np.zeros(self.rate, dtype=np.float32))
+        self.width = probe(self, lambda: np.zeros(self.rate, dtype=np.float32))
 
     def read(self, source: Any) -> np.ndarray:
         return read_audio(Path(source), self.rate, self.max_seconds)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ...data.errors import InputError
-from .media import needs
+from .media import first_line, needs
 from .options import MODELS, Options
 
 
@@ -118,18 +118,27 @@ def common_about(kind: str, name: str, revision: str, versions: dict[str, str]) 
     return {"kind": kind, "model": name, "revision": revision, "versions": versions}
 
 
-def probe(encoder: Any, example: Any) -> int:
+def probe(encoder: Any, example: Callable[[], Any]) -> int:
     """Encode an example and give the width of its features.
 
-    Raises:
-        InputError: the model does not take such inputs.
-    """
-    from .media import first_line
+    Args:
+        encoder: ready but for its width.
+        example: makes an input as `read` gives them.
 
+    Raises:
+        InputError: the model does not take such inputs, or gives no finite features for them.
+    """
     try:
-        return int(encoder.encode([example])[0].shape[1])
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        (features,) = encoder.encode([example()])
+    except Exception as error:  # each model and each preprocessing has checks of its own
         raise InputError(
             f"the model {encoder.name} cannot be used for {encoder.kind} ({first_line(error)}); "
-            "choose an encoder made for such inputs"
+            "choose an encoder made for such inputs, or mend its preprocessor_config.json"
         ) from error
+    if not np.isfinite(features).all():
+        raise InputError(
+            f"the model {encoder.name} gives NaN or infinite values at precision "
+            f"{encoder.about['precision']}; use --precision float32, or mend its weights, or the "
+            "mean and std in its preprocessor_config.json"
+        )
+    return int(features.shape[1])

@@ -48,7 +48,7 @@ class ImageEncoder:
             "precision": self.network.precision,
             "device": self.network.device.type,
         }
-        self.width = probe(self, self.prepare(Image.new("RGB", (64, 64))))
+        self.width = probe(self, lambda: self.prepare(Image.new("RGB", (96, 64))))
 
     def read(self, source: Any) -> Tensor:
         return self.prepare(read_image(Path(source)))

@@ -17,6 +17,10 @@ from .media import Unusable, first_line
 from .network import Network, load_module, pooled
 from .options import Options
 
+# Some of these are words or pieces of words in any vocabulary.
+_LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz0123456789éßжλא的あ한")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
+
 
 class TextEncoder:
     """BERT or another encoder of texts, see :class:`encoders.Encoder`.
@@ -43,7 +47,7 @@ class TextEncoder:
             "precision": self.network.precision,
             "device": self.network.device.type,
         }
-        self.width = probe(self, "a text")
+        self.width = probe(self, lambda: "a text")
 
     def read(self, source: Any) -> str:
         if not str(source).strip():
@@ -71,16 +75,13 @@ class TextEncoder:
 
 
 def _load_tokenizer(folder: Path, module: Any) -> Any:
-    files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
-    if not any(any(folder.glob(name)) for name in files):
-        raise InputError(
-            f"{folder} has no tokenizer (tokenizer.json or vocab.txt); copy it from where the "
-            "model is from"
-        )
+    if not any(any(folder.glob(name)) for name in _TOKENIZER_FILES):
+        raise _no_tokenizer(folder)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, padding_side="right"
         )
+        knows_letters = _knows_letters(tokenizer)
     except Exception as error:  # a package it needs, damaged files
         raise InputError(
             f"the tokenizer in {folder} cannot be loaded ({first_line(error)})"
@@ -88,6 +89,8 @@ def _load_tokenizer(folder: Path, module: Any) -> Any:
     if tokenizer.pad_token is None:
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if not knows_letters:
+        raise _no_tokenizer(folder)
     known = module.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:
         raise InputError(
@@ -95,6 +98,21 @@ def _load_tokenizer(folder: Path, module: Any) -> Any:
             "not belong together"
         )
     return tokenizer
+
+
+def _no_tokenizer(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} has no tokenizer with words in it (tokenizer.json, vocab.txt, vocab.json with "
+        "merges.txt, or spiece.model): all texts would have the same features; copy these files "
+        "from where the model is from"
+    )
+
+
+def _knows_letters(tokenizer: Any) -> bool:
+    """Without its vocabulary, transformers makes a tokenizer that takes all words for unknown."""
+    found = tokenizer(_LETTERS, add_special_tokens=False)["input_ids"]
+    # More than the mark of a word's begin, which is there even so.
+    return len(set(found) - set(tokenizer.all_special_ids)) > 2
 
 
 def _check_length(length: int, tokenizer: Any, config: Any, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -232,7 +233,7 @@ def test_the_encoder_of_a_model_with_decoder(bert: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore:tiny-bert has no preprocessor_config")
-def test_models_that_cannot_be_used(bert: Path, vit: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_be_used(bert: Path, vit: Path, whisper: Path, tmp_path: Path) -> None:
     def copied(source: Path, name: str) -> Path:
         return Path(shutil.copytree(source, tmp_path / name))
 
@@ -241,6 +242,22 @@ def test_models_that_cannot_be_used(bert: Path, vit: Path, tmp_path: Path) -> No
     (copied(bert, "damaged") / "model.safetensors").write_bytes(b"nothing")
     for file in [*copied(bert, "no_words").glob("*token*"), tmp_path / "no_words" / "vocab.txt"]:
         file.unlink()
+    only_settings = copied(bert, "only_settings")
+    for file in ("tokenizer.json", "vocab.txt"):  # tokenizer_config.json stays
+        (only_settings / file).unlink()
+    t5 = tmp_path / "t5"
+    transformers.T5Model(
+        transformers.T5Config(vocab_size=200, d_model=16, d_kv=8, d_ff=32, num_layers=1)
+    ).save_pretrained(t5)
+    (t5 / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    bad_pixels = copied(vit, "bad_pixels") / "preprocessor_config.json"
+    bad_pixels.write_text(bad_pixels.read_text().replace("0.5", "0.0"))
+    oblong = copied(vit, "oblong") / "preprocessor_config.json"
+    settings = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False}
+    oblong.write_text(json.dumps(settings | {"size": {"shortest_edge": 32}}))
+    (copied(whisper, "no_sound") / "preprocessor_config.json").unlink()
+    no_rate = copied(whisper, "no_rate") / "preprocessor_config.json"
+    no_rate.write_text(no_rate.read_text().replace("16000", "0"))
     half = copied(bert, "half")
     state = transformers.BertModel.from_pretrained(bert).state_dict()
     kept = {n: v.clone() for n, v in state.items() if "layer.1" not in n}
@@ -249,7 +266,13 @@ def test_models_that_cannot_be_used(bert: Path, vit: Path, tmp_path: Path) -> No
         ("text", tmp_path / "no_config", "config.json is missing"),
         ("text", tmp_path / "no_weights", "holds no weights"),
         ("text", tmp_path / "damaged", "cannot be loaded"),
-        ("text", tmp_path / "no_words", "no tokenizer"),
+        ("text", tmp_path / "no_words", "no tokenizer with words in it .* copy these files"),
+        ("text", tmp_path / "only_settings", "no tokenizer with words in it"),
+        ("text", t5, "no tokenizer with words in it"),
+        ("image", tmp_path / "bad_pixels", "gives NaN or infinite values .* mean and std in its"),
+        ("image", tmp_path / "oblong", "cannot be used for image .*mend its preprocessor_config"),
+        ("audio", tmp_path / "no_sound", "feature extractor .*preprocessor_config.json. cannot"),
+        ("audio", tmp_path / "no_rate", "cannot be used for audio .* mend its preprocessor_config"),
         ("text", half, r"lack \d+ tensors of the model, such as .*layer.1"),
         ("text", vit, "no tokenizer"),
         ("image", bert, "cannot be used for image|cannot be loaded"),
