@@ -3,25 +3,30 @@
 A split is by patient: the examinations of one patient always lie in one part.
 """
 
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError, some
-from .files import write_json
+from .errors import InputError
+from .split_file import (
+    FILE_NAME,
+    PARTS,
+    SHARED_TEST,
+    Split,
+    check_split,
+    refuse_other_making,
+    split_content,
+    split_parts,
+    write_split,
+)
 
-PARTS = ("train", "val", "test")
-FILE_NAME = "split.json"
+FRACTIONS = (0.7, 0.1, 0.2)
 
 # BraTS-GLI-00005-001 is the second examination of patient 00005; Brats18_2013_0_1 the first of 0.
 _TIME_POINT = re.compile(r"^(?P<patient>.+-\d{4,}|[Bb]ra[Tt][Ss]1\d_.+_[^_]+)[-_]\d{1,3}$")
-
-Split = dict[str, list[str]]
 
 
 def patient_of(case: str) -> str:
@@ -38,8 +43,8 @@ def split_cases(
     names: Sequence[str],
     file: str | Path | None = None,
     *,
-    fractions: Sequence[float] = (0.7, 0.1, 0.2),
-    seed: int = 0,
+    fractions: Sequence[float] | None = None,
+    seed: int | None = None,
 ) -> Split:
     """Split cases by patient, or read the split of an earlier run.
 
@@ -47,8 +52,10 @@ def split_cases(
         names: names of all cases, in any order.
         file: where the split is kept: a .json file, or a folder for `split.json`. If it is there
             it is read and must fit; else it is written. None keeps nothing.
-        fractions: shares of the patients for training, validation and test; they add up to 1.
-        seed: seed of the draw; the same names, fractions and seed give the same split.
+        fractions: shares of the patients for training, validation and test; they add up to 1. None
+            takes those of the file, or 0.7, 0.1 and 0.2.
+        seed: seed of the draw; the same names, fractions and seed give the same split. None takes
+            that of the file, or 0.
 
     Returns:
         {"train": [...], "val": [...], "test": [...]}, each sorted and none empty.
@@ -57,17 +64,18 @@ def split_cases(
         InputError: there are fewer than 3 patients, the fractions are wrong, or the file was made
             for other cases or settings.
     """
-    shares = _checked_fractions(fractions)
-    if file is None:
-        return _draw(names, shares, seed)
-    file = Path(file)
-    file = file if file.suffix == ".json" else file / FILE_NAME
-    if file.exists():
-        _refuse_other_settings(split_content(file), file, shares, seed)
-        return read_split(file, names)
+    shares = None if fractions is None else _checked_fractions(fractions)
+    file = None if file is None else Path(file)
+    if file is not None:
+        file = file if file.suffix == ".json" else file / FILE_NAME
+        if file.exists():
+            wanted = {"seed": seed, "fractions": shares}
+            refuse_other_making(split_content(file), file, wanted)
+            return read_split(file, names)
+    shares, seed = shares or list(FRACTIONS), seed or 0
     split = _draw(names, shares, seed)
-    counts = {part: len(split[part]) for part in PARTS}
-    write_json(file, {"seed": seed, "fractions": shares, "counts": counts, **split})
+    if file is not None:
+        write_split(file, split, {"seed": seed, "fractions": shares})
     return split
 
 
@@ -98,7 +106,9 @@ def read_split(
         raise InputError(f"{file} holds no folds, so fold {fold} cannot be taken from it")
     else:
         split = split_parts(content, file)
-    check_split(split, names, file, shared_test="training" in content and test_fold is None)
+    shared = "training" in content and test_fold is None or content.get(SHARED_TEST) is True
+    words = ("case", "patient")
+    check_split(split, names, file, owner_of=patient_of, words=words, shared_test=shared)
     return split
 
 
@@ -144,50 +154,6 @@ def _checked_fractions(fractions: Sequence[float]) -> list[float]:
     return shares
 
 
-def split_content(file: Path) -> dict[str, Any]:
-    """Read the object in a file of a split.
-
-    Raises:
-        InputError: the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(file.read_text())
-    except OSError as error:
-        raise InputError(f"the split {file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"the split {file} is not JSON ({error}); delete or replace it") from error
-    if not isinstance(content, dict):
-        raise InputError(f"the split {file} holds a {type(content).__name__}; expected an object")
-    return content
-
-
-def _refuse_other_settings(
-    content: Mapping[str, Any], file: Path, fractions: list[float], seed: int
-) -> None:
-    for key, wanted in (("seed", seed), ("fractions", fractions)):
-        if content.get(key, wanted) != wanted:
-            raise InputError(
-                f"{file} was drawn with {key} {content[key]}, now {key} is {wanted}; delete the "
-                "file to draw a new split, or use the old setting"
-            )
-
-
-def split_parts(content: Mapping[str, Any], file: Path) -> Split:
-    """Take the three sorted lists out of the content of `file`.
-
-    Raises:
-        InputError: one is missing, or is no list of names.
-    """
-    for part in PARTS:
-        cases = content.get(part)
-        if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
-            raise InputError(
-                f'{file} has no list of case names under "{part}"; expected the lists '
-                f'{", ".join(PARTS)}, or folds under "training"'
-            )
-    return {part: sorted(content[part]) for part in PARTS}
-
-
 def _from_folds(
     entries: Any, names: Sequence[str], file: Path, fold: int | None, test_fold: int | None
 ) -> Split:
@@ -219,58 +185,3 @@ def _case_of(image: str | Sequence[str], known: set[str]) -> str:
     file = path.name.removesuffix(".gz").removesuffix(".nii")
     candidates = [file, re.sub(r"[-_][^-_]+$", "", file), path.parent.name]
     return next((name for name in candidates if name in known), candidates[1 if "_" in file else 0])
-
-
-def check_split(
-    split: Split,
-    names: Sequence[str],
-    file: Path,
-    *,
-    owner_of: Callable[[str], str] = patient_of,
-    words: tuple[str, str] = ("case", "patient"),
-    shared_test: bool = False,
-) -> None:
-    """Refuse a split that does not fit.
-
-    Args:
-        split: the three parts.
-        names: what there is to split.
-        file: where the split was read.
-        owner_of: who a name belongs to; names of one owner must lie in one part.
-        words: what a name and an owner are called.
-        shared_test: the validation cases are meant to be the test cases too.
-
-    Raises:
-        InputError: a part is empty, a name is unknown, missing or twice, or an owner is in two
-            parts.
-    """
-    word, owner = words
-    for part in PARTS:
-        if not split[part]:
-            raise InputError(f"{file}: the part {part} is empty; expected at least one {word}")
-    listed = [name for part in PARTS for name in split[part]]
-    for cases, verb in (
-        (sorted(set(listed) - set(names)), f"holds {word}s that were not found"),
-        (sorted(set(names) - set(listed)), f"lacks {word}s that were found"),
-    ):
-        if cases:
-            raise InputError(
-                f"{file} {verb}: {some(cases)}; delete the file to draw a new split, or give the "
-                "data it was made for"
-            )
-    double = [name for part in PARTS for name, count in Counter(split[part]).items() if count > 1]
-    if double:
-        raise InputError(
-            f"{file} lists these {word}s more than once: {some(double)}; list each once"
-        )
-    parts = PARTS[:2] if shared_test else PARTS
-    owners: dict[str, set[str]] = {}
-    for part in parts:
-        for name in split[part]:
-            owners.setdefault(owner_of(name), set()).add(part)
-    twice = sorted(name for name, found in owners.items() if len(found) > 1)
-    if twice:
-        raise InputError(
-            f"{file} has the same {owner}s in two parts: {some(twice)}; results on {owner}s that "
-            "were trained on mean nothing, so move each into one part"
-        )

@@ -11,6 +11,7 @@ from ..cache import one_at_a_time
 from ..errors import InputError
 from ..phantom import generate
 from ..phantom.cases import GENERATOR_VERSION
+from ..split_file import FILE_NAME, keep_given
 from ..splits import read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
 from .store import SliceStore
@@ -133,22 +134,23 @@ def open_split(
     split_file: str | Path | None = None,
     fold: int | None = None,
     test_fold: int | None = None,
-    fractions: Sequence[float] = (0.7, 0.1, 0.2),
-    seed: int = 0,
+    fractions: Sequence[float] | None = None,
+    seed: int | None = None,
 ) -> Mapping[str, list[str]]:
     """Say which cases train, validate and test.
 
     Args:
         cases: from :func:`open_cases`.
-        output_dir: holds ``split.json``, drawn when it is not there yet.
+        output_dir: holds ``split.json``, the split of the run; written when it is not there yet.
         split_file: a file of the user's instead, ours or a published file of folds.
         fold: of a file of folds, the one to validate on.
         test_fold: of a file of folds, the one to test on.
-        fractions: shares of the patients for training, validation and test.
+        fractions: shares of the patients for training, validation and test; None asks for none
+            in particular, as does a seed of None.
         seed: seed of the draw.
 
     Raises:
-        InputError: the split does not fit the cases.
+        InputError: the split does not fit the cases, or is not that of the run.
     """
     if split_file is None and (fold is not None or test_fold is not None):
         raise InputError(
@@ -157,8 +159,10 @@ def open_split(
         )
     names = [case.name for case in cases]
     if split_file is not None:
-        return read_split(split_file, names, fold=fold, test_fold=test_fold)
-    return split_cases(names, Path(output_dir) / "split.json", fractions=fractions, seed=seed)
+        split = read_split(split_file, names, fold=fold, test_fold=test_fold)
+        keep_given(split, split_file, output_dir)
+        return split
+    return split_cases(names, Path(output_dir) / FILE_NAME, fractions=fractions, seed=seed)
 
 
 def describe_split(split: Mapping[str, Sequence[str]]) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..cache import one_at_a_time
 from ..errors import InputError, some
-from ..splits import PARTS
+from ..split_file import PARTS
 from .feature_set import FeatureSet, open_feature_set, write_feature_set_header, write_samples
 from .file import SUFFIX, write_features
 from .generated_signals import Modality, Model, draw_meanings, draw_modality, draw_targets

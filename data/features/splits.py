@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from ..errors import InputError, some
-from ..files import write_json
-from ..splits import FILE_NAME, PARTS, Split, check_split, split_content, split_parts
+from ..split_file import (
+    FILE_NAME,
+    PARTS,
+    Split,
+    check_split,
+    keep_given,
+    refuse_other_making,
+    split_content,
+    split_parts,
+    write_split,
+)
 from .feature_set import FeatureSet
 from .table import SAMPLES
 
 PUBLISHED, CARVED, DRAWN = "published", "carved out of train", "drawn"
-MOST_FOLDS = 50  # a share is rounded to so many parts where groups must stay whole
+VAL_FRACTION, TEST_FRACTION, SEED = 0.1, 0.2, 0
 BINS = 10  # of the labels of a regression
+TRIES = 20  # orders of the groups, of which the one with the best part is taken
 
 Array = np.ndarray[Any, Any]
 
@@ -29,9 +36,9 @@ def split_features(
     output_dir: str | Path | None,
     *,
     split_file: str | Path | None = None,
-    val_fraction: float = 0.1,
-    test_fraction: float = 0.2,
-    seed: int = 0,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    seed: int | None = None,
 ) -> Split:
     """Say which samples train, validate and test.
 
@@ -41,34 +48,49 @@ def split_features(
 
     Args:
         feature_set: what to split.
-        output_dir: holds ``split.json``, written when it is not there yet; None keeps nothing.
+        output_dir: holds ``split.json``, the split of the run; written when it is not there yet.
+            None keeps nothing.
         split_file: a file of the user's instead, with the lists train, val and test.
-        val_fraction: share for validation, of what it is carved out of, or of all samples.
-        test_fraction: likewise for testing.
-        seed: of the draw.
+        val_fraction: share for validation, of what it is carved out of, or of all samples. None
+            takes that of ``split.json``, or 0.1.
+        test_fraction: likewise for testing; None takes that of ``split.json``, or 0.2.
+        seed: of the draw; None takes that of ``split.json``, or 0.
 
     Returns:
         {"train": [...], "val": [...], "test": [...]}, each sorted and none empty.
 
     Raises:
-        InputError: a part would be empty or train without a class, the fractions are wrong, or the
+        InputError: a part would be empty or train without a class, the fractions are wrong, or a
             file does not fit the samples, their groups, the published split or the settings.
     """
     if split_file is not None:
-        return _read(Path(split_file), feature_set)
+        split = _read(Path(split_file), feature_set)
+        if output_dir is not None:
+            keep_given(split, split_file, output_dir)
+        return split
     origin = _origin(feature_set)
-    settings = _settings(origin, val_fraction, test_fraction, seed)
+    asked = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
+    settings = _settings(origin, asked)
     file = None if output_dir is None else Path(output_dir) / FILE_NAME
     if file is not None and file.exists():
-        _refuse_other_making(split_content(file), file, {"origin": origin, **settings})
-        split = _read(file, feature_set)
-        _refuse_other_published(split, feature_set, origin, file)
-        return split
-    split = _made(feature_set, origin, val_fraction, test_fraction, seed)
+        return _kept(file, feature_set, origin, {name: asked[name] for name in settings})
+    split = _made(feature_set, origin, settings)
     _check(split, feature_set, feature_set.folder / SAMPLES)
     if file is not None:
-        counts = {part: len(split[part]) for part in PARTS}
-        write_json(file, {"origin": origin, **settings, "counts": counts, **split})
+        write_split(file, split, {"origin": origin, **settings})
+    return split
+
+
+def _kept(
+    file: Path, feature_set: FeatureSet, origin: dict[str, str], asked: Mapping[str, Any]
+) -> Split:
+    """The split of the run, refused where it was not made as it is asked for now."""
+    content = split_content(file)
+    made = {"origin": origin} if "origin" in content else {}
+    refuse_other_making(content, file, {**made, **asked})
+    split = _read(file, feature_set)
+    if "split_file" not in content:
+        _refuse_other_published(split, feature_set, origin, file)
     return split
 
 
@@ -86,66 +108,59 @@ def _origin(feature_set: FeatureSet) -> dict[str, str]:
     return {part: PUBLISHED if part in published else CARVED for part in PARTS}
 
 
-def _settings(
-    origin: Mapping[str, str], val_fraction: float, test_fraction: float, seed: int
-) -> dict[str, Any]:
+def _settings(origin: Mapping[str, str], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that matter for this origin, as they are kept."""
-    fractions = {"val": float(val_fraction), "test": float(test_fraction)}
-    used = {part: share for part, share in fractions.items() if origin[part] != PUBLISHED}
+    defaults = {"val_fraction": VAL_FRACTION, "test_fraction": TEST_FRACTION, "seed": SEED}
+    chosen = {name: asked[name] if asked[name] is not None else defaults[name] for name in asked}
+    seed = chosen.pop("seed")
+    used = {
+        name: float(share)
+        for name, share in chosen.items()
+        if origin[name.removesuffix("_fraction")] != PUBLISHED
+    }
     if any(not 0 < share < 1 for share in used.values()) or sum(used.values()) >= 1:
         raise InputError(
-            f"val_fraction is {val_fraction} and test_fraction {test_fraction}; expected numbers "
-            "above 0 that add up to less than 1"
+            " and ".join(f"{name} is {share}" for name, share in used.items())
+            + "; expected numbers above 0 that add up to less than 1"
         )
     if seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more")
-    settings: dict[str, Any] = {f"{part}_fraction": share for part, share in used.items()}
-    return settings | ({"seed": seed} if used else {})
+    return used | ({"seed": seed} if used else {})
 
 
-def _made(
-    feature_set: FeatureSet,
-    origin: Mapping[str, str],
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
-) -> Split:
+def _made(feature_set: FeatureSet, origin: Mapping[str, str], settings: Mapping[str, Any]) -> Split:
     parts: Split = {part: [] for part in PARTS}
     for name in sorted(feature_set.ids):
         published = feature_set.splits.get(name) if origin["train"] == PUBLISHED else "train"
         parts[published or "train"].append(name)
-    left = 1.0
-    for number, (part, share) in enumerate((("test", test_fraction), ("val", val_fraction))):
+    there = len(parts["train"])
+    for number, part in enumerate(("test", "val")):
         if origin[part] != PUBLISHED:
             # Both shares are of the samples that were there first.
-            held = set(_held_out(feature_set, parts["train"], share / left, seed + number))
+            wanted = max(1, round(settings[f"{part}_fraction"] * there))
+            seed = settings["seed"] + number
+            held = set(_held_out(feature_set, parts["train"], wanted, seed))
             parts[part] = [name for name in parts["train"] if name in held]
             parts["train"] = [name for name in parts["train"] if name not in held]
-            left -= share
     return parts
 
 
-def _held_out(
-    feature_set: FeatureSet, names: Sequence[str], fraction: float, seed: int
-) -> list[str]:
-    """Draw about `fraction` of the samples, by strata and groups; each stratum keeps some."""
-    strata = _strata(feature_set, names)
+def _held_out(feature_set: FeatureSet, names: Sequence[str], wanted: int, seed: int) -> list[str]:
+    """Draw `wanted` samples, by strata; with groups, about so many. Each stratum keeps some."""
+    strata = np.unique(_strata(feature_set, names), return_inverse=True)[1]
     groups = np.unique([feature_set.groups[name] for name in names], return_inverse=True)[1]
-    free = np.flatnonzero(~np.isin(groups, _only_groups(strata, groups)))
-    wanted = round(fraction * len(names))
-    held = free[:0]
-    if len(np.unique(groups)) == len(names) and _enough(strata[free], wanted):
-        draw = StratifiedShuffleSplit(1, test_size=wanted, random_state=seed)
-        held = free[next(draw.split(free, strata[free]))[1]]
-    elif free.size:
-        held = _held_groups(strata, groups, free, wanted, seed)
+    generator = np.random.default_rng(seed)
+    if groups.max() + 1 == len(names):
+        held = _held_rows(strata, wanted, generator)
+    else:
+        held = _held_groups(strata, groups, wanted, generator)
     if not held.size:
         raise InputError(
             f"{feature_set.folder}: nothing can be held out of {len(names):,} samples so that "
             "every class stays in training and no group is broken; add samples, or publish a split "
             f"in the column split of {SAMPLES}"
         )
-    return [names[int(index)] for index in held]
+    return [names[int(index)] for index in np.sort(held)]
 
 
 def _strata(feature_set: FeatureSet, names: Sequence[str]) -> Array:
@@ -167,60 +182,69 @@ def _label(feature_set: FeatureSet, name: str) -> float:
     return label
 
 
-def _only_groups(strata: Array, groups: Array) -> list[int]:
-    """Groups that alone have a stratum: these must stay."""
-    found = (np.unique(groups[strata == stratum]) for stratum in np.unique(strata))
-    return [int(owners[0]) for owners in found if len(owners) == 1]
+def _held_rows(strata: Array, wanted: int, generator: np.random.Generator) -> Array:
+    """Rows, so many of each stratum that the shares are as equal as whole numbers allow."""
+    counts = np.bincount(strata)
+    exact = counts * min(wanted / len(strata), 1.0)
+    taken = np.minimum(exact.astype(int), counts - 1)
+    # Largest remainder: one more for those furthest below their share; among equals by lot.
+    lots = generator.permutation(len(counts))
+    while taken.sum() < wanted and (taken < counts - 1).any():
+        lack = np.where(taken < counts - 1, exact - taken, -np.inf)
+        taken[lots[np.argmax(lack[lots])]] += 1
+    rows = [
+        generator.permutation(np.flatnonzero(strata == stratum))[:count]
+        for stratum, count in enumerate(taken)
+    ]
+    return np.concatenate(rows)
 
 
-def _enough(strata: Array, wanted: int) -> bool:
-    """Whether scikit-learn can draw so many with each stratum on both sides."""
-    counts = np.unique(strata, return_counts=True)[1]
-    return counts.size > 0 and counts.min() >= 2 and counts.size <= wanted <= strata.size // 2
+def _held_groups(
+    strata: Array, groups: Array, wanted: int, generator: np.random.Generator
+) -> Array:
+    """Rows of whole groups: of several draws the one nearest in size and in shares of strata."""
+    table = np.zeros((groups.max() + 1, strata.max() + 1), int)
+    np.add.at(table, (groups, strata), 1)
+    target = table.sum(0) * (wanted / len(strata))
+
+    def distance(chosen: list[int]) -> float:
+        found = table[chosen].sum(0)
+        return float((found.sum() - wanted) ** 2 + ((found - target) ** 2).sum())
+
+    draws = [_drawn_groups(table, target, generator) for _ in range(TRIES)]
+    best = min((draw for draw in draws if draw), key=distance, default=[])
+    return np.flatnonzero(np.isin(groups, best))
 
 
-def _held_groups(strata: Array, groups: Array, free: Array, wanted: int, seed: int) -> Array:
-    """Take whole groups: some of the folds of a cross-validation over the rows in `free`."""
-    most = min(MOST_FOLDS, len(np.unique(groups[free])), int(np.bincount(strata[free]).max()))
-    if most < 2:
-        return free[:0]
-    share = Fraction(min(max(wanted, 1) / free.size, 1.0)).limit_denominator(most)
-    if not 0 < share < 1:
-        share = Fraction(1 if share == 0 else most - 1, most)
-    with warnings.catch_warnings():
-        # scikit-learn warns of a class that has fewer rows than there are folds.
-        warnings.simplefilter("ignore", UserWarning)
-        draw = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed)
-        folds = [rows for _, rows in draw.split(free, strata[free], groups[free])]
-    for first in range(len(folds)):
-        turned = [*folds[first:], *folds[:first]][: share.numerator]
-        held = free[np.sort(np.concatenate(turned))]
-        if held.size and set(np.delete(strata, held)) == set(strata):
-            return held
-    return free[:0]
+def _drawn_groups(table: Array, target: Array, generator: np.random.Generator) -> list[int]:
+    """Groups in a random order, as long as they bring the part nearer to its size.
+
+    Args:
+        table: samples by group and stratum, shape (G, S).
+        target: samples of each stratum that the part should have, shape (S,).
+    """
+    order = generator.permutation(len(table))
+    left, sizes, wanted = table.sum(0), table.sum(1), target.sum()
+    held, size, chosen = np.zeros_like(left), 0, dict[int, None]()
+    # First no stratum gets more than its share; then those are taken that bring up the size.
+    for most in (np.ceil(target), left):
+        for group in map(int, order):
+            row, larger = table[group], size + sizes[group]
+            if group in chosen or abs(larger - wanted) >= abs(size - wanted):
+                continue
+            if (held + row <= np.minimum(most, left - 1))[row > 0].all():
+                held, size = held + row, larger
+                chosen[group] = None
+    if not chosen:  # all groups are large
+        free = [int(g) for g in order if (table[g] < left)[table[g] > 0].all()]
+        return [min(free, key=sizes.__getitem__)] if free else []
+    return list(chosen)
 
 
 def _read(file: Path, feature_set: FeatureSet) -> Split:
     split = split_parts(split_content(file), file)
     _check(split, feature_set, file)
     return split
-
-
-def _refuse_other_making(content: Mapping[str, Any], file: Path, wanted: Mapping[str, Any]) -> None:
-    for key in ("origin", "val_fraction", "test_fraction", "seed"):
-        found = content.get(key)
-        if found != wanted.get(key) and "origin" in content:
-            raise InputError(
-                f"{file} was made with {key} {_words(found)}, now {key} is "
-                f"{_words(wanted.get(key))}; delete the file to make a new split, or use the old "
-                "setting and data"
-            )
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{part}: {how}" for part, how in value.items()) + ")"
-    return "not used" if value is None else str(value)
 
 
 def _refuse_other_published(
@@ -238,7 +262,7 @@ def _refuse_other_published(
     if moved:
         raise InputError(
             f"{file} puts {len(moved):,} samples into another part than {SAMPLES}: {some(moved)}; "
-            "delete the file to make a new split"
+            "pass another --output_dir for a new split"
         )
 
 

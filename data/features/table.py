@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InputError, some
 from ..files import write_text
-from ..splits import PARTS
+from ..split_file import PARTS
 from .header import HEADER
 
 SAMPLES = "samples.csv"

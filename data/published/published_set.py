@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..splits import PARTS
+from ..split_file import PARTS
 
 _EDGE = 2**20
 

@@ -185,7 +185,14 @@ def test_open_split_takes_a_file_of_folds(tmp_path: Path) -> None:
         cases, tmp_path / "out", split_file=tmp_path / "folds.json", fold=0, test_fold=1
     )
     assert split == {"train": ["P2"], "val": ["P0", "P3"], "test": ["P1"]}
-    assert not (tmp_path / "out").exists()
+    assert open_split(cases, tmp_path / "out") == split, "evaluation needs not repeat the folds"
+    with pytest.raises(InputError, match="was taken from .*folds.json: pass it again"):
+        open_split(cases, tmp_path / "out", seed=0)
+    with pytest.raises(InputError, match="split.json holds another split than .*folds.json"):
+        open_split(cases, tmp_path / "out", split_file=tmp_path / "folds.json", fold=0)
+    shared = open_split(cases, tmp_path / "b", split_file=tmp_path / "folds.json", fold=0)
+    assert shared["test"] == shared["val"]
+    assert open_split(cases, tmp_path / "b") == shared
 
 
 def test_names_for_logs() -> None:

@@ -14,7 +14,7 @@ from cggm.data.features.feature_set import FeatureSet, open_feature_set
 from cggm.data.features.splits import split_features
 from cggm.data.splits import PARTS
 
-from .feature_sets import feature_set, rows_of
+from .feature_sets import edit_header, feature_set, rows_of
 
 TEXT = {"text": 2}
 
@@ -86,8 +86,45 @@ def test_groups_stay_whole(tmp_path: Path, task: str, seed: int) -> None:
     split = split_features(data, None, seed=seed)
     owners = [{data.groups[name] for name in split[part]} for part in PARTS]
     assert sum(map(len, owners)) == len(set.union(*owners)), "a group is in two parts"
-    assert 10 <= len(split["val"]) <= 50 and 30 <= len(split["test"]) <= 90
+    assert 27 <= len(split["val"]) <= 33 and 57 <= len(split["test"]) <= 63
     assert split == split_features(data, None, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "per_group"), [(2, 1), (3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2), (9, 4)]
+)
+def test_parts_have_their_sizes_with_many_small_classes(
+    tmp_path: Path, per_class: int, per_group: int
+) -> None:
+    classes = [f"c{number:03}" for number in range(60)]
+    rows = [
+        {"id": f"s{n:04}", "label": classes[n // per_class], "group": f"g{n // per_group}"}
+        for n in range(per_class * len(classes))
+    ]
+    folder = feature_set(tmp_path, rows, widths=TEXT)
+    edit_header(folder, classes=classes)
+    split = split_features(open_feature_set(folder), None)
+    assert len(split["test"]) == pytest.approx(0.2 * len(rows), abs=per_group)
+    assert len(split["val"]) == pytest.approx(0.1 * len(rows), abs=per_group)
+
+
+def test_the_shares_of_uneven_classes_are_kept(tmp_path: Path) -> None:
+    counts = {"pie": 100, "soup": 30, "tea": 7}
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    rows = [{"id": f"s{n:03}", "label": label} for n, label in enumerate(labels)]
+    data = opened(tmp_path, rows)
+    for seed in range(5):
+        split = split_features(data, None, seed=seed)
+        found = Counter(data.labels[name] for name in split["test"])
+        assert [found[n] for n in range(3)] == [20, 6, 1]
+    first, second = (split_features(data, None, seed=seed)["test"] for seed in (0, 1))
+    assert first != second
+
+
+def test_what_is_kept_needs_no_setting_again(tmp_path: Path) -> None:
+    data = opened(tmp_path / "set", rows_of(60))
+    split = split_features(data, tmp_path, seed=3, val_fraction=0.3)
+    assert split_features(data, tmp_path) == split != split_features(data, None)
 
 
 def test_a_rare_class_stays_in_train(tmp_path: Path) -> None:
@@ -136,13 +173,13 @@ def test_published_parts_are_checked(tmp_path: Path) -> None:
 def test_a_file_of_other_settings_or_data_is_refused(tmp_path: Path) -> None:
     data = opened(tmp_path / "set", rows_of(60))
     split_features(data, tmp_path)
-    with pytest.raises(InputError, match="made with seed 0, now seed is 1; delete the file"):
+    with pytest.raises(InputError, match="made with seed 0, now seed is 1; use the old"):
         split_features(data, tmp_path, seed=1)
     with pytest.raises(InputError, match="made with val_fraction 0.1, now val_fraction is 0.2"):
         split_features(data, tmp_path, val_fraction=0.2)
     with pytest.raises(InputError, match="lacks samples that were found: s060, s061"):
         split_features(opened(tmp_path / "more", rows_of(62)), tmp_path)
-    with pytest.raises(InputError, match="holds samples that were not found: s050, .*; delete"):
+    with pytest.raises(InputError, match="holds samples that were not found: s050, .*; give the"):
         split_features(opened(tmp_path / "less", rows_of(50)), tmp_path)
     with pytest.raises(InputError, match=r"made with origin \(train: drawn, .*now origin is"):
         split_features(opened(tmp_path / "parts", published(60)), tmp_path)
@@ -167,8 +204,15 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
     mine = {"train": data.ids[:30], "val": data.ids[30:40], "test": data.ids[40:]}
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(mine))
-    assert split_features(data, tmp_path, split_file=file) == mine
-    assert not (tmp_path / "split.json").exists()
+    out = tmp_path / "out"
+    assert split_features(data, out, split_file=file) == mine
+    assert split_features(data, out, split_file=file) == mine
+    assert split_features(data, out) == mine, "what comes after training needs not repeat the file"
+    with pytest.raises(InputError, match="was taken from .*mine.json: pass it again with --split"):
+        split_features(data, out, seed=0)
+    split_features(data, tmp_path / "drawn", seed=3)
+    with pytest.raises(InputError, match="split.json holds another split than .*mine.json: leave"):
+        split_features(data, tmp_path / "drawn", split_file=file)
     for change, message in (
         ({"val": [], "train": data.ids[:40]}, "the part val is empty; expected at least one sampl"),
         ({"train": data.ids[:35], "val": data.ids[35:40]}, "the same groups in two parts: s03"),
@@ -179,6 +223,7 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
         file.write_text(json.dumps(mine | change))
         with pytest.raises(InputError, match=message):
             split_features(data, tmp_path, split_file=file)
+    assert not (tmp_path / "split.json").exists()
 
 
 @pytest.mark.parametrize("shares", [(0, 0.2), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.2)])

@@ -90,15 +90,20 @@ def test_split_is_kept_and_read_again(tmp_path: Path) -> None:
     assert len(split_cases(NAMES, mine)["val"]) == 3
 
 
+def test_a_kept_split_needs_no_setting_again(tmp_path: Path) -> None:
+    split = split_cases(NAMES, tmp_path, seed=4, fractions=(0.5, 0.25, 0.25))
+    assert split_cases(NAMES, tmp_path) == split != split_cases(NAMES)
+
+
 def test_split_of_other_cases_or_settings_is_refused(tmp_path: Path) -> None:
     split_cases(NAMES, tmp_path)
-    with pytest.raises(InputError, match="lacks cases that were found: P1, P2; delete"):
+    with pytest.raises(InputError, match="lacks cases that were found: P1, P2; give the"):
         split_cases([*NAMES, "P1", "P2"], tmp_path)
     with pytest.raises(InputError, match="holds cases that were not found: BraTS2021_00000, .* 8 "):
         split_cases(NAMES[18:], tmp_path)
-    with pytest.raises(InputError, match="was drawn with seed 0, now seed is 1"):
+    with pytest.raises(InputError, match="was made with seed 0, now seed is 1"):
         split_cases(NAMES, tmp_path, seed=1)
-    with pytest.raises(InputError, match=r"was drawn with fractions \[0.7, 0.1, 0.2\], now"):
+    with pytest.raises(InputError, match=r"was made with fractions \[0.7, 0.1, 0.2\], now"):
         split_cases(NAMES, tmp_path, fractions=(0.8, 0.1, 0.1))
 
 
