@@ -17,6 +17,7 @@ from .training.feature_networks import (
     standardized,
     trained_features,
 )
+from .training.gradient_recorder import GradientRecorder
 from .training.handler import Modulation, listed
 from .training.losses import DiceCELoss
 from .training.optimization import parameter_groups
@@ -36,6 +37,7 @@ __all__ = [
     "EpochLog",
     "EvaluationReport",
     "GradientClipping",
+    "GradientRecorder",
     "MaskWriter",
     "Modulation",
     "PredictionReport",

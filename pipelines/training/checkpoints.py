@@ -32,7 +32,7 @@ from .checkpoint_file import (
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
 
-_OWN_FILES = ("last.pt", "model.pt", "model.json")
+_OWN_FILES = ("last.pt", "model.pt", "classifiers.pt", "model.json")
 
 
 class Stateful(Protocol):
@@ -50,8 +50,8 @@ class Checkpoint:
     as not stopping (one process, on the CPU, data drawn from the seed and the epoch, and whole
     passes through the data loader as epochs). `model.pt` holds the network's bare state
     dictionary from the epoch with the best validation metric; without any validation, from the
-    last epoch. `model.json` beside it holds the description. Each is replaced in one step: a kill
-    at any moment leaves a readable file.
+    last epoch. `classifiers.pt` holds the classifiers of the same epoch, `model.json` the
+    description. Each is replaced in one step: a kill at any moment leaves a readable file.
 
     Put it after the validation handler in the trainer's list. In distributed training rank 0
     writes, and its random states are restored on every rank.
@@ -127,6 +127,8 @@ class Checkpoint:
             if self.description:
                 write_json(self.folder / "model.json", self.description)
             save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
+            if "classifiers" in self.parts:
+                save(self.parts["classifiers"].state_dict(), self.folder / "classifiers.pt")
         save(self._content(engine), self.folder / "last.pt")
 
     def _content(self, engine: SupervisedTrainer) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from ..distributed import average_gradients, broadcast, summed_over_ranks
 from ..methods.base import Method, Run, Step, last_weight
 from ..methods.cggm import cosines
 from .accumulation import step_begins, step_is_due
+from .measures import gradient_norm, ids_of, scores_of
 from .optimization import encoders_of
 from .parts import check_batches, check_optimized, classifiers_of, head_of
 from .tasks import Task
 from .watch import Watch
+
+FUSION = "fusion"  # the whole network, beside its modalities, in the record
 
 
 class Modulation:
@@ -30,8 +33,9 @@ class Modulation:
     :func:`cggm.pipelines.parameter_groups`.
 
     After every optimizer step ``record`` holds plain floats: ``record["balance"]["flair"]``, and
-    likewise score, improvement, gradient_norm (before modulation) and cosine (between the network's
-    and the classifier's last-layer gradients).
+    likewise score, improvement, gradient_norm (before modulation), cosine (between the network's
+    and the classifier's last-layer gradients) and the classifier's loss on the last batch. Score
+    and loss have the entry ``"fusion"`` too: the network's own.
 
     Args:
         method: what to run; ``Joint()`` changes nothing and only records.
@@ -92,6 +96,11 @@ class Modulation:
         """Give the record of the step that just ended, once; empty while gradients accumulate."""
         record, self._unread = self._unread, {}
         return record
+
+    @property
+    def step(self) -> Step | None:
+        """The batch at hand, from its loss to the end of its update; None in between."""
+        return self._step
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers from step to step."""
@@ -154,7 +163,7 @@ class Modulation:
         if self._run is None or self._watch is None:
             return
         if step_begins(engine):
-            self._sums = torch.zeros(len(self.encoders) + 1)
+            self._sums = torch.zeros(len(self.encoders) + 2)
         step = Step(
             run=self._run,
             head=self.head,
@@ -162,7 +171,7 @@ class Modulation:
             prediction=output["pred"],
             label=output["label"],
             features=self._watch.features,
-            ids=_ids(engine.state.batch),
+            ids=ids_of(engine.state.batch),
             predictions=self._watch.predictions,
             loss_scale=engine.scaler.get_scale() if engine.scaler is not None else 1.0,
         )
@@ -206,10 +215,11 @@ class Modulation:
         if not predictions:
             return
         label = step.label
-        sums = [_scores(self.task, predictions[n].detach(), label).sum() for n in step.modalities]
+        judged = [*(predictions[name] for name in step.modalities), step.prediction]
+        sums = [scores_of(self.task, prediction, label).sum() for prediction in judged]
         sums.append(torch.as_tensor(float(label.shape[0])).to(sums[0]))
         self._sums = self._sums.to(sums[0]) + summed_over_ranks(torch.stack(sums))
-        step.scores = self._sums[:-1] / self._sums[-1]
+        step.scores = self._sums[:-2] / self._sums[-1]
 
     def _backward_completed(self, engine: SupervisedTrainer) -> None:
         step = self._step
@@ -228,12 +238,26 @@ class Modulation:
             values["score"] = step.scores
         if self._cosines is not None:
             values["cosine"] = self._cosines
+        if step.classifier_losses:
+            losses = [step.classifier_losses[name].detach() for name in step.modalities]
+            values["loss"] = torch.stack(losses)
         values |= self.method.record()
-        table = torch.stack([value.to(norms) for value in values.values()]).tolist()
+        fusion = self._of_fusion(step)
+        rows = [value.to(norms) for value in [*values.values(), *fusion.values()]]
+        table = [part.tolist() for part in torch.cat(rows).split([len(row) for row in rows])]
         self.record = {
             name: dict(zip(step.modalities, row, strict=True))
-            for name, row in zip(values, table, strict=True)
+            for name, row in zip(values, table, strict=False)
         }
+        for name, row in zip(fusion, table[len(values) :], strict=True):
+            self.record[name][FUSION] = row[0]
+
+    def _of_fusion(self, step: Step) -> dict[str, Tensor]:
+        """What the whole network has in common with a classifier, shape (1,) each."""
+        found = {"score": self._sums[-2:-1] / self._sums[-1]} if len(step.scores) else {}
+        return found | (
+            {"loss": step.task_loss.detach().reshape(1)} if step.classifier_losses else {}
+        )
 
     def _model_completed(self, engine: SupervisedTrainer) -> None:
         if step_is_due(engine):
@@ -271,29 +295,3 @@ def detached(features: Any) -> Any:
         parts = [detached(value) for value in features]
         return tuple(parts) if isinstance(features, tuple) else parts
     return features
-
-
-def _scores(task: Task, prediction: Tensor, label: Tensor) -> Tensor:
-    # MONAI's MetaTensor would carry its history from step to step.
-    scores = task.scores(prediction, label).float().as_subclass(Tensor)
-    if scores.shape != label.shape[:1]:
-        raise ValueError(
-            f"the task's scores have shape {tuple(scores.shape)} for {label.shape[0]} samples: "
-            "they are one number per sample, larger is better"
-        )
-    return scores
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Euclidean norm of all gradients of a module as one vector, a scalar."""
-    gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    return torch.stack(torch._foreach_norm(gradients)).float().norm()
-
-
-def _ids(batch: Any) -> list[str] | None:
-    found = None
-    if isinstance(batch, Mapping):
-        found = batch.get("id", batch.get("case"))
-    return [str(name) for name in found] if isinstance(found, list | tuple) else None

@@ -11,9 +11,9 @@ from ignite.engine import Engine, Events
 
 from ...data.errors import InputError
 from ..distributed import is_main_process
-from .handler import Modulation
+from .handler import FUSION, Modulation
 
-QUANTITIES = ("score", "improvement", "balance", "gradient_norm", "cosine")
+QUANTITIES = ("score", "improvement", "balance", "gradient_norm", "cosine", "loss")
 COLUMNS: tuple[str, ...] = ("epoch", "iteration", "modality", *QUANTITIES)
 
 
@@ -21,8 +21,9 @@ class Recorder:
     """Handler that keeps what a :class:`Modulation` recorded of every optimizer step.
 
     ``modulation.csv`` has a row per step and modality: score (eq. 6's epsilon), improvement,
-    balance (eq. 7), gradient_norm (of the encoder, before modulation) and cosine (between the
-    last-layer gradients of network and classifier). The means over an epoch, also of whatever else
+    balance (eq. 7), gradient_norm (of the encoder, before modulation), cosine (between the
+    last-layer gradients of network and classifier) and the classifier's loss; the row "fusion" has
+    score and loss of the network itself. The means over an epoch, also of whatever else
     a method records, are put into the trainer's metrics as ``balance/<modality>`` and so on, where
     TensorBoard, MLflow and :class:`EpochLog` find them. Put it after the modulation and before
     those.
@@ -30,9 +31,14 @@ class Recorder:
     Args:
         folder: where ``modulation.csv`` goes.
         modulation: the handler to listen to.
+
+    Raises:
+        ValueError: a modality has the name of the network's row.
     """
 
     def __init__(self, folder: str | Path, modulation: Modulation) -> None:
+        if FUSION in modulation.encoders:
+            raise ValueError(f"a modality is called {FUSION!r}, which means the whole network here")
         self.path = Path(folder) / "modulation.csv"
         self.modulation = modulation
         self._rows: list[dict[str, Any]] = []
@@ -45,10 +51,11 @@ class Recorder:
 
     def _note(self, engine: Engine) -> None:
         record = self.modulation.take_record()
-        for modality in record.get("gradient_norm", {}):
+        for modality in [*record.get("gradient_norm", {}), FUSION]:
             row = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
-            values = {name: values[modality] for name, values in record.items()}
-            self._rows.append({**row, "modality": modality, **values})
+            values = {name: v[modality] for name, v in record.items() if modality in v}
+            if values:
+                self._rows.append({**row, "modality": modality, **values})
 
     def _finish_epoch(self, engine: Engine) -> None:
         sums: dict[str, list[float]] = defaultdict(list)

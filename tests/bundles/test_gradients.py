@@ -261,5 +261,6 @@ def test_two_processes_train_one_network(bundle: Bundle, tmp_path: Path) -> None
     steps = (tmp_path / "out" / "modulation.csv").read_text().splitlines()
     modalities = len({name.split(".")[1] for name in learned if name.startswith("encoders.")})
     length = last["trainer"]["epoch_length"]
-    assert len(steps) == 1 + 2 * length * modalities  # header; epochs, batches, modalities
+    # header; epochs, batches, modalities and the network itself
+    assert len(steps) == 1 + 2 * length * (modalities + 1)
     assert done.stdout.count("epoch 2/2") == 1, "only one of them talks"

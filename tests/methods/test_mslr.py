@@ -119,7 +119,7 @@ def test_dynamic_follows_the_scores_of_the_last_epochs(
 
         def keep(self, _) -> None:
             record = run.modulation.record
-            scores.append(list(record["score"].values()))
+            scores.append([record["score"][name] for name in MODALITIES[:count]])
             balances.append(list(record["balance"].values()))
 
     run = toy_run(

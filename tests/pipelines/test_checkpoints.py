@@ -156,15 +156,19 @@ def test_the_test_above_can_fail(tmp_path: Path) -> None:
 def test_model_holds_the_best_epoch_also_across_a_restart(tmp_path: Path) -> None:
     run = Run(tmp_path, 2, metrics=[0.9, 0.1])
     best: dict[str, Tensor] = {}
+    best_classifiers: dict[str, Tensor] = {}
 
     @run.trainer.on(Events.EPOCH_COMPLETED(once=1))
     def _() -> None:
         best.update({k: v.clone() for k, v in run.network.state_dict().items()})
+        best_classifiers.update({k: v.clone() for k, v in run.classifiers.state_dict().items()})
 
     run.go()
     Run(tmp_path, 4, metrics=[0, 0, 0.3, 0.4], resume=True).go()
     model = read(tmp_path / "model.pt")
     assert all(torch.equal(model[key], best[key]) for key in best)
+    beside = read(tmp_path / "classifiers.pt")
+    assert all(torch.equal(beside[key], best_classifiers[key]) for key in best_classifiers)
     assert read(tmp_path / "last.pt")["best"] == {"metric": 0.9, "epoch": 1}
 
 
@@ -186,7 +190,7 @@ def test_a_fresh_start_moves_an_earlier_run(tmp_path: Path, capsys: Any) -> None
     assert f"moved an earlier run to {tmp_path / 'earlier-1'}" in capsys.readouterr().out
     Run(tmp_path, 1).go()
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"earlier-1", "earlier-2", "last.pt", "model.pt"}
+    assert names == {"earlier-1", "earlier-2", "last.pt", "model.pt", "classifiers.pt"}
     kept = load_network(tmp_path / "earlier-1" / "model.pt", Run(tmp_path).network)
     assert equal(kept, first.network)
 
@@ -257,7 +261,8 @@ def test_only_the_first_of_two_processes_writes(tmp_path: Path) -> None:
     both(tmp_path / "whole", 3)
     both(tmp_path / "cut", 1)
     both(tmp_path / "cut", 3, resume=True)
-    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["last.pt", "model.pt"]
+    names = sorted(p.name for p in (tmp_path / "cut").iterdir())
+    assert names == ["classifiers.pt", "last.pt", "model.pt"]
     resumed, whole = (read(tmp_path / name / "model.pt") for name in ("cut", "whole"))
     assert not any(key.startswith("module.") for key in resumed)
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
