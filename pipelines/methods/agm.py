@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...models import MultimodalNetwork
 from ..distributed import summed_over_ranks
 from .base import Method, Run, Step
-from .features import batch_size, masked, nonempty_subsets
+from .features import nonempty_subsets
 from .ogm_ge import RunningError, check_epochs
+from .subsets import check_fusion, fused, precise
 
 # Largest loss of a sample: the released code adds 1e-8 to probabilities before the logarithm.
 WORST = -math.log(1e-8)
@@ -153,13 +151,7 @@ class AGM(Method):
 
     def prepare(self, run: Run) -> None:
         super().prepare(run)
-        fuse = getattr(run.network, "fuse", None)
-        # The base class has a `fuse` that only says that there is none.
-        if fuse is None or getattr(fuse, "__func__", None) is MultimodalNetwork.fuse:
-            raise ValueError(
-                f"AGM tries the fusion on subsets of the modalities, but "
-                f"{type(run.network).__name__} has no fuse(features): choose another method"
-            )
+        check_fusion(run, "AGM")
 
     def loss(self, step: Step) -> Tensor:
         """The task loss, with the gradient of each response scaled by its kappa."""
@@ -186,21 +178,11 @@ class AGM(Method):
 
     def _responses(self, step: Step) -> Tensor:
         """m_i of every modality, shape (M, B, ...), in 32 bits or more, with graphs."""
-        fuse: Any = step.run.network.fuse
-        samples = batch_size(step.features)
-        outputs = []
-        with evaluating(step.run.network):
-            for members in nonempty_subsets(len(step.modalities)).tolist():
-                if all(members):
-                    continue
-                here = dict(zip(step.modalities, members, strict=True))
-                features = {
-                    name: masked(feature, torch.full((samples,), here[name]))
-                    for name, feature in step.features.items()
-                }
-                output = precise(fuse(features))
-                # A padded image gives padded predictions.
-                outputs.append(output[tuple(slice(n) for n in step.prediction.shape)])
+        outputs = [
+            fused(step, step.features, dict(zip(step.modalities, members, strict=True)))
+            for members in nonempty_subsets(len(step.modalities)).tolist()
+            if not all(members)
+        ]
         outputs.append(precise(step.prediction))
         weights = response_weights(len(step.modalities)).to(outputs[0])
         return torch.einsum("ms,s...->m...", weights, torch.stack(outputs))
@@ -233,20 +215,3 @@ class AGM(Method):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._reference, self._batches = state["reference"], int(state["batches"])
         self._error.value = state["error"]
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode for a while; every module gets its own mode back."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def precise(tensor: Tensor) -> Tensor:
-    """A plain tensor of 32 bits or more: sums of gradients do not fit into those of AMP."""
-    return tensor.as_subclass(Tensor).to(torch.promote_types(tensor.dtype, torch.float32))

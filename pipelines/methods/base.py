@@ -63,6 +63,7 @@ class Step:
         task_loss: scalar with a graph, what the trainer would back-propagate on its own.
         prediction: of the network, with its graph.
         label: the truth.
+        inputs: what the encoders were called with, x_i, by modality.
         features: h_i of eq. 1 as the encoders gave them, with their graphs.
         ids: of the samples, where the batch has them.
         predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
@@ -77,6 +78,7 @@ class Step:
     task_loss: Tensor
     prediction: Tensor
     label: Tensor
+    inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
     ids: list[str] | None = None
     predictions: dict[str, Tensor] = field(default_factory=dict)
@@ -194,8 +196,8 @@ class Method:
     extended: ClassVar[frozenset[str]] = frozenset()
     modalities: ClassVar[tuple[int, int | None]] = (1, None)
     published_modalities: ClassVar[int | None] = None
-    needs_classifiers: ClassVar[bool] = False
-    attached: ClassVar[bool] = False
+    needs_classifiers: bool = False
+    attached: bool = False
     needs_head: ClassVar[bool] = False
     late_fusion: ClassVar[str | None] = None
     teachers_by: ClassVar[str | None] = None

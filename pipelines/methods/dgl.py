@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .base import Method, Run, Step
+from .features import detached
+from .subsets import check_fusion, fused, precise
+
+Unimodal = Literal["fusion", "classifiers"]
 
 
 def disentangled_loss(joint: Tensor, unimodal: Tensor, alpha: float) -> Tensor:
@@ -15,8 +19,8 @@ def disentangled_loss(joint: Tensor, unimodal: Tensor, alpha: float) -> Tensor:
 
     Args:
         joint: the task loss, whose gradient ends where the features were detached.
-        unimodal: losses of the classifiers, shape (M,).
-        alpha: weight of the classifiers' losses.
+        unimodal: the losses L_i of single modalities, shape (M,).
+        alpha: their weight.
 
     >>> disentangled_loss(torch.tensor(1.0), torch.tensor([0.5, 0.25]), alpha=4.0)
     tensor(4.)
@@ -25,48 +29,101 @@ def disentangled_loss(joint: Tensor, unimodal: Tensor, alpha: float) -> Tensor:
 
 
 class DGL(Method):
-    """Let each encoder learn from its own classifier alone, and the fusion from the joint loss.
+    """Let each encoder learn from what it can do alone, and the fusion from the joint loss.
 
     The fusion and the head see detached features, so that nothing of the joint loss L reaches the
-    encoders, which it would hold back. The encoders see L_i of their own classifiers, alpha times;
-    no classifier touches the fusion.
+    encoders, which it would hold back. An encoder sees alpha L_i, the loss of the fusion's
+    prediction from its modality alone, and no L_i touches the fusion.
 
-    Paper and released code: the same; released code takes two backward passes and deletes the
-    gradients in the fusion in between, selected by parameter names, here one pass does both. As
-    released, alpha scales the gradients of the classifiers too. Under Adam and AdamW a constant
-    factor on all gradients of an encoder does next to nothing unless gradients are clipped.
+    Paper and released code: the same in what is computed; released code takes two backward passes
+    and deletes the gradients in the fusion in between, selected by parameter names. Its fusions are
+    linear and see zeros for the other modalities; here these are masked in the way that the fusion
+    understands, and the M further passes of the fusion run in eval mode, so that they leave running
+    statistics alone. Under Adam and AdamW a constant factor on all gradients of an encoder does
+    next to nothing unless gradients are clipped.
 
     Extensions of ours: regression and segmentation, and more than two modalities, all by the same
-    rule.
+    rule; ``unimodal="classifiers"``, where L_i is the loss of a classifier of its own, for fusions
+    that cannot make sense of one modality. Then alpha scales the classifiers' gradients too.
 
     Args:
-        alpha: weight of the classifiers' losses; released 4 for CREMA-D.
+        alpha: weight of the unimodal losses; released 4 for CREMA-D.
+        unimodal: "fusion" or "classifiers": what predicts from a single modality.
 
     Raises:
-        ValueError: alpha is not a number above 0.
+        ValueError: a setting out of its range.
     """
 
     paper = "Wei et al.: Boosting Multimodal Learning via Disentangled Gradient Learning. ICCV 2025"
-    changes = "encoders learn from their classifiers only"
+    changes = "encoders learn from unimodal losses only"
     published = frozenset({"classification"})
     extended = frozenset({"regression", "segmentation"})
     published_modalities = 2
-    needs_classifiers = True
-    attached = True
 
-    def __init__(self, alpha: float = 4.0) -> None:
+    def __init__(self, alpha: float = 4.0, *, unimodal: Unimodal = "fusion") -> None:
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
             raise ValueError(f"alpha is {alpha!r}; it is a number above 0")
+        if unimodal not in ("fusion", "classifiers"):
+            raise ValueError(f"unimodal is {unimodal!r}; it is one of ['fusion', 'classifiers']")
         self.alpha = alpha
+        self.unimodal: Unimodal = unimodal
+        self.needs_classifiers = self.attached = unimodal == "classifiers"
+
+    def prepare(self, run: Run) -> None:
+        """Refuse networks whose fusion cannot be asked about one modality."""
+        super().prepare(run)
+        if self.unimodal == "fusion":
+            check_fusion(run, "DGL")
 
     def feature(self, modality: str, feature: Any, run: Run) -> Any:
         """The fusion sees what an encoder gave, and no gradient goes back."""
-        # The handler imports this package, so it is there only once everything is imported.
-        from ..training.handler import detached
-
         return detached(feature)
 
     def loss(self, step: Step) -> Tensor:
-        """The joint loss for fusion and head, the classifiers' losses for the encoders."""
-        losses = torch.stack(list(step.classifier_losses.values()))
-        return disentangled_loss(step.task_loss, losses, self.alpha)
+        """The joint loss for fusion and head, the unimodal losses for the encoders."""
+        if self.unimodal == "classifiers":
+            losses = [step.classifier_losses[name] for name in step.modalities]
+        else:
+            losses = [unimodal_loss(step, name) for name in step.modalities]
+        return disentangled_loss(step.task_loss, torch.stack(losses), self.alpha)
+
+
+def unimodal_loss(step: Step, modality: str) -> Tensor:
+    """Loss of the fusion's prediction from one modality, with a gradient in its encoder alone.
+
+    Returns:
+        A scalar; a constant where the encoder gave nothing that learns.
+    """
+    copies = detached(step.features)
+    # High- and low-level features depend on each other: gradients are those in copies of them.
+    pairs = [
+        (part, copy.requires_grad_())
+        for part, copy in zip(
+            tensors_of(step.features.get(modality)), tensors_of(copies.get(modality)), strict=True
+        )
+        if part.requires_grad
+    ]
+    present = {name: name == modality for name in step.modalities}
+    loss = step.task.loss(fused(step, copies, present), step.label).mean()
+    total = loss.detach()
+    if not pairs:
+        return total
+    gradients = torch.autograd.grad(
+        loss * step.loss_scale, [copy for _, copy in pairs], allow_unused=True
+    )
+    for (part, _), gradient in zip(pairs, gradients, strict=True):
+        if gradient is not None:
+            passed = (precise(part) * (precise(gradient) / step.loss_scale)).sum()
+            total = total + (passed - passed.detach())
+    return total
+
+
+def tensors_of(feature: Any) -> list[Tensor]:
+    """All tensors in a feature, in order."""
+    if isinstance(feature, Tensor):
+        return [feature]
+    if isinstance(feature, dict):
+        feature = list(feature.values())
+    if isinstance(feature, list | tuple):
+        return [tensor for part in feature for tensor in tensors_of(part)]
+    return []

@@ -78,6 +78,18 @@ def pooled(feature: Any) -> Tensor:
     return first.flatten(2).mean(2) if first.ndim > 2 else first
 
 
+def detached(features: Any) -> Any:
+    """Cut a tensor, or a list, tuple or dictionary of tensors, from its graph."""
+    if isinstance(features, Tensor):
+        return features.detach()
+    if isinstance(features, Mapping):
+        return {name: detached(value) for name, value in features.items()}
+    if isinstance(features, list | tuple):
+        parts = [detached(value) for value in features]
+        return tuple(parts) if isinstance(features, tuple) else parts
+    return features
+
+
 def is_sequence(feature: Any) -> bool:
     """Whether a feature is values (B, T, W) with the length of each sample (B,)."""
     if not isinstance(feature, list | tuple) or len(feature) != 2:

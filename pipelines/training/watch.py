@@ -1,4 +1,4 @@
-"""What did the encoders, and the members of a late fusion, give in this forward pass?"""
+"""What did encoders, and members of a late fusion, get and give in this forward pass?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 
 class Watch:
-    """Keeps what encoders and members give while a network trains, by forward hooks.
+    """Keeps what encoders get and give, and what members give, while a network trains.
+
+    Forward hooks do it.
 
     Args:
         encoders: one module per modality.
@@ -23,6 +25,7 @@ class Watch:
         network: nn.Module,
         change: Callable[[str, Any], Any],
     ) -> None:
+        self.inputs: dict[str, tuple[Any, ...]] = {}
         self.features: dict[str, Any] = {}
         self.predictions: dict[str, Tensor] = {}
         self.is_on = False  # not while others, such as a validation, use the network
@@ -43,8 +46,8 @@ class Watch:
         self.is_on = False
 
     def forget(self) -> None:
-        """Let go of features and predictions, and of the graphs behind them."""
-        self.features, self.predictions = {}, {}
+        """Let go of inputs, features and predictions, and of the graphs behind them."""
+        self.inputs, self.features, self.predictions = {}, {}, {}
 
     def remove(self) -> None:
         """Take the hooks away: one left behind would keep the network from being scripted."""
@@ -53,9 +56,10 @@ class Watch:
             hook.remove()
 
     def _feature(self, name: str) -> Any:
-        def keep(_: nn.Module, __: Any, output: Any) -> Any:
+        def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
             if not self.is_on:
                 return None
+            self.inputs[name] = inputs
             self.features[name] = output
             return self._change(name, output)
 

@@ -12,7 +12,6 @@ from cggm.pipelines import ClassificationTask, SegmentationTask
 from cggm.pipelines.methods import Joint
 from cggm.pipelines.methods.agm import (
     AGM,
-    evaluating,
     modulation,
     response_weights,
     strength,
@@ -20,6 +19,7 @@ from cggm.pipelines.methods.agm import (
 )
 from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.features import nonempty_subsets
+from cggm.pipelines.methods.subsets import evaluating
 
 from ..toy import ToyRun
 

@@ -1,4 +1,4 @@
-"""Do encoders learn from their classifiers alone, and the fusion from the joint loss alone?"""
+"""Do encoders learn from unimodal losses alone, and the fusion from the joint loss alone?"""
 
 from typing import Any
 
@@ -18,37 +18,75 @@ def batch(run: ToyRun) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, torch.stack([sample["label"] for sample in run.data])
 
 
+def unimodal_predictions(run: ToyRun, features: dict, unimodal: str) -> dict[str, torch.Tensor]:
+    """From one modality each: by its classifier, or by the fusion beside zeros."""
+    if unimodal == "classifiers":
+        return {name: classifier(features[name]) for name, classifier in run.classifiers.items()}
+    return {name: run.network.fuse({name: feature}) for name, feature in features.items()}
+
+
+@pytest.mark.parametrize("unimodal", ["fusion", "classifiers"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("modalities", NUMBERS)
 def test_each_part_learns_from_its_own_loss(
-    toy_run: type[ToyRun], modalities: tuple[str, ...], task: str
+    toy_run: type[ToyRun], modalities: tuple[str, ...], task: str, unimodal: Any
 ) -> None:
-    alpha = 3.0
-    found = toy_run(DGL(alpha), modalities=modalities, task=task).first_step_gradients()
-    joint = toy_run(Joint(), modalities=modalities, task=task)
+    alpha, settings = 3.0, {"modalities": modalities, "task": task}
+    found = toy_run(DGL(alpha, unimodal=unimodal), **settings).first_step_gradients()
+    joint, alone = toy_run(Joint(), **settings), toy_run(Joint(), **settings)
     inputs, label = batch(joint)
     joint.task.loss(joint.network(inputs), label).backward()
-    alone = toy_run(Joint(), modalities=modalities, task=task)
-    features = alone.network.encode(inputs)
-    for name, classifier in alone.classifiers.items():
-        (alpha * alone.task.loss(classifier(features[name]), label)).backward()
+    predictions = unimodal_predictions(alone, alone.network.encode(inputs), unimodal)
+    for prediction in predictions.values():
+        (alpha * alone.task.loss(prediction, label)).backward()
     own = dict(alone.network.named_parameters())
     for name, parameter in joint.network.named_parameters():
         expected = parameter.grad if joint.part(name) == "fusion" else own[name].grad
         torch.testing.assert_close(found[name], expected)
-    for name, parameter in alone.classifiers.named_parameters():
-        torch.testing.assert_close(found[f"classifiers.{name}"], parameter.grad)
+    if unimodal == "classifiers":
+        for name, parameter in alone.classifiers.named_parameters():
+            torch.testing.assert_close(found[f"classifiers.{name}"], parameter.grad)
 
 
-def test_a_modality_does_not_feel_the_others(toy_run: type[ToyRun]) -> None:
+def test_the_loss_is_the_sum_of_all(toy_run: type[ToyRun]) -> None:
+    run = toy_run(DGL(2.0), modalities=("a", "b"))
+    inputs, label = batch(run)
+    features = run.network.encode(inputs)
+    expected = run.task.loss(run.network.fuse(features), label)
+    for prediction in unimodal_predictions(run, features, "fusion").values():
+        expected = expected + 2 * run.task.loss(prediction, label)
+    for prediction in unimodal_predictions(run, features, "classifiers").values():
+        expected = expected + run.task.loss(prediction, label)  # beside, on detached features
+    run.run()
+    assert run.trainer.state.output["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_classifier_of_its_own_does_not_feel_the_others(toy_run: type[ToyRun]) -> None:
     """Whatever the other modality is given, an encoder ends up the same."""
     ends = []
     for scale in (1.0, 100.0):
-        run = toy_run(DGL(), modalities=("a", "b"), epochs=3, samples=20)
+        method = DGL(unimodal="classifiers")
+        run = toy_run(method, modalities=("a", "b"), epochs=3, samples=20)
         for sample in run.data:
             sample["image"][1] *= scale
         ends.append(run.run().network.encoders["a"].state_dict())
     assert all(torch.equal(ends[0][name], value) for name, value in ends[1].items())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_encoder_that_is_frozen_stays(toy_run: type[ToyRun], frozen: bool) -> None:
+    run = toy_run(DGL(), modalities=("a", "b"))
+    run.network.encoders["a"].requires_grad_(not frozen)
+    before = run.network.encoders["a"][0].weight.clone()
+    run.run()
+    assert torch.equal(before, run.network.encoders["a"][0].weight) is frozen
+
+
+def test_a_network_without_a_fusion_is_told_of_classifiers(toy_run: type[ToyRun]) -> None:
+    run = toy_run(DGL())
+    run.network.fuse = None
+    with pytest.raises(ValueError, match=r"ToyNetwork has no fuse\(features\)"):
+        run.run()
 
 
 def test_validation_sees_the_features_as_they_are(toy_run: type[ToyRun]) -> None:
@@ -77,10 +115,15 @@ def test_accumulated_batches_are_one_batch(toy_run: type[ToyRun]) -> None:
 
 def test_it_remembers_nothing() -> None:
     assert DGL().state_dict() == {}
-    assert DGL().settings() == {"alpha": 4.0}
+    assert DGL().settings() == {"alpha": 4.0, "unimodal": "fusion"}
 
 
 @pytest.mark.parametrize("alpha", [0, -1, "4", True])
 def test_wrong_settings_are_refused(alpha: Any) -> None:
     with pytest.raises(ValueError, match=r"alpha is .*; it is a number above 0"):
         DGL(alpha)
+
+
+def test_an_unknown_way_to_predict_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"unimodal is 'heads'; it is one of \['fusion', 'class"):
+        DGL(unimodal="heads")  # type: ignore[arg-type]
