@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -103,6 +104,9 @@ def _shortage(error: BaseException) -> str | None:
             "the data loader's workers ran out of shared memory; use fewer workers, or give the "
             "container more of it (docker run --shm-size=8g)"
         )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = "" if error.filename is None else f" for {error.filename}"
+        return f"the disk is full{where}; make room, or pass another --output_dir"
     if _KILLED.search(text):
         return (
             "a data loader worker was killed, as a rule because memory ran out; use fewer "

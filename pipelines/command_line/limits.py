@@ -14,6 +14,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_range(value: Any) -> bool:
+    ends = _listed(value)
+    return value is None or (len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1])
+
+
 Limit = tuple[str, Callable[[Any], bool]]
 
 COUNT: Limit = ("a whole number, 1 or more", lambda v: isinstance(v, int) and v >= 1)
@@ -24,7 +29,18 @@ SHARE: Limit = ("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
 BELOW_ONE: Limit = ("a number from 0 up to, not including, 1", lambda v: SHARE[1](v) and v < 1)
 FRACTION: Limit = ("a number above 0 and below 1", lambda v: _is_number(v) and 0 < v < 1)
 
+TEXTS = ("dataset_dir", "cache_dir", "output_dir", "split_file", "ckpt_path", "weights")
+NAMES: Limit = (
+    "a list of names such as \"['text']\"",
+    lambda v: v is None or (isinstance(v, list | tuple) and all(isinstance(n, str) for n in v)),
+)
+
 LIMITS: dict[str, Limit] = {
+    **dict.fromkeys(("modalities", "sequences"), NAMES),
+    **dict.fromkeys(
+        ("fold", "test_fold"), ("a whole number, 0 or more", lambda v: v is None or NUMBER[1](v))
+    ),
+    "limits": ("two numbers in rising order, such as \"[-3, 3]\", or '$None'", _is_range),
     **dict.fromkeys(
         ("epochs", "batch_size", "accumulation_steps", "val_interval", "channels", "draws"), COUNT
     ),
@@ -35,7 +51,7 @@ LIMITS: dict[str, Limit] = {
     **dict.fromkeys(("val_fraction", "test_fraction"), FRACTION),
     "lr_gamma": ("a number above 0, at most 1", lambda v: _is_number(v) and 0 < v <= 1),
     "max_length": (
-        "None, a whole number above 0, or such numbers by modality",
+        "'$None', a whole number above 0, or such numbers by modality",
         lambda v: (
             v is None or all(COUNT[1](n) for n in (v.values() if isinstance(v, dict) else [v]))
         ),
@@ -44,7 +60,7 @@ LIMITS: dict[str, Limit] = {
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
     "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
-    "max_norm": ("a number above 0, or None", lambda v: v is None or POSITIVE[1](v)),
+    "max_norm": ("a number above 0, or '$None'", lambda v: v is None or POSITIVE[1](v)),
     "size": (
         "a multiple of 16, or two in a list such as [160, 192]",
         lambda v: all(isinstance(s, int) and s > 0 and s % 16 == 0 for s in _listed(v)),
@@ -61,6 +77,10 @@ def check_limits(name: str, value: Any) -> None:
     Raises:
         InputError: it is out of range, or a device that this machine does not have.
     """
+    if name in TEXTS and not isinstance(value, str | None):
+        raise InputError(
+            f"""'{name}' is {value!r}; it must be a text: pass --{name} "'{value}'\""""
+        )
     if name in LIMITS and not LIMITS[name][1](value):
         raise InputError(f"'{name}' is {value!r}; it must be {LIMITS[name][0]}")
     if name == "device" and isinstance(value, str):

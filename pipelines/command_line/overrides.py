@@ -47,10 +47,19 @@ def read_command(arguments: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         Arguments of MONAI and overrides, with those of `--args_file` filled in below them.
+
+    Raises:
+        InputError: a setting is None, which MONAI takes as not given: its default would stay.
     """
     found: dict[str, Any] = {}
 
     def run(run_id=None, init_id=None, final_id=None, **rest: Any) -> None:  # noqa: ANN001
+        nothing = [key for key, value in rest.items() if value is None]
+        if nothing:
+            raise InputError(
+                f"'{nothing[0]}' is None, which would leave it at its default: pass "
+                f"--{nothing[0]} '$None'"
+            )
         given = {"run_id": run_id, "init_id": init_id, "final_id": final_id, **rest}
         found.update({key: value for key, value in given.items() if value is not None})
 
@@ -160,8 +169,8 @@ def _check_value(key: str, before: Any, value: Any) -> None:
         return
     if isinstance(before, bool) and not isinstance(value, bool):
         raise InputError(f"'{key}' is True or False, not '{value}': pass --{key} True")
-    if isinstance(before, list) and isinstance(value, str):
-        raise InputError(f"""'{key}' is a list, not {value!r}: pass --{key} "['{value}']\"""")
+    if isinstance(before, list) and not isinstance(value, list | tuple | None):
+        raise InputError(f"'{key}' is a list, not {value!r}: pass --{key} \"[{value!r}]\"")
     is_text = isinstance(before, str) and before[:1] not in ("$", "@", "%")
     if is_text and not isinstance(value, (str, type(None))):
         raise InputError(f"""'{key}' is a text, not {value!r}: pass --{key} "'{value}'\"""")

@@ -43,12 +43,24 @@ def train_teachers(given: Mapping[str, Any], method: str, output_dir: str | Path
     print(f"{method}: first the teachers, by --method {stage}, into {folder}", flush=True)
     settings = {**given, "method": stage, "output_dir": str(folder)}
     settings["resume"] = (folder / "models" / "last.pt").is_file()
-    words = [f"--{name}={value}" for name, value in settings.items() if f"#{method}#" not in name]
-    command = [sys.executable, "-m", "monai.bundle", "run", *words]
+    command = [sys.executable, "-m", "monai.bundle", "run", *_words(settings, method)]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise InputError(f"the teachers in {folder} could not be trained (exit code {code})")
     write_text(folder / DONE, f"trained by --method {stage}\n")
+
+
+def _words(settings: Mapping[str, Any], method: str) -> list[str]:
+    """What to write on the command line, without the settings of the method at hand.
+
+    Texts are quoted, so that `20240101` stays one; None needs a way around MONAI.
+    """
+    others = {
+        name: value
+        for name, value in settings.items()
+        if f"#{method}#" not in name.replace("::", "#")
+    }
+    return [f"--{name}={'$None' if v is None else v!r}" for name, v in others.items()]
 
 
 def _points_elsewhere(given: Mapping[str, Any], method: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import warnings
@@ -14,10 +13,14 @@ from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
 from ...data.errors import InputError
+from ..distributed import is_main_process
 from ..methods import describe
 from .failures import report_plainly
+from .lock import keep_others_out
 from .overrides import check_overrides, is_bundle_run, read_command
 from .stages import train_teachers
+
+_ROOM = 2**16  # bytes; with less a training fails at its first record
 
 
 def start(
@@ -35,11 +38,13 @@ def start(
     Args:
         output_dir: folder for everything the run writes; made when it is not there.
         seed: seeds Python, NumPy and torch and makes cuDNN deterministic; None leaves them alone.
-        method: of a training; what it learns from is trained first.
+        method: of a training; what it learns from is trained first, and other trainings are kept
+            out of the folder.
         free: top-level entries below which overrides may add any key.
 
     Raises:
-        InputError: a setting on the command line does not exist, or the folder cannot be written.
+        InputError: a setting on the command line does not exist, the folder cannot be written, or
+            another training writes into it.
     """
     report_plainly(output_dir)
     _silence_noise()
@@ -52,6 +57,8 @@ def start(
         config = ConfigParser.load_config_files(given["config_file"])
         check_overrides(config, given, free=free)
     make_writable(output_dir)
+    if method is not None and is_main_process():
+        keep_others_out(output_dir)
     if method is not None and is_bundle_run(sys.argv):
         train_teachers(given, method, output_dir)
     if seed is not None:
@@ -73,15 +80,14 @@ def make_writable(folder: str | Path) -> Path:
         InputError: it cannot be created or written.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(
-            f"the output folder {folder} is a file; pass another one with --output_dir"
-        )
     try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(
+                f"the output folder {folder} is a file; pass another one with --output_dir"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writable-", dir=folder)
-        os.close(handle)
-        os.unlink(name)
+        with tempfile.NamedTemporaryFile(prefix=".writable-", dir=folder, buffering=0) as file:
+            file.write(bytes(_ROOM))
     except OSError as error:
         raise InputError(
             f"the output folder {folder} cannot be written ({error.strerror}); "

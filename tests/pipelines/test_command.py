@@ -218,3 +218,6 @@ def test_refuses_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None
         make_writable(tmp_path / "file" / "below")
     with pytest.raises(InputError, match="cannot be written"):
         make_writable("/proc/self/runs")
+    with pytest.raises(InputError, match=r"x cannot be written \(File name too long\)"):
+        make_writable(tmp_path / ("x" * 300))
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -132,6 +132,15 @@ def test_exhausted_memory_names_a_remedy() -> None:
     assert "use a smaller batch" in str(explain(MemoryError()))
 
 
+def test_a_full_disk_names_a_remedy() -> None:
+    def fill() -> None:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    line = "error: the disk is full; make room, or pass another --output_dir"
+    assert explain(caught(wrapped(fill))) == line
+
+
 def test_ctrl_c_says_where_to_go_on(tmp_path: Path) -> None:
     assert explain(KeyboardInterrupt(), tmp_path) == "stopped by the user"
     (tmp_path / "last.pt").touch()

@@ -22,6 +22,9 @@ CONFIG: dict[str, Any] = {
     "output_dir": "$@bundle_root + '/runs'",
     "epochs": 20,
     "batch_size": 4,
+    "sequences": ["flair", "t1"],
+    "dataset_dir": None,
+    "max_norm": 0.8,
     "resume": False,
     "lr": 0.01,
     "rho": 1.3,
@@ -58,6 +61,9 @@ def check(*words: str) -> None:
         ["--noresume"],
         ["--lr", "1"],
         ["--rho", "2"],
+        ["--max_norm", "$None"],
+        ["--dataset_dir", "'20240101'"],
+        ["--meta_file", "x.json"],
         ["--method", "ogm", "--alpha", "1", "--lr", "0.1"],
         ["--train#trainer#max_epochs", "1"],
         ["--train::trainer::max_epochs=1"],
@@ -77,7 +83,8 @@ def test_accepts_what_the_config_has(words: list[str]) -> None:
         (
             ["--epoch", "1"],
             r"no setting is called 'epoch'; did you mean 'epochs'\? The settings are: bundle_root, "
-            "output_dir, epochs, batch_size, resume, lr, rho, lam, alpha, seed, method$",
+            "output_dir, epochs, batch_size, dataset_dir, max_norm, resume, lr, rho, lam, alpha, "
+            "seed, method$",
         ),
         (["--epoch=1"], "no setting is called 'epoch'"),
         (["--experiment_name", "x"], "no setting is called 'experiment_name'. The settings"),
@@ -93,6 +100,15 @@ def test_accepts_what_the_config_has(words: list[str]) -> None:
             "out_features, bias, device, dtype",
         ),
         (["--resume", "true"], "'resume' is True or False, not 'true': pass --resume True"),
+        (
+            ["--sequences", "flair"],
+            """'sequences' is a list, not 'flair': pass --sequences "\\['fl""",
+        ),
+        (["--sequences", "3"], "'sequences' is a list, not 3"),
+        (["--max_norm", "None"], r"None, which would leave .*default: pass --max_norm '\$None'"),
+        (["--max_norm=None"], r"'max_norm' is None, which would leave it at its default"),
+        (["--methods#cggm#rho", "None"], r"pass --methods#cggm#rho '\$None'"),
+        (["--dataset_dir", "20240101"], "'dataset_dir' is 20240101; it must be a text"),
         (["--epochs", "ten"], "'epochs' is a number such as 20, not 'ten'"),
         (
             ["--method", "joint", "--rho", "1.0"],
@@ -119,6 +135,15 @@ def test_reads_the_arguments_file_below_the_command_line(tmp_path: Path) -> None
     file.write_text(json.dumps({"config_file": "a.json", "epochs": 5, "lr": 1.0}))
     given = read_command(["--args_file", str(file), "--epochs", "2"])
     assert given == {"args_file": str(file), "config_file": "a.json", "epochs": 2, "lr": 1.0}
+
+
+def test_null_in_the_arguments_file_is_a_value(tmp_path: Path) -> None:
+    """MONAI keeps it, unlike a None on the command line."""
+    file = tmp_path / "arguments.json"
+    file.write_text(json.dumps({"max_norm": None}))
+    given = read_command(["--args_file", str(file)])
+    assert given["max_norm"] is None
+    check_overrides(CONFIG, given)
 
 
 def test_reads_a_list_of_config_files() -> None:
