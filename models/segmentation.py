@@ -50,6 +50,7 @@ class SegmentationNetwork(MultimodalNetwork):
         super().__init__(encoders)
         one = encoders[sequences[0]]
         self.stride = one.stride
+        self.rates = tuple(rates)
         self.high_channels, self.low_channels = channels, one.low_channels
         self.fusion = ConvolutionalFusion(len(encoders), channels, one.low_channels)
         self.head = nn.Conv2d(channels, classes, kernel_size=1)

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ...data.errors import InputError
 from ..training.checkpoint_file import description_beside, read
 from .base import Method, Run, Step
 from .features import is_sequence
+
+# What no weight tells: attributes of the networks, and entries of a file's description.
+UNSEEN = {"heads": "a number of attention heads of", "rates": "dilations of"}
 
 
 def distance(student: Any, teacher: Any, *, normalize: bool = True) -> Tensor:
@@ -100,14 +102,11 @@ class UMT(Method):
         self.teachers = None if teachers is None else str(teachers)
         self.lam, self.normalize = lam, normalize
         self._teachers: dict[str, nn.Module] = {}
-        self._inputs: dict[str, tuple[Any, ...]] = {}
-        self._hooks: list[RemovableHandle] = []
         self._distances = torch.zeros(0)
 
     def prepare(self, run: Run) -> None:
         """Read the teachers."""
         super().prepare(run)
-        self._stop_listening()
         if self.teachers is None:
             raise ValueError(
                 "UMT learns from encoders of single modalities and knows none: train them with "
@@ -116,40 +115,15 @@ class UMT(Method):
             )
         self._teachers = load_teachers(self.teachers, run)
 
-    def epoch_begins(self, run: Run) -> None:
-        """Listen to what the encoders are given; only while training, as nothing else is saved."""
-        self._stop_listening()
-        self._hooks = [
-            encoder.register_forward_pre_hook(self._listener(name))
-            for name, encoder in run.encoders.items()
-        ]
-
-    def epoch_ends(self, run: Run) -> None:
-        """Leave no hook behind: a module with one cannot be scripted."""
-        self._stop_listening()
-
-    def _listener(self, name: str) -> Any:
-        def keep(encoder: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if encoder.training and torch.is_grad_enabled():
-                self._inputs[name] = inputs
-
-        return keep
-
-    def _stop_listening(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks, self._inputs = [], {}
-
     def loss(self, step: Step) -> Tensor:
         """The task loss plus lam times the distances to the teachers' features."""
-        inputs, self._inputs = self._inputs, {}
         distances = []
         for name in step.modalities:
-            if name not in step.features or name not in inputs:
+            if name not in step.features:
                 distances.append(step.task_loss.new_zeros(()).float())  # absent in this batch
                 continue
             with torch.no_grad():
-                target = self._teachers[name](*inputs[name])
+                target = self._teachers[name](*step.inputs[name])
             distances.append(distance(step.features[name], target, normalize=self.normalize))
         total = torch.stack(distances)
         self._distances = total.detach().as_subclass(Tensor)
@@ -180,12 +154,14 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
     method = trained.get("method")
     if method not in (None, "unimodal", "ume"):
         raise InputError(f"the teachers in {path} were trained by the method {method}: {remedy}")
-    heads = getattr(run.network, "heads", None)  # no weight tells how many there are
-    if trained.get("heads", heads) != heads:
-        raise InputError(
-            f"the teachers in {path} have {trained['heads']} attention heads, these encoders "
-            f"{heads}: {remedy}"
-        )
+    for name, words in UNSEEN.items():
+        here = getattr(run.network, name, None)
+        there = trained.get(name, here)
+        if here is not None and _plain(there) != _plain(here):
+            raise InputError(
+                f"the teachers in {path} have {words} {_plain(there)}, these encoders "
+                f"{_plain(here)}: {remedy}"
+            )
     teachers = {}
     for name, encoder in run.encoders.items():
         prefix = f"members.{name}.encoders.{name}."
@@ -202,6 +178,10 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
         teacher.load_state_dict(own)
         teachers[name] = teacher.to(run.device).eval().requires_grad_(False)
     return teachers
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _differing(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

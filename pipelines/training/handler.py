@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..distributed import average_gradients, broadcast, summed_over_ranks
 from ..methods.base import Method, Run, Step, last_weight
 from ..methods.cggm import cosines
+from ..methods.features import detached
 from .accumulation import step_begins, step_is_due
 from .measures import gradient_norm, ids_of, scores_of
 from .optimization import encoders_of
@@ -91,6 +92,7 @@ class Modulation:
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._model_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_ends)
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def take_record(self) -> dict[str, dict[str, float]]:
         """Give the record of the step that just ended, once; empty while gradients accumulate."""
@@ -170,6 +172,7 @@ class Modulation:
             task_loss=output["loss"],
             prediction=output["pred"],
             label=output["label"],
+            inputs=self._watch.inputs,
             features=self._watch.features,
             ids=ids_of(engine.state.batch),
             predictions=self._watch.predictions,
@@ -276,6 +279,13 @@ class Modulation:
             self._watch = None
         self._step = None
 
+    def _fail(self, engine: SupervisedTrainer, error: BaseException) -> None:
+        """Clean up, and pass the error on: with a handler for it ignite does not raise it."""
+        self._finish(engine)
+        # Others, such as StatsHandler, raise it themselves; those behind this one shall be asked.
+        if len(engine._event_handlers[Events.EXCEPTION_RAISED]) == 1:
+            raise error
+
 
 def listed(handler: Any) -> Any:
     """Return the handler: for a bundle that lists a handler it also refers to by name.
@@ -283,15 +293,3 @@ def listed(handler: Any) -> Any:
     MONAI's tools want every entry of a list of handlers to be a component of its own.
     """
     return handler
-
-
-def detached(features: Any) -> Any:
-    """Cut a tensor, or a list, tuple or dictionary of tensors, from its graph."""
-    if isinstance(features, Tensor):
-        return features.detach()
-    if isinstance(features, Mapping):
-        return {name: detached(value) for name, value in features.items()}
-    if isinstance(features, list | tuple):
-        parts = [detached(value) for value in features]
-        return tuple(parts) if isinstance(features, tuple) else parts
-    return features

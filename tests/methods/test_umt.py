@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cggm.data.errors import InputError
-from cggm.models import TransformerNetwork
+from cggm.models import SegmentationNetwork, TransformerNetwork
 from cggm.pipelines.methods import Joint, Unimodal
 from cggm.pipelines.methods.umt import UMT, distance
 
@@ -146,33 +146,6 @@ def test_teachers_are_frozen_and_no_part_of_the_student(
         assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
 
 
-def test_no_hook_is_left_behind(toy_run: type[ToyRun], tmp_path: Path) -> None:
-    method = UMT(teachers(tmp_path))
-    run = toy_run(method)
-    run.run()
-    assert all(not e._forward_pre_hooks for e in run.network.encoders.values())
-    torch.jit.script(run.network.encoders["audio"])
-    assert not method._inputs
-
-
-def test_hooks_that_an_error_left_behind_are_taken_away(
-    toy_run: type[ToyRun], tmp_path: Path
-) -> None:
-    method = UMT(teachers(tmp_path))
-    run = toy_run(method)
-    run.trainer.data_loader = [{"image": "no tensor"}]
-    with pytest.raises(AttributeError, match=r"'str' object has no attribute 'to'"):
-        run.run()
-    assert run.modulation is not None
-    training = run.modulation._run
-    assert training is not None
-    for _ in range(2):
-        method.epoch_begins(training)
-        assert all(len(e._forward_pre_hooks) == 1 for e in run.network.encoders.values())
-    method.prepare(training)
-    assert not any(e._forward_pre_hooks for e in run.network.encoders.values())
-
-
 def test_lam_0_is_joint_training(toy_run: type[ToyRun], tmp_path: Path) -> None:
     path = teachers(tmp_path)
     joint = toy_run(Joint(), epochs=3, samples=20).run()
@@ -239,9 +212,23 @@ def test_teachers_with_other_heads_are_refused(toy_run: type[ToyRun], tmp_path: 
     (tmp_path / "model.json").write_text(json.dumps({"method": "unimodal", "heads": 5}))
     run = toy_run(UMT(path))
     run.network.heads = 2
-    with pytest.raises(InputError, match=r"have 5 attention heads, these encoders 2: train"):
+    message = r"have a number of attention heads of 5, these encoders 2: train"
+    with pytest.raises(InputError, match=message):
         run.run()
-    assert hasattr(TransformerNetwork({"a": 3}, 2), "heads")
+    assert TransformerNetwork({"a": 5}, 2, width=10, heads=5).heads == 5
+
+
+def test_teachers_with_other_dilations_are_refused(toy_run: type[ToyRun], tmp_path: Path) -> None:
+    path = teachers(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"method": "unimodal", "rates": [6, 12, 18]}))
+    run = toy_run(UMT(path))
+    run.network.rates = (1, 2, 3)
+    with pytest.raises(InputError, match=r"dilations of \[6, 12, 18\], these encoders \[1, 2, 3\]"):
+        run.run()
+    run.network.rates = (6, 12, 18)
+    run.run()
+    network = SegmentationNetwork(["t1"], encoder="tu-test_resnet", channels=8, rates=[2, 3, 4])
+    assert network.rates == (2, 3, 4)
 
 
 @pytest.mark.parametrize(
