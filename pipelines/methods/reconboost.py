@@ -15,6 +15,24 @@ from .base import Method, Run, Step
 Residual = Literal["paper", "released"]
 Error = Literal["l1", "l2"]
 
+RELEASED = 4  # epochs of either part of a stage
+
+
+def stage_lengths(n1: int | None, n2: int | None, count: int, epochs: int) -> tuple[int, int]:
+    """Epochs of a stage for one member and for all: those given, or as many as fit a round.
+
+    Args:
+        n1: for one member.
+        n2: for all.
+        count: number of members.
+        epochs: of the training.
+
+    >>> stage_lengths(None, None, 4, 150), stage_lengths(None, None, 4, 20)
+    ((4, 4), (2, 2))
+    """
+    fitting = max(1, min(RELEASED, epochs // (2 * count)))
+    return (fitting if n1 is None else n1), (fitting if n2 is None else n2)
+
 
 def stage_of(epoch: int, n1: int, n2: int) -> tuple[int, bool]:
     """Number of the stage from 0, and whether its members learn in turn rather than all together.
@@ -107,8 +125,9 @@ class ReconBoost(Method):
     boosting on the residual, with lambda = w2 / w1. Memory consolidation adds alpha times the
     squared difference to the probabilities of the modality whose turn was before. In the other n2
     epochs (global rectification) all learn from the loss of the sum. The stage follows from the
-    epoch; train for several times M (n1 + n2) epochs, or some modality never has its turn. In the
-    first turn there are no others yet: what nobody trained says nothing.
+    epoch; a round of all modalities takes M (n1 + n2) epochs, several are meant, and a training
+    that ends before the last modality learned is refused. In the first turn there are no others
+    yet: what nobody trained says nothing.
 
     Paper and released code: the paper's residual has all classes, the released one only the true
     one, (w1 - w2 p_y) / C times the cross-entropy; ``residual="released"`` does that. Released
@@ -126,8 +145,9 @@ class ReconBoost(Method):
         w1: weight of the truth; released 5 (CREMA-D), 4 (AVE, ModelNet40), 1 (sentiment).
         w2: weight of the others; released 1, and 0.25 with w1 = 1.
         alpha: weight of the memory consolidation.
-        n1: epochs of a stage for one modality, 1 or more.
-        n2: epochs of a stage for all of them, 0 or more.
+        n1: epochs of a stage for one modality, 1 or more; not given, 4 as released, or fewer so
+            that a short training has a whole round.
+        n2: epochs of a stage for all of them, 0 or more; not given, likewise.
         residual: "paper" or "released", for classification and segmentation.
         error: "l1" or "l2", for regression.
 
@@ -148,8 +168,8 @@ class ReconBoost(Method):
         w2: float = 0.25,
         *,
         alpha: float = 0.5,
-        n1: int = 4,
-        n2: int = 4,
+        n1: int | None = None,
+        n2: int | None = None,
         residual: Residual = "paper",
         error: Error = "l1",
     ) -> None:
@@ -159,6 +179,8 @@ class ReconBoost(Method):
             if not _is_number(value) or not value >= 0:
                 raise ValueError(f"{name} is {value!r}; it is a number, 0 or larger")
         for name, epochs, fewest in (("n1", n1, 1), ("n2", n2, 0)):
+            if epochs is None:
+                continue
             if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < fewest:
                 raise ValueError(f"{name} is {epochs!r}; it is a whole number, {fewest} or larger")
         if residual not in ("paper", "released"):
@@ -168,10 +190,11 @@ class ReconBoost(Method):
         self.w1, self.w2, self.alpha, self.n1, self.n2 = w1, w2, alpha, n1, n2
         self.residual: Residual = residual
         self.error: Error = error
+        self._stage = RELEASED, RELEASED  # epochs, of one and of all
         self._active = torch.zeros(0)
 
     def prepare(self, run: Run) -> None:
-        """Refuse networks that are no late fusion, and tasks without classes or values."""
+        """Refuse networks that are no late fusion, and trainings too short for a round."""
         super().prepare(run)
         if not hasattr(run.network, "members"):
             raise ValueError(
@@ -179,10 +202,24 @@ class ReconBoost(Method):
                 f"{type(run.network).__name__} has no `members` that give them: build a "
                 "cggm.models.LateFusion with the rule 'sum'"
             )
+        count = len(run.modalities)
+        alone, together = self._stage = stage_lengths(self.n1, self.n2, count, run.epochs)
+        needed = (count - 1) * (alone + together) + alone
+        if run.epochs < needed:
+            raise ValueError(
+                f"ReconBoost gives {count} modalities stages of {alone} + {together} epochs in "
+                f"turn, and a training of {run.epochs} epochs ends before the last of them "
+                f"learned: train for {needed} epochs or more (a round is "
+                f"{count * (alone + together)}), or pass shorter stages, n1 and n2"
+            )
+
+    def stage(self, run: Run) -> tuple[int, bool]:
+        """See :func:`stage_of`."""
+        return stage_of(run.epoch, *self._stage)
 
     def turn(self, run: Run) -> str | None:
         """The modality that learns alone in this epoch; None when all learn."""
-        stage, alone = stage_of(run.epoch, self.n1, self.n2)
+        stage, alone = self.stage(run)
         return run.modalities[stage % len(run.modalities)] if alone else None
 
     def loss(self, step: Step) -> Tensor:
@@ -205,7 +242,7 @@ class ReconBoost(Method):
         label = step.task.classes(step.label)
         form = residual_loss if self.residual == "paper" else released_residual_loss
         loss = form(prediction, others, label, self.w1, self.w2)
-        stage, _ = stage_of(step.run.epoch, self.n1, self.n2)
+        stage, _ = self.stage(step.run)
         before = step.modalities[(stage - 1) % len(step.modalities)]
         if stage > 0 and before != name and self.alpha > 0:
             loss = loss + self.alpha * memory_loss(prediction, step.predictions[before].float())
@@ -213,8 +250,8 @@ class ReconBoost(Method):
 
     def _trained(self, step: Step, name: str) -> list[str]:
         """The other modalities that have learned something by now."""
-        stage, _ = stage_of(step.run.epoch, self.n1, self.n2)
-        known = step.modalities if stage > 0 and self.n2 > 0 else step.modalities[:stage]
+        stage, _ = self.stage(step.run)
+        known = step.modalities if stage > 0 and self._stage[1] > 0 else step.modalities[:stage]
         return [other for other in known if other != name]
 
     def gradients(self, step: Step) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Events
 from torch import nn
 
 from cggm.pipelines.methods import Joint
@@ -13,6 +14,7 @@ from cggm.pipelines.methods.reconboost import (
     released_residual_loss,
     residual_error,
     residual_loss,
+    stage_lengths,
     stage_of,
 )
 
@@ -117,8 +119,6 @@ class Moves:
     def __init__(self, run: ToyRun) -> None:
         self.run, self.found = run, []
         self._before = self._weights()
-        from ignite.engine import Events
-
         run.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -173,7 +173,7 @@ def test_what_was_never_trained_says_nothing(
     toy_run: type[ToyRun], settings: dict[str, Any], alone: bool
 ) -> None:
     """In the first turn, and as long as nobody learned together, others are left out."""
-    run = toy_run(ReconBoost(alpha=0, **settings), modalities=("a", "b"))
+    run = toy_run(ReconBoost(alpha=0, **settings), modalities=("a", "b"), epochs=3)
     found = run.first_step_gradients()
     plain = toy_run(ReconBoost(), modalities=("a", "b"))
     inputs = torch.stack([sample["image"] for sample in plain.data])
@@ -185,7 +185,7 @@ def test_what_was_never_trained_says_nothing(
 
 
 def test_global_rectification_is_joint_training_of_the_sum(toy_run: type[ToyRun]) -> None:
-    run = toy_run(ReconBoost(n1=1, n2=1), epochs=2, modalities=("a", "b"))
+    run = toy_run(ReconBoost(n1=1, n2=1), epochs=3, modalities=("a", "b"))
     run.trainer.state.epoch, run.trainer.state.iteration = 1, 1
     found = run.first_step_gradients()
     plain = toy_run(ReconBoost(), modalities=("a", "b"))
@@ -206,13 +206,19 @@ def test_any_number_of_modalities(
     assert all(value.isfinite().all() for value in run.network.state_dict().values())
 
 
+def stopped(run: ToyRun, epoch: int) -> ToyRun:
+    """End a training after an epoch, as if it had been killed."""
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=epoch), run.trainer.terminate)
+    return run.run()
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: str, stop: int) -> None:
     settings: dict[str, Any] = {"samples": 20, "optimizer": OPTIMIZERS[optimizer]}
-    whole = toy_run(ReconBoost(n1=2, n2=1), epochs=7, **settings).run()
-    first = toy_run(ReconBoost(n1=2, n2=1), epochs=stop, **settings).run()
-    second = toy_run(ReconBoost(n1=2, n2=1), epochs=7, **settings)
+    whole = toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings).run()
+    first = stopped(toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings), stop)
+    second = toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings)
     second.network.load_state_dict(first.network.state_dict())
     second.optimizer.load_state_dict(first.optimizer.state_dict())
     second.modulation.load_state_dict(first.modulation.state_dict())
@@ -220,6 +226,27 @@ def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: str, sto
     second.run()
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(second.network.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "needed"),
+    [({"n1": 4, "n2": 4}, 19, 20), ({"n1": 1, "n2": 0}, 2, 3), ({}, 4, 5), ({"n1": 3}, 7, 11)],
+)
+def test_a_training_in_which_a_modality_never_learns_is_refused(
+    toy_run: type[ToyRun], settings: dict[str, Any], epochs: int, needed: int
+) -> None:
+    message = rf"of {epochs} epochs ends before the last of them learned: train for {needed} epochs"
+    with pytest.raises(ValueError, match=message):
+        toy_run(ReconBoost(**settings), epochs=epochs).run()
+    toy_run(ReconBoost(**settings), epochs=needed).run()
+
+
+def test_stages_fit_a_short_training_unless_given() -> None:
+    assert stage_lengths(None, None, 4, 150) == (4, 4)
+    assert stage_lengths(None, None, 4, 20) == (2, 2)
+    assert stage_lengths(None, None, 3, 20) == (3, 3)
+    assert stage_lengths(None, 0, 2, 20) == (4, 0)
+    assert stage_lengths(6, None, 4, 1) == (6, 1)
 
 
 def test_a_network_without_members_is_refused(toy_run: type[ToyRun]) -> None:
