@@ -136,6 +136,15 @@ def digits_of(figure: str) -> int:
     return 3 if figure in PLAIN else 2
 
 
+def mean_text(found: Summary | None, figure: str) -> str:
+    """Mean ± standard deviation, as cells show them."""
+    if found is None:
+        return "–"
+    digits = digits_of(figure)
+    spread = "" if found.sd is None else f" ± {found.sd:.{digits}f}"
+    return f"{found.mean:.{digits}f}{spread}"
+
+
 def cost(row: Row, joint: Row) -> str:
     """Training time relative to joint training with the same seeds."""
     ratio = relative_cost(row, joint)
@@ -167,12 +176,10 @@ def label_of(row: Row, data: DataSet) -> str:
 
 def caption(data: DataSet) -> list[str]:
     """Sentences below the table."""
-    generated = "generated" in data.name or "synthetic" in data.name
     lines = [
-        f"Data: {data.name}, {data.samples} tested, the same for all runs; bundle {data.bundle}."
+        f"Data: {data.name}, {data.samples} tested, the same for all runs; bundle {data.bundle}.",
+        *generated_line(data),
     ]
-    if generated:
-        lines.append("These data are generated: the figures say nothing about real data.")
     most = max(len(row.seeds) for row in data.rows)
     lines.append(f"Mean ± standard deviation over {_count(most)}. " + RULE)
     if any(row.kind == ALONE and row.method == "unimodal" for row in data.rows):
@@ -197,6 +204,13 @@ def caption(data: DataSet) -> list[str]:
     if data.missing:
         lines.append(f"Not in the table: {'; '.join(data.missing)}.")
     return lines
+
+
+def generated_line(data: DataSet) -> list[str]:
+    """A sentence where no real data were used, else nothing."""
+    if "generated" in data.name or "synthetic" in data.name:
+        return ["These data are generated: the figures say nothing about real data."]
+    return []
 
 
 def paper_row(row: Row) -> str:
@@ -226,9 +240,7 @@ def _seeds(row: Row) -> str:
 def _mean_cell(measured: Measured | None) -> Cell:
     if measured is None:
         return Cell("–")
-    digits, found = digits_of(measured.figure), measured.summary
-    spread = "" if found.sd is None else f" ± {found.sd:.{digits}f}"
-    return Cell(f"{found.mean:.{digits}f}{spread}", measured.mark)
+    return Cell(mean_text(measured.summary, measured.figure), measured.mark)
 
 
 def _difference_cell(measured: Measured | None) -> Cell:

@@ -1,9 +1,7 @@
-"""How do tables become Markdown, CSV, LaTeX and a page?"""
+"""How do tables become Markdown, CSV and LaTeX?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,9 @@ from ...data.files import write_csv, write_text
 from ..evaluation.outcomes import PLAIN
 from ..experiments.run import slug
 from .collect import DataSet, collect
+from .page import document, table_section
 from .tables import Cell, Table, build, is_extension, measure, relative_cost
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em;
-  color: #1a1a1a; background: #fff; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ccc; }
-th { border-bottom: 2px solid #333; }
-th:first-child, td:first-child { text-align: left; }
-.best { font-weight: bold; }
-.second { text-decoration: underline; }
-p { max-width: 50em; }
-"""
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -57,7 +44,7 @@ def write_tables(folder: Path, target: Path) -> list[Path]:
         written.append(target / f"{slug(data.label)}.csv")
         write_csv(written[-1], numbers(data))
     written.append(target / "index.html")
-    write_text(written[-1], page(tables))
+    write_text(written[-1], document("Experiments", [table_section(table) for table in tables]))
     return written
 
 
@@ -110,26 +97,6 @@ def tex(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def page(tables: Sequence[Table]) -> str:
-    """One HTML page that needs no other file."""
-    parts = []
-    for table in tables:
-        head = "".join(f"<th>{escape(word)}</th>" for word in table.head)
-        rows = "".join(
-            f"<tr>{''.join(_html_cell(cell) for cell in row)}</tr>\n" for row in table.rows
-        )
-        caption = "".join(f"<p>{escape(line)}</p>\n" for line in table.caption)
-        parts.append(
-            f"<h2>{escape(table.title)}</h2>\n<div class='wide'><table>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n{caption}"
-        )
-    return (
-        "<!DOCTYPE html>\n<html lang='en'>\n<head><meta charset='utf-8'>"
-        f"<title>Experiments</title>\n<style>{STYLE}</style></head>\n"
-        f"<body>\n<h1>Experiments</h1>\n{''.join(parts)}</body>\n</html>\n"
-    )
-
-
 def numbers(data: DataSet) -> list[dict[str, Any]]:
     """One line per method and figure, with all decimals."""
     lines = []
@@ -160,8 +127,3 @@ def numbers(data: DataSet) -> list[dict[str, Any]]:
 
 def _known(value: float | None) -> float | str:
     return "" if value is None else value
-
-
-def _html_cell(cell: Cell) -> str:
-    kind = f" class='{cell.mark}'" if cell.mark else ""
-    return f"<td{kind}>{escape(cell.text)}</td>"

@@ -1,0 +1,102 @@
+"""How good is each modality's classifier on the test part, after training (Table 5)?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor, nn
+
+from ...data.errors import InputError
+from ..training.checkpoint_file import read
+
+FILE = "classifiers.pt"
+FOLDER = "evaluation-classifiers"
+
+
+class ByClassifier(nn.Module):
+    """Predicts from one modality: its encoder, then its classifier (eqs. 1 and 5).
+
+    Args:
+        network: whose encoder is meant.
+        modality: the one.
+        classifier: of that modality.
+    """
+
+    def __init__(self, network: nn.Module, modality: str, classifier: nn.Module) -> None:
+        super().__init__()
+        self.network, self.modality, self.classifier = network, modality, classifier
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Give what the network gives: logits or values, for the same inputs."""
+        encode: Any = self.network.encode
+        if isinstance(inputs, Mapping):
+            return self.classifier(encode({self.modality: inputs[self.modality]})[self.modality])
+        # The network pads images, and the classifier has to undo it.
+        return self.classifier(encode(inputs)[self.modality], (inputs.shape[2], inputs.shape[3]))
+
+
+def evaluate_classifiers(
+    train: Mapping[str, Any], evaluate: Mapping[str, Any], folder: Path, given: Mapping[str, Any]
+) -> dict[str, Path]:
+    """Test the classifiers that a training kept beside its network, as ``evaluate.json`` tests it.
+
+    What was evaluated before is not done again.
+
+    Args:
+        train: content of the bundle's ``train.json``.
+        evaluate: content of its ``evaluate.json``.
+        folder: output folder of the training.
+        given: settings that the training was given, of both files.
+
+    Returns:
+        The ``evaluation.json`` of each modality.
+
+    Raises:
+        InputError: the training kept no classifiers.
+    """
+    weights = folder / "models" / FILE
+    if not weights.is_file():
+        raise InputError(f"{weights} is missing; only methods with classifiers leave them")
+    setting = "sequences" if "sequences" in train else "modalities"
+    names = given.get(setting) or train[setting]
+    written = {name: folder / FOLDER / name / "evaluation.json" for name in names}
+    missing = {name: path.parent for name, path in written.items() if not path.is_file()}
+    if missing:
+        _evaluate(_config(train, evaluate, folder, given), read(weights), missing)
+    return written
+
+
+def _config(
+    train: Mapping[str, Any], evaluate: Mapping[str, Any], folder: Path, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``evaluate.json`` with the classifiers of ``train.json``, and the settings they need."""
+    plain = {k: v for k, v in train.items() if not isinstance(v, dict | list)}
+    own = {k: v for k, v in given.items() if k in evaluate or k in plain}
+    place = {"output_dir": str(folder), "part": "test", "classifiers": train["classifiers"]}
+    content = {**plain, **evaluate, **own, **place}
+    return json.loads(json.dumps(content))  # MONAI changes what it is given
+
+
+def _evaluate(
+    config: dict[str, Any], weights: Mapping[str, Tensor], folders: Mapping[str, Path]
+) -> None:
+    parser = ConfigParser(config)
+    with contextlib.redirect_stdout(io.StringIO()):  # one table of figures per classifier
+        network = parser.get_parsed_content("network")
+        classifiers = parser.get_parsed_content("classifiers")
+        classifiers.load_state_dict(weights)
+        evaluator = parser.get_parsed_content("evaluator")
+        (report,) = (h for h in parser.get_parsed_content("handlers") if hasattr(h, "summary"))
+        device = parser.get_parsed_content("device")
+        for name, target in folders.items():
+            report.folder = target
+            evaluator.network = ByClassifier(network, name, classifiers[name]).to(device)
+            with torch.random.fork_rng(devices=[]):
+                evaluator.run()

@@ -1,0 +1,144 @@
+"""Figures 2, 3, 6 and 7: what happened to each modality while the network was trained?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..experiments.bundles import open_bundle
+from ..training.handler import FUSION
+from .collect import DataSet
+from .curves import History
+from .drawing import BLACK, name_panels, panels, share_legend, style_of
+from .pieces import FigurePiece
+
+X = "optimizer step"
+_SCORES = {
+    "accuracy": "accuracy",
+    "probability": "probability of the true class",
+    "log_probability": "log-probability of the true class",
+    "mae": "score: minus mean absolute error",
+    "acc2": "share with the right sign",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity of one training.
+
+    Attributes:
+        title: above it.
+        quantity: a column of ``modulation.csv``.
+        label: of the y axis.
+        history: of the training.
+    """
+
+    title: str
+    quantity: str
+    label: str
+    history: History
+
+    @property
+    def robust(self) -> bool:
+        """Whether outliers rule out a mean: the balance is a quotient (eq. 7)."""
+        return self.quantity == "balance"
+
+
+def training_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
+    """Figure 2 or 3: score, gradient magnitude and direction of each modality.
+
+    Args:
+        name: of the files.
+        data: what was trained on.
+        row: the method.
+        history: its records.
+    """
+    score = score_of(data.bundle)
+    shown = [
+        Panel("Score of each modality and the fusion", "score", score, history),
+        Panel("Gradient magnitude", "gradient_norm", "Euclidean norm, encoder", history),
+        Panel("Gradient direction", "cosine", "cosine, modality and fusion", history),
+    ]
+    caption = [
+        f"Trained with {row} on {data.name}. Scores are those of the classifiers on training "
+        "batches, and of the network itself (fusion); the magnitude is that of all gradients of "
+        "an encoder, before modulation; the direction compares the last-layer gradients of "
+        "classifier and network.",
+        history.smoothing(),
+    ]
+    title = f"Score, gradient magnitude and direction with {row}, {data.label}"
+    return _piece(name, title, caption, shown)
+
+
+def loss_figure(name: str, data: DataSet, histories: Mapping[str, History]) -> FigurePiece:
+    """Figure 6: the losses of the classifiers and of the network, a panel per method."""
+    shown = [Panel(row, "loss", "training loss", history) for row, history in histories.items()]
+    caption = [
+        f"Loss of each modality's classifier and of the network itself (fusion) on {data.name}, "
+        "without what a method adds to it.",
+        next(iter(histories.values())).smoothing(),
+    ]
+    title = f"Losses during training, {data.label}"
+    return _piece(name, title, caption, shown, share_y=True)
+
+
+def balance_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
+    """Figure 7: the balancing term of eq. 7; above 1 a modality is promoted, below suppressed."""
+    shown = [Panel(f"{row}, {data.label}", "balance", "balance (eq. 7)", history)]
+    caption = [
+        f"Balancing term of {row} on {data.name}. Dashed line at 1: above it the modality is "
+        "promoted, below it suppressed.",
+        history.smoothing("median"),
+    ]
+    return _piece(name, f"Balancing term, {data.label}", caption, shown)
+
+
+def score_of(bundle: str) -> str:
+    """What epsilon of eq. 6 is in a bundle, for an axis."""
+    return _SCORES.get(str(open_bundle(bundle).train.get("score")), "Dice, mean of WT, TC, ET")
+
+
+def _piece(
+    name: str, title: str, caption: list[str], shown: list[Panel], *, share_y: bool = False
+) -> FigurePiece:
+    figure, grid = panels(len(shown))
+    numbers = []
+    for axes, panel in zip(grid, shown, strict=True):
+        numbers += _draw(axes, panel)
+    name_panels(grid, [panel.title for panel in shown])
+    share_legend(figure, grid[0])
+    if share_y:
+        low, high = zip(*(axes.get_ylim() for axes in grid), strict=True)
+        for axes in grid:
+            axes.set_ylim(min(low), max(high))
+    return FigurePiece(name, title, caption, figure, numbers)
+
+
+def _draw(axes: Axes, panel: Panel) -> list[dict[str, Any]]:
+    history, numbers = panel.history, []
+    for modality in [*history.modalities, FUSION]:
+        curve = history.curve(modality, panel.quantity, robust=panel.robust)
+        if curve is None:
+            continue
+        style = style_of(modality, history.modalities)
+        axes.plot(curve.steps, curve.mean, label=modality, **style)
+        sd = np.zeros_like(curve.mean) if curve.sd is None else curve.sd
+        if curve.sd is not None:
+            band = (curve.mean - sd, curve.mean + sd)
+            axes.fill_between(curve.steps, *band, color=style["color"], alpha=0.15, linewidth=0)
+        numbers += [
+            {"panel": panel.title, "quantity": panel.quantity, "modality": modality}
+            | {"step": int(step), "mean": float(mean), "sd": float(spread)}
+            for step, mean, spread in zip(curve.steps, curve.mean, sd, strict=True)
+        ]
+    if panel.quantity == "balance":
+        axes.axhline(1, color=BLACK, linewidth=0.9, linestyle="--", zorder=0)
+    if panel.quantity == "cosine":
+        axes.axhline(0, color=BLACK, linewidth=0.7, zorder=0)
+    axes.set(xlabel=X, ylabel=panel.label)
+    axes.margins(x=0.01)
+    return numbers

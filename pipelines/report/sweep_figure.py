@@ -1,0 +1,81 @@
+"""Figure 5: how much does CGGM gain over joint training with other rho and lambda?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from ..demo.steps import LINES
+from .collect import DataSet, Row
+from .drawing import BLACK, name_panels, panels
+from .pieces import FigurePiece
+from .statistics import summarize
+from .tables import TITLES, figures_of
+
+SIGNS = {"rho": "ρ", "lam": "λ"}
+
+
+def sweep_figure(
+    name: str, data: DataSet, sweeps: Mapping[str, Sequence[Row]], joint: Row
+) -> FigurePiece:
+    """A panel for each setting that was varied.
+
+    Args:
+        name: of the files.
+        data: what was trained on.
+        sweeps: setting ("rho", "lam") to rows whose own settings have it.
+        joint: what they are compared with.
+    """
+    figure, grid = panels(len(sweeps))
+    unit = figures_of(data)[0]
+    numbers: list[dict[str, Any]] = []
+    for axes, (setting, rows) in zip(grid, sweeps.items(), strict=True):
+        lines = gains(setting, rows, joint, unit)
+        _draw(axes, setting, lines, TITLES[unit])
+        numbers += lines
+    name_panels(
+        grid, [f"scaling {SIGNS[s]}" if s == "rho" else f"trade-off {SIGNS[s]}" for s in sweeps]
+    )
+    return FigurePiece(
+        name,
+        f"CGGM against joint training with other ρ and λ, {data.label}",
+        [
+            f"{TITLES[unit]} on the test part of {data.name}, minus that of joint training with "
+            "the same seeds; bars: ± 1 standard deviation of the difference over the seeds. The "
+            "dashed line is joint training.",
+            *(_fixed(setting, rows) for setting, rows in sweeps.items()),
+        ],
+        figure,
+        numbers,
+    )
+
+
+def gains(setting: str, rows: Sequence[Row], joint: Row, figure: str) -> list[dict[str, Any]]:
+    """Mean difference to joint training over the seeds of both, by value of the setting."""
+    lines = []
+    for row in sorted(rows, key=lambda row: row.own[setting]):
+        ours, theirs = row.figures.get(figure, {}), joint.figures.get(figure, {})
+        found = summarize([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
+        if found is not None:
+            line = {"setting": setting, "value": row.own[setting], "figure": figure}
+            lines.append(line | {"mean": found.mean, "sd": found.sd or "", "seeds": found.count})
+    return lines
+
+
+def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]], figure: str) -> None:
+    # At equal distances: the values of lambda lie far apart.
+    places = range(len(lines))
+    means = [line["mean"] for line in lines]
+    spreads = [line["sd"] or 0.0 for line in lines]
+    axes.axhline(0, color=BLACK, linewidth=0.9, linestyle="--", zorder=0)
+    axes.errorbar(places, means, spreads, color=LINES[0], marker="o", capsize=3, linewidth=1.6)
+    axes.set_xticks(list(places), [f"{line['value']:g}" for line in lines])
+    axes.set(xlabel=f"{SIGNS[setting]} ({setting})", ylabel=f"{figure}, difference to joint")
+
+
+def _fixed(setting: str, rows: Sequence[Row]) -> str:
+    others = {k: v for k, v in rows[0].own.items() if k != setting}
+    words = ", ".join(f"{SIGNS.get(k, k)} = {v}" for k, v in others.items())
+    return f"While {SIGNS[setting]} varies, {words or 'the rest is the bundle’s'}."
