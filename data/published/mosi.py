@@ -140,10 +140,7 @@ def _part(split: str, content: Any, path: Path) -> _Part:
 
 
 def _array(value: Any, where: str, axes: int) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"{where} is no array of equally long samples ({error})") from error
+    array = _numbers(value, where)
     if array.dtype.kind not in "iuf" or array.ndim != axes or 0 in array.shape[1:]:
         raise InputError(
             f"{where} has shape {array.shape} and type {array.dtype}; expected numbers of shape "
@@ -152,8 +149,19 @@ def _array(value: Any, where: str, axes: int) -> np.ndarray:
     return array
 
 
+def _numbers(value: Any, where: str) -> np.ndarray:
+    """An array as it is, or one of lists of numbers; never of texts, which could fill the memory."""
+    try:
+        return value if isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{where} is no array of numbers in equally long samples ({str(error)[:80]}); write it "
+            "as an array of NumPy"
+        ) from error
+
+
 def _labels(value: Any, where: str) -> list[float]:
-    array = np.asarray(value)
+    array = _numbers(value, where)
     if array.dtype.kind not in "iuf" or array.ndim == 0 or array.size != len(array):
         raise InputError(
             f"{where} has shape {array.shape} and type {array.dtype}; expected one number per "
@@ -174,6 +182,8 @@ def _names(value: Any, split: str, count: int, where: str) -> list[tuple[str, st
     """Id and video of each sample; made up where the pickle has none."""
     if value is None:
         return [(f"{split}-{index:05d}", "") for index in range(count)]
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
+        raise InputError(f"{where}: id holds {type(value).__name__}; expected a list or an array")
     if len(value) != count:
         raise InputError(f"{where} has {len(value):,} ids for {count:,} samples; write it again")
     return [_name(entry) for entry in value]
@@ -181,7 +191,8 @@ def _names(value: Any, split: str, count: int, where: str) -> list[tuple[str, st
 
 def _name(entry: Any) -> tuple[str, str]:
     """MulT: (video, start, end). MMSA: "video$_$clip"."""
-    fields = [_text(field) for field in np.ravel(entry)]
+    parts = entry if isinstance(entry, (list, tuple)) else np.ravel(entry)
+    fields = [_text(field) for field in parts]
     fields = fields[0].split("$_$") if len(fields) == 1 else fields
     return "_".join(fields), fields[0] if len(fields) > 1 else ""
 
@@ -195,10 +206,10 @@ def _given_lengths(
 ) -> np.ndarray | None:
     if f"{name}_lengths" not in content:
         return None
-    array = np.asarray(content[f"{name}_lengths"])
+    array = _numbers(content[f"{name}_lengths"], f"{where}: {name}_lengths")
     if array.size != count or array.dtype.kind not in "iuf":
         raise InputError(f"{where}: {name}_lengths has shape {array.shape}; expected ({count},)")
-    return array.reshape(-1).astype(np.int64)
+    return np.nan_to_num(array.reshape(-1), nan=-1, posinf=-1, neginf=-1).astype(np.int64)
 
 
 def _sequences(parts: list[_Part], name: str) -> Sequences:

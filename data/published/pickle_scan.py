@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import pickletools
+from typing import Any
 
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _OUTSIDE = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"}
@@ -18,6 +19,12 @@ _SIZED = {
 }
 
 
+# Arrays take few codes; each code can take 200 bytes of memory.
+MAX_CODES = 2_000_000
+# A container that is begun and not ended takes one mark.
+MAX_MARKS = 500
+
+
 class Refused(Exception):
     """What is wrong with the pickle, as the end of a sentence that starts with its name."""
 
@@ -26,10 +33,11 @@ def scan(view: mmap.mmap) -> None:
     """Walk over the opcodes of a pickle.
 
     Raises:
-        Refused: it is none, refers to something outside of it, or needs a memo out of proportion.
+        Refused: it is none, refers to something outside of it, or needs time or memory out of
+            proportion.
         EOFError: it is cut short, or promises more bytes than follow.
     """
-    size, opcodes = len(view), 0
+    size, opcodes, marks = len(view), 0, 0
     while True:
         code = view.read(1)
         opcode = _OPCODES.get(code.decode("latin-1"))
@@ -43,6 +51,13 @@ def scan(view: mmap.mmap) -> None:
             raise Refused("is no pickle")
         if opcode.name == "STOP":
             return
+        marks += (opcode.name == "MARK") - (pickletools.markobject in opcode.stack_before)
+        if opcodes > MAX_CODES or marks > MAX_MARKS:
+            too_many = "levels of nesting" if marks > MAX_MARKS else "values outside of arrays"
+            raise Refused(
+                f"has more than {MAX_MARKS if marks > MAX_MARKS else MAX_CODES:,} {too_many}; "
+                "expected arrays: make arrays of NumPy out of lists of numbers"
+            )
         if opcode.name in _OUTSIDE:
             raise Refused(f"refers to objects outside of it ({opcode.name}); expected arrays only")
         argument = _argument(view, opcode)
@@ -68,3 +83,14 @@ def _argument(view: mmap.mmap, opcode: pickletools.OpcodeInfo) -> bytes:
         raise EOFError(f"{length} bytes are promised, {left} are left")
     view.seek(length, 1)
     return b""
+
+
+def shown(value: Any) -> str:
+    """Give something of the file for a message: short, in one line, without control characters."""
+    if isinstance(value, bytes):
+        value = value[:80].decode("latin-1")
+    if isinstance(value, str):
+        return repr(value[:80])[1:-1]
+    if isinstance(value, tuple) and len(value) < 9 and all(type(n) is int for n in value):
+        return repr(tuple(n if abs(n) < 2**63 else "huge" for n in value))
+    return type(value).__name__

@@ -19,10 +19,12 @@ import numpy as np
 
 from ..errors import InputError
 from .foreign import check_content
-from .pickle_scan import Refused, scan
+from .pickle_content import Budget, Content
+from .pickle_machine import Machine, checked_keys
+from .pickle_scan import Refused, scan, shown
 
 MAX_BYTES = 32 * 2**30
-MAX_DEPTH = 32
+MAX_AXES = 32
 
 _MULTIARRAY = re.compile(r"numpy\.(core|_core)\.multiarray")
 _NUMERIC = re.compile(r"numpy\.(core|_core)\.numeric")
@@ -39,7 +41,7 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Any:
 
     Returns:
         Its content. Arrays of numbers are read-only. ``OrderedDict`` becomes ``dict``, an array of
-        Python strings an array of texts.
+        Python strings stays one.
 
     Raises:
         InputError: it is no pickle, is cut short or too large, or holds anything else; what it
@@ -62,7 +64,7 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InputError(f"{path} {error}") from error
     except (EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path} is cut short or damaged ({error}): copy or download it again"
+            f"{path} is cut short or damaged ({shown(str(error))}): copy or download it again"
         ) from error
     except MemoryError as error:
         raise InputError(f"{path} needs more memory than there is") from error
@@ -70,40 +72,31 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # a malformed pickle can fail in any way, but has run nothing
         raise InputError(
-            f"{path} is a malformed pickle ({type(error).__name__}: {error}): write it again"
+            f"{path} is a malformed pickle ({type(error).__name__}: {shown(str(error))}): write it "
+            "again"
         ) from error
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that knows the names in `_allowed` and no other."""
+class _Reader(Machine):
+    """Knows the names in `_allowed` and no other."""
 
     def __init__(self, file: mmap.mmap, size: int) -> None:
         super().__init__(file, fix_imports=False, encoding="latin1")
-        # What the file may have copied: more than it holds itself is an attack on the memory.
-        self.budget = _Budget(2 * size + 2**20)
+        self.size = size
+        self.budget = Budget(2 * size + 2**20)  # of what the file may have copied
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        found = _allowed(module_name, global_name, self.budget)
+    def find_class(self, module: str, name: str) -> Any:
+        found = _allowed(module, name, self.budget)
         if found is None:
             raise Refused(
-                f"holds {module_name}.{global_name}, which could run code; expected NumPy arrays, "
-                "plain containers, texts and numbers only: do not trust its source, nothing of it "
-                "was run"
+                f"holds {shown(module)}.{shown(name)}, which could run code; expected NumPy "
+                "arrays, plain containers, texts and numbers only: do not trust its source, "
+                "nothing of it was run"
             )
         return found
 
     def read(self) -> Any:
-        return _plain(self.load(), 0, {})
-
-
-class _Budget:
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def take(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise Refused("builds far more than it holds, as an attack on the memory does")
+        return Content(_Array, Budget(2 * self.size + 2**20)).plain(self.load())
 
 
 class _Sealed:
@@ -139,7 +132,7 @@ class _Type:
             raise Refused("holds an array of records; expected numbers or texts")
         order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
-            raise Refused(f"is malformed (byte order {order!r})")
+            raise Refused(f"is malformed (byte order {shown(order)!r})")
         self.order = order
 
     def holds_objects(self) -> bool:
@@ -147,7 +140,7 @@ class _Type:
 
     def dtype(self) -> np.dtype:
         if not isinstance(self.code, str) or not _NUMBERS_AND_TEXTS.fullmatch(self.code):
-            raise Refused(f"holds an array of type {self.code!r}; expected numbers or texts")
+            raise Refused(f"holds an array of type {shown(self.code)!r}; expected numbers or texts")
         dtype = np.dtype(self.code)
         return dtype if self.order in ("|", "=") else dtype.newbyteorder(self.order)
 
@@ -157,7 +150,7 @@ class _Array:
 
     __slots__ = ("budget", "value")
 
-    def __init__(self, budget: _Budget) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.value: np.ndarray | None = None
 
@@ -166,7 +159,7 @@ class _Array:
         self.value = _array(data, kind, shape, "F" if by_columns else "C", self.budget)
 
 
-def _allowed(module: str, name: str, budget: _Budget) -> Any:
+def _allowed(module: str, name: str, budget: Budget) -> Any:
     if _MULTIARRAY.fullmatch(module) and name == "_reconstruct":
         return _Sealed(lambda *_: _Array(budget))
     if _MULTIARRAY.fullmatch(module) and name == "scalar":
@@ -180,12 +173,12 @@ def _allowed(module: str, name: str, budget: _Budget) -> Any:
     if module == "numpy.dtypes" and re.fullmatch(r"[A-Z][A-Za-z0-9]*DType", name):
         return _Sealed(lambda *_: _named_type(name))
     if (module, name) == ("collections", "OrderedDict"):
-        return _Sealed(lambda pairs=(): dict(_counted(pairs, budget)))
+        return _Sealed(lambda pairs=(): _ordered(pairs, budget))
     if (module, name) == ("_codecs", "encode"):
         return _Sealed(lambda text, encoding="utf-8": _encoded(text, encoding, budget))
     if module in ("builtins", "__builtin__") and name in ("set", "frozenset"):
         make = set if name == "set" else frozenset
-        return _Sealed(lambda items=(): make(_counted(items, budget)))
+        return _Sealed(lambda items=(): make(checked_keys(_counted(items, budget))))
     return None
 
 
@@ -201,27 +194,37 @@ def _named_type(name: str) -> _Type:
     return _Type(make().str)
 
 
-def _counted(items: Any, budget: _Budget) -> Any:
+def _counted(items: Any, budget: Budget) -> Any:
     if not isinstance(items, (list, tuple, dict, set, frozenset)):
         raise Refused(f"is malformed (a container made of {type(items).__name__})")
     budget.take(64 * len(items))
     return items
 
 
-def _encoded(text: Any, encoding: Any, budget: _Budget) -> bytes:
+def _ordered(pairs: Any, budget: Budget) -> dict[Any, Any]:
+    pairs = list(_counted(pairs, budget))
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise Refused("is malformed (a dictionary without pairs of key and value)")
+    keys = checked_keys(pair[0] for pair in pairs)
+    return dict(zip(keys, (pair[1] for pair in pairs), strict=True))
+
+
+def _encoded(text: Any, encoding: Any, budget: Budget) -> bytes:
     if not isinstance(text, str) or encoding not in _ENCODINGS:
-        raise Refused(f"is malformed (a text encoded as {encoding!r})")
+        raise Refused(f"is malformed (a text encoded as {shown(encoding)!r})")
     budget.take(len(text))
     return text.encode(encoding)
 
 
-def _array(data: Any, kind: Any, shape: Any, order: Any, budget: _Budget) -> np.ndarray:
+def _array(data: Any, kind: Any, shape: Any, order: Any, budget: Budget) -> np.ndarray:
     if not isinstance(kind, _Type) or order not in ("C", "F"):
         raise Refused("is malformed (an array without a type or order)")
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise Refused(f"is malformed (an array of shape {shape!r})")
+    if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
+        raise Refused(f"is malformed (an array of shape {shown(shape)})")
+    if len(shape) > MAX_AXES:
+        raise Refused(f"is malformed (an array of {len(shape)} axes)")
     if kind.holds_objects():
-        return _texts(data, shape, order)
+        return _texts(data, shape, order, budget)
     dtype = kind.dtype()
     if isinstance(data, str):  # bytes of Python 2
         budget.take(len(data))
@@ -239,40 +242,15 @@ def _array(data: Any, kind: Any, shape: Any, order: Any, budget: _Budget) -> np.
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
-def _texts(data: Any, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _texts(data: Any, shape: tuple[int, ...], order: str, budget: Budget) -> np.ndarray:
     """An array of Python objects: only texts are let in, as names of samples are kept so."""
     plain = isinstance(data, list) and len(data) == math.prod(shape)
     for kind in (str, bytes):
         if plain and data and all(type(item) is kind for item in data):
-            return np.array(data).reshape(shape, order="F" if order == "F" else "C")
+            budget.take(len(data))
+            # Of objects: with room for the longest text in each place, a few bytes could fill it.
+            return np.array(data, dtype=object).reshape(shape, order="F" if order == "F" else "C")
     raise Refused(
         "holds an array of Python objects, which could run code; expected arrays of numbers or "
         "texts: nothing of it was run"
     )
-
-
-def _plain(value: Any, depth: int, known: dict[int, Any]) -> Any:
-    """Replace what stands for arrays; refuse what is neither plain nor an array."""
-    if isinstance(value, _Array):
-        if value.value is None:
-            raise Refused("holds an array without content")
-        return value.value
-    if value is None or type(value) in (bool, int, float, complex, str, bytes, bytearray):
-        return value
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value
-    if type(value) not in (dict, list, tuple, set, frozenset):
-        raise Refused(f"holds {type(value).__name__.strip('_')} where arrays are expected")
-    if depth > MAX_DEPTH:
-        raise Refused(f"is nested more than {MAX_DEPTH} levels deep, or contains itself")
-    if id(value) not in known:
-        known[id(value)] = _container(value, depth + 1, known)
-    return known[id(value)]
-
-
-def _container(value: Any, depth: int, known: dict[int, Any]) -> Any:
-    if isinstance(value, dict):
-        return {
-            _plain(key, depth, known): _plain(item, depth, known) for key, item in value.items()
-        }
-    return type(value)(_plain(item, depth, known) for item in value)
