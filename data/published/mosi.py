@@ -150,7 +150,7 @@ def _array(value: Any, where: str, axes: int) -> np.ndarray:
 
 
 def _numbers(value: Any, where: str) -> np.ndarray:
-    """An array as it is, or one of lists of numbers; never of texts, which could fill the memory."""
+    """An array as it is, or of lists of numbers; never of texts, which could fill the memory."""
     try:
         return value if isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
