@@ -16,6 +16,9 @@ from ...data.errors import InputError
 
 # More than the largest cameras have; a decoded image of this size takes 500 MB.
 MAX_PIXELS = 160_000_000
+# Preprocessing makes the short side a few hundred pixels, however long the other one gets.
+MAX_RATIO = 50
+RATES = (1_000, 1_000_000)  # samples per second; outside of these resampling takes all memory
 MIN_SECONDS = 0.05
 
 
@@ -27,13 +30,12 @@ def read_image(path: Path) -> Image.Image:
     """Read an image as upright RGB of 8 bits; transparent parts become white.
 
     Raises:
-        Unusable: it is not an image, cut short, or too large to be an honest one.
+        Unusable: it is not an image, cut short, or too large or long to be an honest one.
     """
     _check_file(path)
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Unusable(f"too large: {image.width} x {image.height} pixels")
+        with Image.open(path, formats=_formats()) as image:
+            _check_size(image.width, image.height)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
@@ -65,6 +67,8 @@ def read_audio(path: Path, rate: int, max_seconds: float) -> np.ndarray:
     soundfile = _library("soundfile", "recordings")
     try:
         with soundfile.SoundFile(path) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise Unusable(f"{file.samplerate:,} samples per second are not those of sound")
             count = int(max_seconds * file.samplerate)
             sound = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
             sound = _resampled(sound, file.samplerate, rate)
@@ -127,6 +131,25 @@ def first_line(error: BaseException) -> str:
     """Give what an error says, without the path of the file, in one line."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return (str(text).splitlines() or [type(error).__name__])[0].strip()[:200].rstrip(".")
+
+
+def image_endings() -> set[str]:
+    """Give the endings of the names of images that can be read."""
+    known = set(_formats())
+    return {end for end, name in Image.registered_extensions().items() if name in known}
+
+
+def _formats() -> list[str]:
+    # Pillow would let another program, Ghostscript, run a file in EPS.
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Unusable(f"too large: {width} x {height} pixels")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise Unusable(f"too long: {width} x {height} pixels, more than {MAX_RATIO} : 1")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -194,6 +217,7 @@ def _chosen(container: Any, per_second: float, most: int) -> Iterator[Image.Imag
         # A thousandth: times are rounded to the clock of the file.
         if time - begin + 1e-3 < taken * step:
             continue
+        _check_size(frame.width, frame.height)
         image = frame.to_image()
         rotation = getattr(frame, "rotation", 0)
         yield image.rotate(rotation, expand=True) if rotation else image

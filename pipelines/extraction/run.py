@@ -111,7 +111,7 @@ def extract(
     if not samples:
         raise InputError("there are no samples to extract features from")
     began = time.monotonic()
-    settings = encoder.about | {"samples": checksum(samples), "dtype": plan.dtype}
+    settings = encoder.about | {"samples": checksum(samples, plan.readers), "dtype": plan.dtype}
     order = {"batch_size": encoder.batch_size, "chunk": plan.chunk}
     with alone(output):
         parts = Parts(output, settings | order)

@@ -8,13 +8,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from tqdm import tqdm
 
 from ...data.errors import InputError, some
 from ...data.files import write_text
+from .hub import sha256
+from .media import image_endings
 
 _SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a")
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
@@ -122,12 +125,26 @@ def list_folder(folder: str | Path, *, kind: str) -> list[Sample]:
     return samples
 
 
-def checksum(samples: Iterable[Sample]) -> str:
-    """Give the SHA-256 of the ids, the texts or relative paths, and the sizes of the files."""
+def checksum(samples: Sequence[Sample], readers: int = 4) -> str:
+    """Give the SHA-256 of the ids, the texts or relative paths, and the content of the files.
+
+    Content, since a file that was replaced can have the size of the old one, and a folder that was
+    copied has other times. Reading is little beside decoding and encoding.
+
+    Args:
+        samples: in their order.
+        readers: threads.
+    """
     digest = hashlib.sha256()
-    for sample in samples:
-        line = [sample.name, sample.shown, _size(sample.source)]
-        digest.update(json.dumps(line).encode() + b"\n")
+    with ThreadPoolExecutor(readers) as pool:
+        contents = pool.map(_content, samples)
+        # On most data it is done before a bar would show.
+        bar = tqdm(
+            contents, "looking for changes", len(samples), disable=None, delay=5, leave=False
+        )
+        for sample, content in zip(samples, bar, strict=True):
+            line = [sample.name, sample.shown, content]
+            digest.update(json.dumps(line).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -183,15 +200,14 @@ def _check_unique(names: Sequence[str], where: Path, remedy: str) -> None:
 
 def _endings(kind: str) -> set[str]:
     if kind == "image":
-        Image.init()
-        return {end for end, name in Image.registered_extensions().items() if name in Image.OPEN}
+        return image_endings()
     return set(_SOUNDS + _CLIPS) if kind == "audio" else set(_CLIPS)
 
 
-def _size(source: str | Path) -> int:
-    if isinstance(source, str):
-        return len(source)
+def _content(sample: Sample) -> int | str:
+    if isinstance(sample.source, str):
+        return len(sample.source)  # the text itself is what is shown
     try:
-        return source.stat().st_size
+        return sha256([sample.source]) if sample.source.is_file() else "none"
     except OSError:
-        return -1
+        return "none"

@@ -74,17 +74,27 @@ def test_unusable_images_say_why(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "nothing.jpg").touch()
     bomb(tmp_path / "bomb.png")
+    # With its short side scaled to 224 it would have a billion pixels.
+    Image.new("L", (20_000, 1)).save(tmp_path / "long.png")
+    Image.new("L", (1, 20_000)).save(tmp_path / "high.png")
+    Image.new("L", (10, 10)).save(tmp_path / "program.eps")  # Pillow has Ghostscript run it
+    (tmp_path / "program.eps").rename(tmp_path / "program.jpg")
     reasons = {
         "short.png": "truncated|cannot be read",
         "text.jpg": "not an image",
         "nothing.jpg": "file is empty",
         "missing.jpg": "no such file",
         "bomb.png": "too large",
+        "long.png": "too long: 20000 x 1 pixels, more than 50 : 1",
+        "high.png": "too long: 1 x 20000 pixels",
+        "program.jpg": "not an image of a known format",
     }
     for name, reason in reasons.items():
         with pytest.raises(Unusable, match=reason) as caught:
             read_image(tmp_path / name)
         assert str(tmp_path) not in str(caught.value)
+    Image.new("L", (1000, 20)).save(tmp_path / "panorama.png")
+    assert read_image(tmp_path / "panorama.png").size == (1000, 20)
 
 
 def test_sound_is_mixed_resampled_and_cut(tmp_path: Path) -> None:
@@ -102,12 +112,14 @@ def test_unusable_recordings_say_why(tmp_path: Path) -> None:
     (tmp_path / "nothing.wav").touch()
     soundfile.write(tmp_path / "short.wav", tone(0.01, 16_000), 16_000)
     soundfile.write(tmp_path / "nan.wav", np.full(8000, np.nan, "f4"), 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "fast.wav", tone(0.1, 16_000), 2_147_483_647)
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000, "f4"), 16_000)
     reasons = {
         "text.wav": "cannot be read",
         "nothing.wav": "file is empty",
         "short.wav": "shorter than 0.05 s",
         "nan.wav": "not finite",
+        "fast.wav": "2,147,483,647 samples per second are not those of sound",
     }
     for name, reason in reasons.items():
         with pytest.raises(Unusable, match=reason):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +17,15 @@ import pytest
 
 from cggm.data.errors import InputError
 from cggm.data.features.file import FeatureFile
-from cggm.pipelines.extraction import Encoder, Options, Plan, Sample, extract, load_encoder
+from cggm.pipelines.extraction import (
+    Encoder,
+    Options,
+    Plan,
+    Sample,
+    extract,
+    list_folder,
+    load_encoder,
+)
 from cggm.pipelines.extraction.media import Unusable
 from cggm.pipelines.extraction.parts import alone
 
@@ -124,6 +134,26 @@ def test_what_is_there_is_not_extracted_again(encoder: Encoder, tmp_path: Path) 
     result = extract(texts(5), encoder, output, Plan(chunk=2, progress=False))
     assert str(result) == f"already extracted: {output} (5 samples, width 32, 0 left out)"
     assert (output.stat().st_mtime_ns, others(tmp_path)) == (before, ["text.h5"])
+
+
+def test_a_picture_that_was_replaced_and_a_folder_that_was_copied(
+    vit: Path, tmp_path: Path
+) -> None:
+    """Neither the size of a file nor its time says whether it is another one."""
+    encoder = load_encoder("image", str(vit))
+    for number in range(3):
+        picture(tmp_path / "one" / f"{number}.bmp", number)
+    shutil.copytree(tmp_path / "one", tmp_path / "two", copy_function=shutil.copyfile)
+    output = tmp_path / "image.h5"
+    extract(list_folder(tmp_path / "one", kind="image"), encoder, output, PLAN)
+    again = extract(list_folder(tmp_path / "two", kind="image"), encoder, output, PLAN)
+    assert again.seconds is None
+    before = (tmp_path / "two" / "1.bmp").stat()
+    picture(tmp_path / "two" / "1.bmp", 7)
+    os.utime(tmp_path / "two" / "1.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (tmp_path / "two" / "1.bmp").stat().st_size == before.st_size
+    with pytest.raises(InputError, match="another table, or files that changed"):
+        extract(list_folder(tmp_path / "two", kind="image"), encoder, output, PLAN)
 
 
 def test_other_settings_are_refused(encoder: Encoder, bert: Path, tmp_path: Path) -> None:
