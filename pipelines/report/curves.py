@@ -56,6 +56,11 @@ class History:
         """Over how many steps a curve is smoothed; an odd number."""
         return 2 * (self.steps // (2 * SHARE)) + 1
 
+    def largest(self, quantity: str) -> float:
+        """The largest absolute value of any modality, 0 where nothing was recorded."""
+        found = [abs(v[np.isfinite(v)]).max() for (_, q), v in self.values.items() if q == quantity]
+        return float(max(found, default=0.0))
+
     def curve(self, modality: str, quantity: str, *, robust: bool = False) -> Curve | None:
         """A smoothed line; None where nothing was recorded.
 

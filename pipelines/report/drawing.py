@@ -39,7 +39,7 @@ def panels(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     columns = min(columns or count, count)
     rows = -(-count // columns)
     with mpl.rc_context(_STYLE):
-        size = (PANEL[0] * columns, PANEL[1] * rows + 0.3)
+        size = (PANEL[0] * columns, PANEL[1] * rows + 0.6)  # title and legend
         figure = Figure(figsize=size, dpi=150, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axes in grid[count:]:
@@ -62,9 +62,9 @@ def style_of(modality: str, modalities: Sequence[str]) -> dict[str, Any]:
 
 
 def name_panels(grid: Sequence[Axes], titles: Sequence[str]) -> None:
-    """Title the panels, with letters where there are several."""
+    """Title the panels, with letters."""
     for letter, axes, title in zip(_LETTERS, grid, titles, strict=False):
-        axes.set_title(f"({letter}) {title}" if len(grid) > 1 else title, parse_math=False)
+        axes.set_title(f"({letter}) {title}", parse_math=False)
 
 
 def share_legend(figure: Figure, axes: Axes) -> None:

@@ -75,7 +75,9 @@ def gradient_figure(name: str, found: Mapping[str, Gradients], row: str) -> Figu
         found: data set to gradients.
         row: the method that was trained.
     """
+    title = "Gradients of the classifiers and of single modalities (t-SNE)"
     figure, grid = panels(len(found), columns=2)
+    figure.suptitle(title, fontsize=11)
     numbers: list[dict[str, Any]] = []
     for axes, (data, gradients) in zip(grid, found.items(), strict=True):
         _draw(axes, gradients)
@@ -83,7 +85,7 @@ def gradient_figure(name: str, found: Mapping[str, Gradients], row: str) -> Figu
     name_panels(grid, list(found))
     return FigurePiece(
         name,
-        "Gradients of the classifiers and of single modalities (t-SNE)",
+        title,
         [
             "Last-layer gradients of one batch each, scaled to unit length, t-SNE with perplexity "
             f"{PERPLEXITY} (less with few points), of a training with {row}. Circles: of the "

@@ -17,6 +17,7 @@ from .drawing import BLACK, name_panels, panels, share_legend, style_of
 from .pieces import FigurePiece
 
 X = "optimizer step"
+UNBOUNDED = 10.0  # a balance beyond this is smoothed by the median
 _SCORES = {
     "accuracy": "accuracy",
     "probability": "probability of the true class",
@@ -44,8 +45,8 @@ class Panel:
 
     @property
     def robust(self) -> bool:
-        """Whether outliers rule out a mean: the balance is a quotient (eq. 7)."""
-        return self.quantity == "balance"
+        """Whether outliers rule out a mean: the printed eq. 7 is a quotient without bounds."""
+        return self.quantity == "balance" and self.history.largest("balance") > UNBOUNDED
 
 
 def training_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
@@ -88,13 +89,13 @@ def loss_figure(name: str, data: DataSet, histories: Mapping[str, History]) -> F
 
 def balance_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
     """Figure 7: the balancing term of eq. 7; above 1 a modality is promoted, below suppressed."""
-    shown = [Panel(f"{row}, {data.label}", "balance", "balance (eq. 7)", history)]
+    panel = Panel(row, "balance", "balance (eq. 7)", history)
     caption = [
         f"Balancing term of {row} on {data.name}. Dashed line at 1: above it the modality is "
         "promoted, below it suppressed.",
-        history.smoothing("median"),
+        history.smoothing("median" if panel.robust else "mean"),
     ]
-    return _piece(name, f"Balancing term, {data.label}", caption, shown)
+    return _piece(name, f"Balancing term of {row}, {data.label}", caption, [panel])
 
 
 def score_of(bundle: str) -> str:
@@ -106,10 +107,12 @@ def _piece(
     name: str, title: str, caption: list[str], shown: list[Panel], *, share_y: bool = False
 ) -> FigurePiece:
     figure, grid = panels(len(shown))
+    figure.suptitle(title, fontsize=11)
     numbers = []
     for axes, panel in zip(grid, shown, strict=True):
         numbers += _draw(axes, panel)
-    name_panels(grid, [panel.title for panel in shown])
+    if len(shown) > 1:
+        name_panels(grid, [panel.title for panel in shown])
     share_legend(figure, grid[0])
     if share_y:
         low, high = zip(*(axes.get_ylim() for axes in grid), strict=True)

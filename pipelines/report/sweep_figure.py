@@ -29,6 +29,8 @@ def sweep_figure(
         joint: what they are compared with.
     """
     figure, grid = panels(len(sweeps))
+    title = f"CGGM against joint training with other ρ and λ, {data.label}"
+    figure.suptitle(title, fontsize=11)
     unit = figures_of(data)[0]
     numbers: list[dict[str, Any]] = []
     for axes, (setting, rows) in zip(grid, sweeps.items(), strict=True):
@@ -40,7 +42,7 @@ def sweep_figure(
     )
     return FigurePiece(
         name,
-        f"CGGM against joint training with other ρ and λ, {data.label}",
+        title,
         [
             f"{TITLES[unit]} on the test part of {data.name}, minus that of joint training with "
             "the same seeds; bars: ± 1 standard deviation of the difference over the seeds. The "

@@ -1,0 +1,1 @@
+"""One command for all tables and figures of the CGGM paper."""

@@ -1,0 +1,100 @@
+"""Which runs of the plan are finished, and what did they leave?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.classifiers import FILE, evaluate_classifiers
+from ..experiments.bundles import open_bundle
+from ..experiments.execute import plain_figures
+from ..experiments.record import FAILED, FINISHED, read_record
+from ..experiments.run import Run
+from ..report.classifier_table import figure_of
+from ..report.collect import DataSet, collect
+from ..report.curves import History, read_history
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs of a plan, as far as they are finished.
+
+    Attributes:
+        runs: of the plan.
+        output: their folder.
+        records: of those that were started, by name of the run.
+        sets: what was measured, by label of the data.
+    """
+
+    runs: Sequence[Run]
+    output: Path
+    records: Mapping[str, Mapping[str, Any]]
+    sets: Mapping[str, DataSet]
+
+    def folders(self, data: str, label: str) -> list[Path]:
+        """Folders of a row's finished runs, one per seed."""
+        return [run.folder(self.output) for run in self._finished(data, label)]
+
+    def history(self, data: str, label: str) -> History | None:
+        """What a row's runs recorded of training."""
+        return read_history(self.folders(data, label))
+
+    def missing(self, data: str) -> list[str]:
+        """Runs on these data that are not finished, in words."""
+        return [
+            self._state(run) for run in self.runs if run.data == data and not self._is_done(run)
+        ]
+
+    def classifiers(self, data: str) -> dict[str, dict[str, dict[int, float]]]:
+        """Figures of the classifiers on the test part: row, then modality, then seed."""
+        return {label: self._classifiers(data, label) for label in ("joint", "cggm")}
+
+    def _classifiers(self, data: str, label: str) -> dict[str, dict[int, float]]:
+        found: dict[str, dict[int, float]] = {}
+        for run in self._finished(data, label):
+            folder = run.folder(self.output)
+            if not (folder / "models" / FILE).is_file():
+                continue
+            bundle = open_bundle(run.bundle)
+            given = {**run.settings, **run.own}
+            written = evaluate_classifiers(bundle.train, bundle.evaluate, folder, given)
+            for modality, path in written.items():
+                value = plain_figures(json.loads(path.read_text())).get(figure_of(run.bundle))
+                if value is not None:
+                    found.setdefault(modality, {})[run.seed] = value
+        return found
+
+    def _finished(self, data: str, label: str) -> list[Run]:
+        return [r for r in self.runs if (r.data, r.label) == (data, label) and self._is_done(r)]
+
+    def _is_done(self, run: Run) -> bool:
+        return self.records.get(run.name, {}).get("state") == FINISHED
+
+    def _state(self, run: Run) -> str:
+        record = self.records.get(run.name)
+        if record is None:
+            return f"{run.label}, seed {run.seed}: not started"
+        why = f" ({record['failure']})" if record["state"] == FAILED else ""
+        return f"{run.label}, seed {run.seed}: {record['state']}{why}"
+
+
+def find(runs: Sequence[Run], output: Path) -> Found:
+    """Read what the runs of a plan left; of other runs in the folder nothing is used.
+
+    Raises:
+        InputError: a record is damaged, or runs of one data set were tested on different samples.
+    """
+    read = {run.name: read_record(run.folder(output)) for run in runs}
+    records = {name: record for name, record in read.items() if record is not None}
+    found = Found(runs, output, records, {})
+    if not any(record["state"] == FINISHED for record in records.values()):
+        return found
+    planned = {run.data for run in runs}
+    sets = {data.label: data for data in collect(output) if data.label in planned}
+    return replace(
+        found,
+        sets={label: replace(data, missing=found.missing(label)) for label, data in sets.items()},
+    )

@@ -1,0 +1,182 @@
+"""How do finished runs become each table and each figure of the paper?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..experiments.run import Run
+from ..report.ablation_table import LABELS, ablation_table
+from ..report.classifier_table import classifier_table
+from ..report.collect import DataSet, Row
+from ..report.gradient_figure import gradient_figure, read_gradients
+from ..report.line_figures import balance_figure, loss_figure, training_figure
+from ..report.memory_table import memory_table
+from ..report.pieces import MissingPiece, Piece, TablePiece
+from ..report.recipe_table import recipe_table
+from ..report.sweep_figure import sweep_figure
+from ..report.tables import build
+from ..report.write import numbers
+from ..training.gradient_recorder import FILE as GRADIENTS_FILE
+from .budgets import BUNDLES
+from .found import Found, find
+from .needs import ABLATION, GRADIENTS, SWEEPS
+
+Maker = Callable[[str, DataSet, Found], Piece | None]
+
+TITLES = {
+    "table2": "Comparison on Food 101",
+    "table3": "Comparison on BraTS",
+    "table4_mosi": "Comparison on MOSI",
+    "table4_iemocap": "Comparison on IEMOCAP",
+    "table5": "Single modalities after training",
+    "table6": "Gradient magnitude and direction",
+    "table8": "Memory with and without classifiers, and time",
+    "figure2": "Score, gradient magnitude and direction with joint",
+    "figure3": "Score, gradient magnitude and direction with cggm",
+    "figure4": "Gradients of the classifiers and of single modalities",
+    "figure5": "CGGM against joint training with other ρ and λ",
+    "figure6": "Losses during training",
+    "figure7": "Balancing term",
+}
+# Table or figure to the data that the paper shows.
+OF_PAPER = {"table5": "iemocap", "figure2": "mosi", "figure3": "mosi", "figure6": "mosi"}
+OF_PAPER["figure7"] = "mosi"
+
+
+def pieces(
+    items: Sequence[str], runs: Sequence[Run], output: Path, benchmark: Path | None = None
+) -> list[Piece]:
+    """Make tables and figures, in the paper's order.
+
+    Args:
+        items: such as "table2" and "figure5".
+        runs: the plan.
+        output: folder of the runs.
+        benchmark: what ``benchmarks/methods.py`` wrote, for Table 8.
+
+    Raises:
+        InputError: records cannot be read.
+    """
+    found = find(runs, output)
+    makers: dict[str, Callable[[], list[Piece]]] = {
+        "table2": partial(_comparison, found, {"table2": "food101"}),
+        "table3": partial(_comparison, found, {"table3": "brats"}),
+        "table4": partial(_comparison, found, {f"table4_{d}": d for d in ("mosi", "iemocap")}),
+        "table5": partial(_everywhere, found, "table5", _classifiers),
+        "table6": partial(_ablation, found),
+        "table7": lambda: [recipe_table("table7")],
+        "table8": partial(_memory, benchmark),
+        "figure2": partial(_everywhere, found, "figure2", partial(_training, "joint")),
+        "figure3": partial(_everywhere, found, "figure3", partial(_training, "cggm")),
+        "figure4": partial(_gradients, found),
+        "figure5": partial(_sweeps, found),
+        "figure6": partial(_everywhere, found, "figure6", _losses),
+        "figure7": partial(_everywhere, found, "figure7", _balance),
+    }
+    return [piece for item in items for piece in makers[item]()]
+
+
+def _comparison(found: Found, names: dict[str, str]) -> list[Piece]:
+    return [
+        TablePiece(name, build(found.sets[data]), numbers(found.sets[data]))
+        if data in found.sets
+        else _missing(name, found, data)
+        for name, data in names.items()
+    ]
+
+
+def _everywhere(found: Found, name: str, make: Maker) -> list[Piece]:
+    """For the paper's data under the plain name, and for all others that were trained on."""
+    first = OF_PAPER[name]
+    made: list[Piece] = []
+    for data in (first, *(bundle for bundle in BUNDLES if bundle != first)):
+        own = name if data == first else f"{name}-{data}"
+        piece = make(own, found.sets[data], found) if data in found.sets else None
+        if piece is not None:
+            made.append(piece)
+        elif data == first:
+            made.append(_missing(own, found, data))
+    return made
+
+
+def _classifiers(name: str, data: DataSet, found: Found) -> Piece | None:
+    measured = found.classifiers(data.label)
+    return classifier_table(name, data, measured) if any(measured.values()) else None
+
+
+def _training(row: str, name: str, data: DataSet, found: Found) -> Piece | None:
+    history = found.history(data.label, row)
+    return None if history is None else training_figure(name, data, row, history)
+
+
+def _losses(name: str, data: DataSet, found: Found) -> Piece | None:
+    read = {row: found.history(data.label, row) for row in ("joint", "cggm")}
+    histories = {row: history for row, history in read.items() if history is not None}
+    return loss_figure(name, data, histories) if histories else None
+
+
+def _balance(name: str, data: DataSet, found: Found) -> Piece | None:
+    history = found.history(data.label, "cggm")
+    return None if history is None else balance_figure(name, data, "cggm", history)
+
+
+def _ablation(found: Found) -> list[Piece]:
+    label = f"iemocap {ABLATION}"
+    rows = {row.label: row for row in _rows(found, label)}
+    base = found.sets.get("iemocap")
+    if base is None and not rows:
+        return [_missing("table6", found, "iemocap", label)]
+    if base is not None and base.joint is not None:
+        rows["joint"] = base.joint
+    data = base or found.sets[label]
+    return [ablation_table("table6", data, {key: rows[key] for key in LABELS if key in rows})]
+
+
+def _sweeps(found: Found) -> list[Piece]:
+    base = found.sets.get("iemocap")
+    sweeps = {setting: _rows(found, f"iemocap {word}") for setting, word in SWEEPS.items()}
+    sweeps = {setting: rows for setting, rows in sweeps.items() if rows}
+    if base is None or base.joint is None or not sweeps:
+        others = [f"iemocap {word}" for word in SWEEPS.values()]
+        return [_missing("figure5", found, "iemocap", *others)]
+    return [sweep_figure("figure5", base, sweeps, base.joint)]
+
+
+def _gradients(found: Found) -> list[Piece]:
+    labels = {bundle: f"{bundle} {GRADIENTS}" for bundle in BUNDLES}
+    files = {
+        found.sets[label].name: folder / GRADIENTS_FILE
+        for label in labels.values()
+        for folder in found.folders(label, "cggm")
+        if label in found.sets and (folder / GRADIENTS_FILE).is_file()
+    }
+    if not files:
+        return [_missing("figure4", found, *labels.values())]
+    read = {data: read_gradients(path) for data, path in files.items()}
+    return [gradient_figure("figure4", read, "cggm")]
+
+
+def _memory(benchmark: Path | None) -> list[Piece]:
+    if benchmark is None:
+        reason = (
+            "Not measured here: run benchmarks/methods.py when nothing else is at work, and pass "
+            "its file as --benchmark."
+        )
+        return [MissingPiece("table8", TITLES["table8"], reason)]
+    return [memory_table("table8", benchmark)]
+
+
+def _rows(found: Found, label: str) -> list[Row]:
+    return found.sets[label].rows if label in found.sets else []
+
+
+def _missing(name: str, found: Found, *labels: str) -> MissingPiece:
+    planned = {run.data for run in found.runs}
+    lines = [f"{label}: {'; '.join(found.missing(label))}" for label in labels if label in planned]
+    nowhere = [label for label in labels if label not in planned]
+    reason = f"Missing, since runs are not finished. {' – '.join(lines)}." if lines else ""
+    if nowhere and not lines:
+        reason = f"Missing, since nothing was trained on {', '.join(nowhere)}."
+    return MissingPiece(name, TITLES[name], reason)

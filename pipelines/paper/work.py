@@ -1,0 +1,69 @@
+"""How are all runs done, one output folder at a time, with the finished ones left alone?"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ...data.errors import InputError
+from ..experiments.local import Local
+from ..experiments.memory import free_memory
+from ..experiments.record import FAILED, FINISHED, earlier
+from ..experiments.run import Run
+from ..experiments.schedule import Schedule
+
+SHARE = 0.9  # of the free memory, where no limit is given
+
+
+def do_runs(runs: Sequence[Run], output: Path, *, jobs: int, memory_gb: float | None) -> None:
+    """Train and test what is not finished; failures are kept in the records, and printed.
+
+    Args:
+        runs: all of the plan.
+        output: their folder.
+        jobs: most at work at once.
+        memory_gb: most gigabytes for all together; None takes 90 % of what is free.
+
+    Raises:
+        InputError: another command works in this folder, or it holds runs with other settings.
+        KeyboardInterrupt: the user stopped it; all runs have ended.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            _work(unfinished(runs, output), len(runs), output, jobs, memory_gb)
+    except Timeout as error:
+        raise InputError(
+            f"another command is at work in {output}; wait for it, or choose another --output"
+        ) from error
+
+
+def unfinished(runs: Sequence[Run], output: Path) -> list[Run]:
+    """Those of the runs that are still to be done.
+
+    Raises:
+        InputError: a folder holds a run with other settings.
+    """
+    found = [(run, earlier(run, output)) for run in runs]
+    return [run for run, record in found if record is None or record["state"] != FINISHED]
+
+
+def _work(
+    todo: Sequence[Run], total: int, output: Path, jobs: int, memory_gb: float | None
+) -> None:
+    print(f"{total} runs, {total - len(todo)} of them finished already, in {output}", flush=True)
+    if not todo:
+        return
+    free = free_memory()
+    limit = memory_gb or (free and free * SHARE)
+    schedule = Schedule(todo, output, Local(output, jobs=jobs), jobs=jobs, memory_gb=limit)
+    # Who ends us with `kill` wants the children ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    records = schedule.work()
+    failed = [run for run in todo if records[run.name]["state"] == FAILED]
+    for run in failed:
+        print(f"failed: {run.folder(output) / 'failed.txt'} says why", file=sys.stderr)
