@@ -56,7 +56,13 @@ if TYPE_CHECKING:
         open_features,
     )
     from .features.splits import split_features
+    from .identity import (
+        identify_cases,
+        identify_samples,
+        owner_digests,
+    )
     from .splits import (
+        patient_of,
         read_split,
         split_cases,
     )
@@ -87,7 +93,8 @@ _MODULES = {
     "features.generated": ("generate_feature_set", "open_features"),
     "brats.nifti": ("Volume", "check_cases", "read_case", "write_mask"),
     "brats.slices": ("SliceDataset",),
-    "splits": ("read_split", "split_cases"),
+    "identity": ("identify_cases", "identify_samples", "owner_digests"),
+    "splits": ("patient_of", "read_split", "split_cases"),
     "brats.store": ("SliceStore",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -113,11 +120,15 @@ __all__ = [
     "feature_statistics",
     "find_cases",
     "generate_feature_set",
+    "identify_cases",
+    "identify_samples",
     "open_cases",
     "open_feature_set",
     "open_features",
     "open_split",
     "open_store",
+    "owner_digests",
+    "patient_of",
     "read_case",
     "read_split",
     "split_cases",

@@ -9,6 +9,7 @@ from .evaluation.prediction_metrics import ClassificationMetrics, RegressionMetr
 from .evaluation.prediction_report import PredictionReport
 from .evaluation.prediction_writer import PredictionWriter
 from .evaluation.segmentation_report import EvaluationReport
+from .evaluation.unseen import samples_to_judge
 from .training.checkpoints import Checkpoint, load_network
 from .training.clipping import GradientClipping
 from .training.feature_networks import (
@@ -16,6 +17,7 @@ from .training.feature_networks import (
     samples_to_predict,
     standardized,
     trained_features,
+    trained_max_length,
 )
 from .training.gradient_recorder import GradientRecorder
 from .training.handler import Modulation, listed
@@ -58,10 +60,12 @@ __all__ = [
     "load_network",
     "parameter_groups",
     "read_description",
+    "samples_to_judge",
     "samples_to_predict",
     "score_by_name",
     "standardized",
     "start",
     "trained_features",
+    "trained_max_length",
     "warmup_cosine",
 ]

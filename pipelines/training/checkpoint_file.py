@@ -13,19 +13,13 @@ from torch import Tensor, nn
 
 from ...data.errors import InputError
 from ...data.files import write_atomically
+from .same_run import flag_value
 
 _GIT_LFS = b"version https://git-lfs"
-# Settings that optimizers and schedules keep in their states, and what we call them.
-_SETTINGS = {
-    "initial_lr": "a learning rate of",
-    "weight_decay": "a weight decay of",
-    "momentum": "a momentum of",
-    "betas": "betas of",
-    "step_size": "a learning rate step of",
-    "gamma": "a learning rate factor of",
-}
 # What a description tells of the data; everything else in it is a setting of the same name.
 _OF_DATA = ("widths", "classes", "sources")
+# Its entry with digests of the training samples, which `same_run` compares.
+TRAINED_ON = "trained_on"
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -149,7 +143,11 @@ def check_fit(
     differing = {
         name: (trained[name], built[name])
         for name in (trained or {})
-        if trained and built and name in built and trained[name] != built[name]
+        if trained
+        and built
+        and name in built
+        and trained[name] != built[name]
+        and name != TRAINED_ON
     }
     data = [name for name in _OF_DATA if name in differing]
     if data:
@@ -161,9 +159,7 @@ def check_fit(
     if differing:
         was = ", ".join(f"{name} {_text(value)}" for name, (value, _) in differing.items())
         now = ", ".join(_text(value) for _, value in differing.values())
-        flags = " ".join(
-            f"--{name} {_quoted(_text(value))}" for name, (value, _) in differing.items()
-        )
+        flags = " ".join(f"--{name} {flag_value(value)}" for name, (value, _) in differing.items())
         raise InputError(f"{path} was trained with {was}; this run builds {now}: pass {flags}")
     keys = _differing_keys(_without_prefix(state), network.state_dict())
     if keys:
@@ -173,26 +169,14 @@ def check_fit(
         )
 
 
-def check_settings(trained: Mapping[str, Any], now: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse to resume with another learning rate or the like: the file's would silently win.
-
-    Args:
-        trained: state of the optimizer, or of the schedule, in the file.
-        now: its state in this run.
-        path: the file, for the message.
+def description_of(path: str | Path) -> dict[str, Any]:
+    """Tell what the weights in a file were trained as; empty when nothing tells it.
 
     Raises:
-        InputError: a setting differs.
+        InputError: there is no such file, or it holds something else.
     """
-    groups = zip(trained.get("param_groups", []), now.get("param_groups", []), strict=False)
-    for old, new in [*groups, (trained, now)]:
-        for name in _SETTINGS:
-            if name in old and name in new and old[name] != new[name]:
-                raise InputError(
-                    f"{path} was trained with {_SETTINGS[name]} {old[name]}, this run has "
-                    f"{new[name]}: resume with the first run's, or train anew in another "
-                    "--output_dir"
-                )
+    path = Path(path)
+    return description_beside(path) or read(path).get("description") or {}
 
 
 def description_beside(path: Path) -> dict[str, Any] | None:
@@ -250,7 +234,3 @@ def _system_error(error: BaseException) -> OSError | None:
 
 def _text(value: Any) -> str:
     return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text

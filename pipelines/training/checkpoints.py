@@ -22,13 +22,13 @@ from ...data.files import write_json
 from ..distributed import is_main_process
 from .checkpoint_file import (
     check_fit,
-    check_settings,
     is_finite,
     load_network,
     read,
     remove_leftovers,
     save,
 )
+from .same_run import check_settings, check_states, plain_settings
 
 __all__ = ["Checkpoint", "Stateful", "load_network"]
 
@@ -67,9 +67,12 @@ class Checkpoint:
         classifiers: auxiliary classifiers, kept out of `model.pt`.
         evaluator: its best key metric chooses `model.pt`.
         records: further files of the run, moved away by a fresh start too.
-        resume: take up `last.pt` instead of starting anew.
+        resume: take up `last.pt` instead of starting anew, as if training had not been stopped:
+            with other settings it is refused.
         description: what the network is (`{"encoder": "resnet18", "sequences": [...]}`), with the
             names of the settings as keys; a checkpoint described otherwise is refused.
+        settings: how it is trained, by the names on the command line, and below "data" what it is
+            trained on, as digests; the number of epochs is none of them.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Checkpoint:
         records: Sequence[str | Path] = (),
         resume: bool = False,
         description: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.network = network
@@ -96,6 +100,7 @@ class Checkpoint:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (description or {}).items()
         }
+        self.settings = plain_settings(settings or {})
         parts = {"optimizer": optimizer, "scheduler": scheduler, "method": method}
         self.parts: dict[str, Stateful] = {k: v for k, v in parts.items() if v is not None}
         if classifiers is not None:
@@ -142,6 +147,7 @@ class Checkpoint:
             "best": self._best(),
             "rng": _random_states(),
             "description": self.description,
+            "settings": self.settings,
             "versions": {name: version(name) for name in ("torch", "monai", "cggm")},
         }
 
@@ -169,10 +175,11 @@ class Checkpoint:
             raise InputError(f"{path} holds no whole training run, so it cannot be resumed")
         network = _unwrapped(self.network)
         check_fit(path, network, content["network"], content["description"], self.description)
+        check_settings(content.get("settings", {}), self.settings, path)
         self._check_run(engine, content, path)
         for name in ("optimizer", "scheduler"):
             if name in self.parts:
-                check_settings(content[name], self.parts[name].state_dict(), path)
+                check_states(content[name], self.parts[name].state_dict(), path)
         network.load_state_dict(content["network"])
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")

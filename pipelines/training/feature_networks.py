@@ -14,7 +14,7 @@ from ...data.features.dataset import FeatureDataset, feature_statistics
 from ...data.features.feature_set import SOURCE_KEYS, FeatureSet
 from ...data.features.generated import open_features
 from ...data.features.splits import split_features
-from .checkpoint_file import description_beside, read
+from .checkpoint_file import description_of
 
 _NEEDED = ("modalities", "widths", "classes")
 
@@ -47,9 +47,8 @@ def read_description(path: str | Path) -> dict[str, Any]:
         InputError: there is no checkpoint, or nothing says how its network was built.
     """
     path = Path(path)
-    description = read(path).get("description") or description_beside(path)
-    missing = [name for name in _NEEDED if name not in (description or {})]
-    if description is None or missing:
+    description = description_of(path)
+    if any(name not in description for name in _NEEDED):
         raise InputError(
             f"nothing says how the network in {path} was built: the file "
             f"{path.with_suffix('.json')} that training wrote beside it is needed; copy both"
@@ -112,6 +111,14 @@ def trained_features(
             f"trained for {_some(classes)}: give data with the same classes in the same order"
         )
     return features
+
+
+def trained_max_length(trained: Mapping[str, Any], modalities: Sequence[str]) -> Any:
+    """The most steps of a sequence that the network was trained with, for these modalities."""
+    length = trained.get("max_length")
+    if isinstance(length, Mapping):
+        length = {name: length[name] for name in modalities if name in length} or None
+    return length
 
 
 def _check_sources(trained: Mapping[str, Mapping[str, Any]], features: FeatureSet) -> None:

@@ -42,7 +42,7 @@ class TrackedSettings:
             return
         self._is_done = True
         for tracker in _trackers(engine):
-            parameters = {name: str(value)[:_LONGEST_VALUE] for name, value in _flat(self.settings)}
+            parameters = {name: str(value)[:_LONGEST_VALUE] for name, value in flat(self.settings)}
             # A resumed run keeps its parameters, which MLflow never changes.
             tracker._delete_exist_param_in_dict(parameters)
             tracker._log_params(parameters)
@@ -55,11 +55,18 @@ def _trackers(engine: Engine) -> list[MLFlowHandler]:
     return [owner for owner in owners if isinstance(owner, MLFlowHandler)]
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def flat(
+    settings: Mapping[str, Any], separator: str = "/", prefix: str = ""
+) -> list[tuple[str, Any]]:
+    """Pairs of name and value, with the names of nested dictionaries joined.
+
+    >>> flat({"lr": 0.1, "methods": {"cggm": {"rho": 1.3}}})
+    [('lr', 0.1), ('methods/cggm/rho', 1.3)]
+    """
+    pairs: list[tuple[str, Any]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            flat += _flat(value, f"{prefix}{name}/")
+            pairs += flat(value, separator, f"{prefix}{name}{separator}")
         else:
-            flat.append((f"{prefix}{name}", value))
-    return flat
+            pairs.append((f"{prefix}{name}", value))
+    return pairs

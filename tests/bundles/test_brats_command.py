@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from cggm.pipelines.command_line.lock import LOCK
+
 from .conftest import Bundle, command, commands, messages
 
 
@@ -105,7 +107,7 @@ def test_a_mistake_is_one_sentence(name: str, beginning: str, refused: dict[str,
     (line,) = messages(err)
     assert line.startswith(beginning)
     written = [path.name for path in out.rglob("*") if path.is_file()]
-    assert [name for name in written if name != "split.json"] == []
+    assert set(written) <= {"split.json", LOCK}
 
 
 def test_all_broken_cases_are_named(refused: dict[str, tuple]) -> None:
@@ -113,7 +115,7 @@ def test_all_broken_cases_are_named(refused: dict[str, tuple]) -> None:
     assert code == 1 and "Traceback" not in err
     assert messages(err)[0].startswith("error: ")
     assert all(f"P{number}" in err for number in (1, 2, 3))
-    assert not any(path.is_file() for path in out.rglob("*"))
+    assert [path.name for path in out.rglob("*") if path.is_file()] == [LOCK]
 
 
 def test_mlflow_keeps_settings_and_balance_curves(brats: Bundle, tmp_path: Path) -> None:

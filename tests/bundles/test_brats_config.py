@@ -80,7 +80,7 @@ def test_no_path_of_one_machine_is_in_a_config() -> None:
 def test_a_setting_that_configs_share_has_one_default() -> None:
     """So that evaluate and inference build the network that train trained."""
     configs = [json.loads((BUNDLE / name).read_text()) for name in MANDATED]
-    shared = ("sequences", "encoder", "channels", "rates", "output_dir", "layout", "split_seed")
+    shared = ("sequences", "encoder", "channels", "rates", "output_dir", "layout", "cache_dir")
     for setting in shared:
         found = [config[setting] for config in configs if setting in config]
         assert len(found) >= 2 and all(value == found[0] for value in found), setting

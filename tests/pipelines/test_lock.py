@@ -14,6 +14,7 @@ import pytest
 
 from cggm.data.errors import InputError
 from cggm.pipelines.command_line.lock import LOCK, keep_others_out
+from cggm.pipelines.command_line.start import start
 
 from .children import in_a_child
 
@@ -86,3 +87,14 @@ def test_a_folder_that_cannot_be_locked_is_refused(out: Path) -> None:
     (out / LOCK).mkdir()
     with pytest.raises(InputError, match=r"out cannot be locked \(.*\); pass another one with"):
         keep_others_out(out)
+
+
+def test_only_trainings_take_the_folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    first = training(out)
+    try:
+        start(output_dir=str(out))
+        with pytest.raises(InputError, match=REFUSED):
+            start(output_dir=str(out), method="joint")
+    finally:
+        kill(first)

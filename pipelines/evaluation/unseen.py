@@ -1,0 +1,43 @@
+"""Is a network judged on samples that it was not trained on?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ...data.errors import InputError, some
+from ...data.identity import digest
+from ..training.checkpoint_file import TRAINED_ON, description_of
+
+
+def samples_to_judge(
+    split: Mapping[str, Sequence[str]],
+    part: str,
+    *,
+    ckpt_path: str | Path,
+    owner_of: Callable[[str], str],
+) -> list[str]:
+    """The names of a part, none of which the network was trained on, unless the part is train.
+
+    Weights that tell nothing of their training, such as those of others, are not compared.
+
+    Args:
+        split: names by part.
+        part: "train", "val" or "test".
+        ckpt_path: the network's weights.
+        owner_of: the patient or group of a name, as in training.
+
+    Raises:
+        InputError: some samples, or others of their owners, were trained on.
+    """
+    names = list(split[part])
+    trained = set(description_of(ckpt_path).get(TRAINED_ON, ()))
+    seen = [name for name in names if digest(owner_of(name)) in trained]
+    if seen and part != "train":
+        raise InputError(
+            f"{len(seen):,} of the {len(names):,} samples of the part {part} were trained on, or "
+            f"belong to a patient or group that was ({some(seen, 3)}): figures on them mean "
+            "nothing; pass the --output_dir of the training, or its split.json as --split_file. If "
+            "only the names are the same, pass --samples '$@split[@part]'"
+        )
+    return names
