@@ -1,8 +1,5 @@
-"""Is each encoder's gradient the Pareto combination, under accumulation, AMP and two processes?"""
+"""Is each encoder's gradient the Pareto combination under accumulation and AMP?"""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,57 +197,3 @@ def test_frozen_parameters_are_left_alone(toy_run: type[ToyRun]) -> None:
 def test_wrong_settings_are_refused(gamma: Any) -> None:
     with pytest.raises(ValueError, match=r"gamma is .*; it is a number above 0"):
         MMPareto(gamma)
-
-
-SCRIPT = """
-import sys
-import torch
-import torch.distributed as dist
-from importlib import import_module
-from torch.nn.parallel import DistributedDataParallel
-
-sys.path.insert(0, sys.argv[1])
-from tests.toy import ToyRun
-
-dist.init_process_group("gloo")
-rank = dist.get_rank()
-module, name, settings = sys.argv[3].split("/")
-method = getattr(import_module(f"cggm.pipelines.methods.{module}"), name)(**eval(settings))
-run = ToyRun(method, epochs=4, samples=24, batch_size=2, accumulation_steps=2, dtype=torch.float64)
-run.trainer.data_loader = torch.utils.data.DataLoader(run.data[rank::2], batch_size=2)
-run.trainer.state.epoch_length = 6
-run.trainer.network = DistributedDataParallel(run.network)
-run.run()
-state = {"network": run.network.state_dict(), "method": method.state_dict()}
-torch.save(state, f"{sys.argv[2]}/{rank}.pt")
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.parametrize(
-    "method",
-    ["mmpareto/MMPareto/{}", "dgl/DGL/{}", "qmf/QMF/{}", "reconboost/ReconBoost/dict(n1=1,n2=1)"],
-)
-def test_two_processes_end_with_equal_parameters(tmp_path: Path, method: str) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    arguments = [str(script), str(Path(__file__).parents[2]), str(tmp_path), method]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for name, tensor in first["network"].items():
-        assert torch.equal(tensor, second["network"][name]), name
-    assert str(first["method"]) == str(second["method"])
-    if method.startswith("mmpareto"):
-        # Two processes with two samples each and one with four see the same data in each step.
-        run = ToyRun(
-            MMPareto(),
-            epochs=4,
-            samples=24,
-            batch_size=4,
-            accumulation_steps=2,
-            dtype=torch.float64,
-        ).run()
-        for name, tensor in run.network.state_dict().items():
-            torch.testing.assert_close(tensor, first["network"][name])
