@@ -1,12 +1,15 @@
 """Does every method train on every bundle that it covers?"""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from cggm.bundles import path
 from cggm.pipelines.methods import CATALOGUE
+from cggm.pipelines.methods.reconboost import stage_lengths
 
 from .conftest import Bundle
 
@@ -16,6 +19,7 @@ TASK_OF = {
     "iemocap": "classification",
     "mosi": "regression",
 }
+MODALITIES = {"brats": 4, "food101": 2, "iemocap": 3, "mosi": 3}
 
 
 def final(out: Path) -> dict[str, torch.Tensor]:
@@ -32,8 +36,19 @@ def test_trains_and_evaluates(method: str, bundle: Bundle, tmp_path: Path) -> No
         with pytest.raises(RuntimeError, match="train::trainer"):
             bundle.run("train.json", tmp_path, **settings)
         return
-    bundle.run("train.json", tmp_path, epochs=2, **settings)
+    epochs = 2
+    if method == "reconboost":  # an epoch for each modality
+        epochs, settings["methods#reconboost#n2"] = 4, 0
+    bundle.run("train.json", tmp_path, epochs=epochs, **settings)
     assert all(bool(value.isfinite().all()) for value in final(tmp_path).values())
     options = {} if bundle.name != "brats" else {"late_fusion": kind.late_fusion}
     bundle.run("evaluate.json", tmp_path, **options)
     assert (tmp_path / "evaluation" / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize(("name", "count"), MODALITIES.items())
+def test_the_default_epochs_give_every_modality_a_turn(name: str, count: int) -> None:
+    settings = json.loads((Path(path(name)) / "train.json").read_text())
+    boosting = settings["methods"]["reconboost"]
+    stage = stage_lengths(boosting["n1"], boosting["n2"], count, settings["epochs"])
+    assert settings["epochs"] >= count * sum(stage)
