@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, some
 from .file import SUFFIX, FeatureFile
-from .header import HEADER, read_header, write_feature_set_header
+from .header import HEADER, check_modality, read_header, write_feature_set_header
 from .table import SAMPLES, Label, read_samples, write_samples
 
 # What makes features of one width mean the same.
@@ -200,6 +200,8 @@ def _chosen(folder: Path, header: Mapping[str, Any], modalities: Sequence[str] |
             else "no modality to use"
         )
         raise InputError(f"{folder}: {problem}; the feature files there are: {found}")
+    for name in wanted:
+        check_modality(name, folder)
     return list(wanted)
 
 

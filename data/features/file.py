@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
+from .layout import check_layout
 from .quiet_file import QuietFile
 
 FORMAT = "cggm features 1"
@@ -45,8 +46,9 @@ class FeatureFile:
         self._owner = -1
         try:
             with self._opened() as file:
+                check_layout(file, self.path)
                 self.ids: list[str] = [name.decode() for name in file["ids"][()]]
-                self.lengths: np.ndarray = file["lengths"][()]
+                self.lengths: np.ndarray = file["lengths"][()].astype(np.int64)
                 stored, self.width = (int(size) for size in file["values"].shape)
                 self.dtype: np.dtype = file["values"].dtype
                 self.checksum = str(file.attrs["checksum"])
@@ -60,13 +62,7 @@ class FeatureFile:
             ) from error
         self.ends = np.cumsum(self.lengths)
         self._row = {name: row for row, name in enumerate(self.ids)}
-        counts = (len(self.ids), len(self._row), len(self.lengths))
-        if len(set(counts)) > 1 or stored != int(self.lengths.sum()) or self.lengths.min() < 1:
-            raise InputError(
-                f"{self.path} is inconsistent: {counts[0]} ids ({counts[1]} different), "
-                f"{counts[2]} lengths that add up to {int(self.lengths.sum())}, {stored} vectors; "
-                "extract it again"
-            )
+        self._check_counts(stored)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,6 +106,16 @@ class FeatureFile:
             raise InputError(
                 f"{self.path} is damaged: its checksum is {found[:12]}…, written was "
                 f"{self.checksum[:12]}…; copy or extract it again"
+            )
+
+    def _check_counts(self, stored: int) -> None:
+        counts = (len(self.ids), len(self._row), len(self.lengths))
+        total = sum(self.lengths.tolist())  # of Python, which knows no overflow
+        if len(set(counts)) > 1 or stored != total or min(self.lengths, default=0) < 1:
+            raise InputError(
+                f"{self.path} is inconsistent: {counts[0]} ids ({counts[1]} different), "
+                f"{counts[2]} lengths that add up to {total}, {stored} vectors; expected one or "
+                "more vectors of each id: extract it again"
             )
 
     def _all(self) -> Any:

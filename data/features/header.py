@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from ..errors import InputError, some
 from ..files import write_json
@@ -79,7 +82,7 @@ def read_header(folder: str | Path, *, task: str | None = None) -> dict[str, Any
             f"{folder} is no feature set: it has no {HEADER}; convert or extract your data into "
             "one, see the README of the bundle"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write it again") from error
     _check_header(header, path)
     if task is not None and header["task"] != task:
@@ -88,6 +91,20 @@ def read_header(folder: str | Path, *, task: str | None = None) -> dict[str, Any
             f"{task}, or use a bundle for {header['task']}"
         )
     return header
+
+
+def check_modality(name: str, where: object) -> None:
+    """Refuse a name that cannot be that of a file and of a part of a network.
+
+    Raises:
+        InputError: names it and `where` it stands.
+    """
+    # A network keeps its encoders in such a table, which has methods of some names.
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or hasattr(nn.ModuleDict, name):
+        raise InputError(
+            f"{where}: a modality cannot be called {name[:80]!r}; its name is made of letters, "
+            "digits, _ and -, and not that of a method of torch such as 'values' or 'type'"
+        )
 
 
 def _check_header(header: Any, path: Path) -> None:

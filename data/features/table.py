@@ -20,6 +20,7 @@ from .header import HEADER
 SAMPLES = "samples.csv"
 COLUMNS = ("id", "label", "split", "group")
 LABELS = ("required", "optional")
+LARGEST = 1e15  # of a label: the square of an error still is a number of 32 bits
 
 Label = int | float | None
 
@@ -179,12 +180,22 @@ def _values_of(texts: Mapping[str, str], path: Path) -> dict[str, Label]:
             f"{path}: the labels of {len(bad):,} samples are no finite numbers: {some(bad)}; mend "
             "them or leave the samples out"
         )
+    large = [f"{name} is {texts[name]}" for name, value in values.items() if _is_large(value)]
+    if large:
+        raise InputError(
+            f"{path}: the labels of {len(large):,} samples are beyond {LARGEST:g}: {some(large)}; "
+            "give them in another unit, or mend them"
+        )
     return dict(values)
+
+
+def _is_large(value: float | None) -> bool:
+    return value is not None and abs(value) > LARGEST
 
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text) if "_" not in text else math.nan  # Python reads 1_5 as 15
     except ValueError:
         return math.nan
 

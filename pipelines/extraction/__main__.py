@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...data.errors import InputError
 from ...data.features.file import SUFFIX
+from ...data.features.header import check_modality
 from ..command_line.failures import report_plainly
 from .encoders import load_encoder
 from .options import KINDS, MODELS, POOLING, PRECISIONS, Options
@@ -34,7 +35,9 @@ def main(words: list[str] | None = None) -> int:
         return 0
     _quiet()
     samples, origin = _samples(given)
-    output = Path(given.output or Path(given.set) / f"{given.modality or given.kind}{SUFFIX}")
+    modality = given.kind if given.modality is None else given.modality
+    check_modality(modality, "--modality")
+    output = Path(given.output or Path(given.set) / f"{modality}{SUFFIX}")
     if given.set:
         options = SetOptions(given.name, given.task, given.classes, given.id)
         note = prepare_set(given.set, given.table, options)

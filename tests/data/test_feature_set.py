@@ -83,6 +83,7 @@ def test_modalities_are_chosen_and_ordered(tmp_path: Path) -> None:
     [
         (None, "is no feature set: it has no dataset.json"),
         ("{", "dataset.json cannot be read as JSON"),
+        ("[" * 10**5, "dataset.json cannot be read as JSON"),
         ("[]", "its format is 'list', expected \"cggm feature set 1\""),
         ({"format": "other"}, "its format is 'other'"),
         ({"task": "ranking"}, "the task is 'ranking'; expected one of classification, regression"),
@@ -149,12 +150,26 @@ def test_missing_table(tmp_path: Path) -> None:
         open_feature_set(tmp_path)
 
 
-@pytest.mark.parametrize("label", ["happy", "nan", "inf", "1,5"])
+@pytest.mark.parametrize("label", ["happy", "nan", "inf", "1,5", "1_5"])
 def test_labels_of_a_regression_are_finite_numbers(tmp_path: Path, label: str) -> None:
     rows = rows_of(6, "regression")
     rows[2]["label"] = label
     with pytest.raises(InputError, match=f"1 samples are no finite numbers: s002 is '{label}'"):
         open_feature_set(feature_set(tmp_path, rows, task="regression"))
+
+
+def test_labels_of_a_regression_have_a_size_that_can_be_learned(tmp_path: Path) -> None:
+    rows = rows_of(6, "regression")
+    rows[2]["label"] = "-1e300"
+    with pytest.raises(InputError, match=r"labels of 1 samples are beyond 1e\+15: s002 is -1e300;"):
+        open_feature_set(feature_set(tmp_path, rows, task="regression"))
+
+
+@pytest.mark.parametrize("name", ["values", "type", "a.b", "smell of tea", "Käse"])
+def test_a_modality_that_cannot_be_part_of_a_network(name: str, tmp_path: Path) -> None:
+    feature_set(tmp_path, widths={"image": 4, name: 3})
+    with pytest.raises(InputError, match=f"a modality cannot be called '{name}'; its name is made"):
+        open_feature_set(tmp_path)
 
 
 def test_unlabeled_samples(tmp_path: Path) -> None:

@@ -128,7 +128,6 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     changes = {
         "ids": (np.array([b"a", b"a"], dtype=h5py.string_dtype()), "2 ids .1 different."),
         "lengths": (np.array([1, 1]), "add up to 2"),
-        "values": (np.ones(3), "is damaged"),
     }
     for name, (value, message) in changes.items():
         write(path, sequences(["a", "b"]))
@@ -205,6 +204,74 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, limit: int) -> None:
     assert "text.h5 cannot be written (File too large)" in (tmp_path / "message").read_text()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["errors", "message", "text.h5"]
     assert path.read_bytes() == before and not (tmp_path / "errors").read_bytes()
+
+
+RECORD = np.zeros(2, dtype=[("a", "f4")])
+TEXTS = np.array([b"1", b"2"], dtype=h5py.string_dtype())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ids", np.array([1, 2]), r"ids holds whole numbers of shape \(2,\); expected texts"),
+        ("ids", RECORD, r"ids holds the type .*\('a', '<f4'\).*; expected texts of shape \(N,\)"),
+        ("ids", TEXTS[:, None], r"ids holds texts of shape \(2, 1\); expected texts of shape \(N,"),
+        ("ids", TEXTS[:0], "ids holds texts of shape .0,.; .* at least one"),
+        ("lengths", np.array([1.0, 2.0]), "lengths holds numbers .*; expected whole numbers of"),
+        ("lengths", np.array([True, True]), "lengths holds the type bool"),
+        ("lengths", TEXTS, "lengths holds texts of shape .2,.; expected whole numbers"),
+        ("lengths", np.array([-1, 7]), "is inconsistent: 2 ids"),
+        # Their sum is 6, were it not for overflow.
+        ("lengths", np.array([2**63 + 3, 2**63 + 3], dtype="u8"), "is inconsistent: 2 ids"),
+        ("values", TEXTS, "values holds texts of shape .2,.; expected numbers of shape .steps, wi"),
+        ("values", np.ones((6, 3), bool), "values holds the type bool of shape .6, 3.; expected"),
+        ("values", np.ones((6, 3), complex), "values holds the type complex128"),
+        ("values", np.zeros((6, 3), [("a", "f4")]), "values holds the type"),
+        ("values", np.ones(6), r"values holds numbers of shape \(6,\)"),
+        ("values", np.ones((6, 0)), r"values holds numbers of shape \(6, 0\); .* at least one"),
+        ("values", None, "values is a group; expected numbers: write it again"),
+    ],
+)
+def test_other_types_and_shapes_are_refused(
+    name: str, value: np.ndarray | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "text.h5"
+    write(path, {"a": np.ones((2, 3)), "b": np.ones((4, 3))})
+    with h5py.File(path, "r+") as raw:
+        del raw[name]
+        if value is None:
+            raw.create_group(name)
+        else:
+            raw[name] = value
+    with pytest.raises(InputError, match=message) as error:
+        FeatureFile(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_about_is_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "text.h5", sequences(["a"])).path
+    for about, message in (("[1]", "about is no table of names"), ("{", "is damaged")):
+        with h5py.File(path, "r+") as raw:
+            raw.attrs["about"] = about
+        with pytest.raises(InputError, match=f"text.h5:? {message}"):
+            FeatureFile(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_values_that_are_not_finite_are_refused_where_they_are_read(
+    bad: float, tmp_path: Path
+) -> None:
+    """As another program may write them; ours refuses to."""
+    path = write(tmp_path / "text.h5", {"a": np.ones((2, 3)), "b": np.ones((1, 3))}).path
+    values = np.ones((3, 3))
+    values[2, 1] = bad
+    with h5py.File(path, "r+") as raw:
+        del raw["values"]
+        raw["values"] = values
+    file = FeatureFile(path)
+    assert file.read("a").all()
+    with pytest.raises(InputError, match="text.h5: the features of b hold NaN or infinite values"):
+        file.read("b")
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_a_set_that_is_there_keeps_what_it_is(
         command("text", *common, *option)
 
 
+@pytest.mark.parametrize("name", ["../evil", "/evil", "", ".h", "a/b", "values"])
+def test_a_modality_stays_in_its_set(name: str, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "in").mkdir()
+    table = frogs(tmp_path / "in")
+    words = ("text", "--table", table, "--set", tmp_path / "in" / "set", "--modality", name)
+    with pytest.raises(InputError, match=f"--modality: a modality cannot be called '{name}'"):
+        command(*words, "--model", "none")
+    assert not (tmp_path / "in" / "set").exists() and len(list(tmp_path.iterdir())) == 1
+
+
 def test_finish_keeps_what_all_modalities_have(
     bert: Path,
     vit: Path,
