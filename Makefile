@@ -14,7 +14,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,media,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,media,ray,dev]"
 	touch $@
 
 demo: setup

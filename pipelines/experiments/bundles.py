@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydoc import locate
 from typing import Any
 
 from fire.parser import DefaultParseValue
+from monai.bundle import ReferenceResolver
 
 from ...data.errors import InputError
 from ..command_line.overrides import check_overrides
@@ -56,6 +56,19 @@ class Bundle:
         features = self.train.get("features")
         return features.get("task", "classification") if features else "segmentation"
 
+    def users(self, setting: str) -> set[str]:
+        """The methods that a setting is for; none where it concerns all of them.
+
+        Both ways to write one are known: ``rho``, and ``methods#cggm#rho``.
+        """
+        path = ReferenceResolver.split_id(setting)
+        if path[0] == "methods":
+            return {path[1]} if len(path) > 1 else set()
+        others = {name: value for name, value in self.train.items() if name != "methods"}
+        if setting in _references(others):
+            return set()
+        return {name for name, own in self.train["methods"].items() if setting in _references(own)}
+
     def check(self, run: Run) -> None:
         """Refuse settings that neither configuration has, before anything is started.
 
@@ -72,13 +85,13 @@ class Bundle:
             raise InputError(f"{run.data}, {run.label}: {error}") from error
 
     def training(self, run: Run, folder: Path, *, resume: bool) -> list[str]:
-        """The command that trains."""
+        """What follows `python -m`, to train."""
         given = {k: v for k, v in self._settings(run).items() if self._is_of_training(k)}
         given |= {"method": run.method, "seed": run.seed, "output_dir": str(folder)}
         return self._command("train.json", {**given, **({"resume": True} if resume else {})})
 
     def testing(self, run: Run, folder: Path, alone: str | None = None) -> list[str]:
-        """The command that tests `model.pt` of a finished training."""
+        """What follows `python -m`, to test `model.pt` of a finished training."""
         given = {k: v for k, v in self._settings(run).items() if k in self.evaluate}
         given |= {"output_dir": str(folder), "part": "test"}
         if alone is not None:
@@ -99,7 +112,7 @@ class Bundle:
     def _command(self, config: str, given: Mapping[str, Any]) -> list[str]:
         words = [f"--{name}={as_word(value)}" for name, value in given.items()]
         path = str(self.folder / config)
-        return [sys.executable, "-m", "monai.bundle", "run", "--config_file", path, *words]
+        return ["monai.bundle", "run", "--config_file", path, *words]
 
 
 @lru_cache
@@ -119,6 +132,13 @@ def open_bundle(name: str) -> Bundle:
         json.loads((folder / f"{config}.json").read_text()) for config in ("train", "evaluate")
     )
     return Bundle(name, folder, train, evaluate)
+
+
+def _references(content: Any) -> set[str]:
+    if isinstance(content, str):
+        return set(ReferenceResolver.match_refs_pattern(content))
+    inside = content.values() if isinstance(content, dict) else content
+    return set().union(*map(_references, inside)) if isinstance(inside, Iterable) else set()
 
 
 def as_word(value: Any) -> str:

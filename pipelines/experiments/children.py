@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-GIGABYTE = 1024**3
+from .child import Order, become
+from .memory import memory_of
+
 PATIENCE = 15.0  # seconds from the polite signal to the other one
+# A server imports these once; each command is then forked from it, and starts at once.
+PRELOADED = (
+    "monai.bundle",
+    "monai.engines",
+    "monai.handlers",
+    "monai.losses",
+    "cggm.bundles",
+    "cggm.data",
+    "cggm.models",
+    "cggm.pipelines",
+    "cggm.pipelines.experiments.child",
+)
+FORKS = sys.platform.startswith("linux")  # elsewhere a fork after these imports is not safe
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+_BOOKS = threading.Lock()  # multiprocessing's own books of its processes are not thread-safe
 
 
 class Stopped(Exception):
@@ -22,58 +41,62 @@ class Stopped(Exception):
 
 
 class Children:
-    """Commands of several runs, one at a time each. All methods may be called from any thread."""
+    """Commands of several runs, one at a time each. All methods may be called from any thread.
 
-    def __init__(self) -> None:
-        self._live: dict[str, subprocess.Popen[bytes]] = {}
+    Args:
+        threads: of each command; None leaves them alone.
+    """
+
+    def __init__(self, *, threads: int | None = 1) -> None:
+        self._threads = threads
+        self._live: dict[str, BaseProcess] = {}
         self._unwanted: set[str] = set()
         self._closed = False
         self._lock = threading.Lock()
+        _start_server()
 
-    def call(self, run: str, command: Sequence[str], log: Path) -> int:
-        """Run a command to its end.
+    def call(self, run: str, words: Sequence[str], log: Path) -> int:
+        """Run ``python -m`` with these words, to its end.
 
         Args:
             run: for whom.
-            command: the words.
+            words: a module and its arguments.
             log: standard output goes to `log`.out, standard error to `log`.err.
 
         Returns:
-            Its exit code.
+            Its exit code; of one that a signal ended, minus that signal.
 
         Raises:
             Stopped: :meth:`stop` or :meth:`close` was called.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{log}.out", "wb") as out, open(f"{log}.err", "wb") as err:
-            with self._lock:
-                if self._closed or run in self._unwanted:
-                    raise Stopped
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    # Two that share the cores would wait for each other at every step.
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                    # Ctrl-C reaches us alone, and workers and teachers die with their parent.
-                    start_new_session=True,
-                )
-                self._live[run] = process
-            code = process.wait()
+        order = Order(tuple(words), log.absolute(), dict(os.environ), self._threads)
+        process = _CONTEXT.Process(target=become, args=(order,))
+        self._refuse(run)
+        with _BOOKS:
+            process.start()
         with self._lock:
-            del self._live[run]
-            if self._closed or run in self._unwanted:
-                raise Stopped
-        return code
+            self._live[run] = process
+        try:
+            self._refuse(run)  # what was asked for between the two could not reach it
+            connection.wait([process.sentinel])
+        except BaseException:
+            _end([process])
+            raise
+        finally:
+            with _BOOKS:
+                process.join()
+            with self._lock:
+                del self._live[run]
+        self._refuse(run)
+        return process.exitcode
 
     def stop(self, run: str) -> None:
         """End one run's command; its next one does not start either."""
         with self._lock:
             self._unwanted.add(run)
-            process = self._live.get(run)
-        if process is not None:
-            _end([process])
+            processes = [self._live[run]] if run in self._live else []
+        _end(processes)
 
     def welcome(self, run: str) -> None:
         """Let a run start again that was stopped."""
@@ -88,75 +111,49 @@ class Children:
         _end(processes)
 
     def memory(self) -> dict[str, float] | None:
-        """Gigabytes that each run holds now; None where that cannot be found out."""
+        """Gigabytes that each run holds now; None where that is unknown."""
         with self._lock:
-            groups = {process.pid: run for run, process in self._live.items()}
-        held = _resident()
-        if held is None:
-            return None
-        found = dict.fromkeys(groups.values(), 0.0)
-        for group, size in held:
-            if group in groups:
-                found[groups[group]] += size / GIGABYTE
-        return found
+            groups = {run: process.pid for run, process in self._live.items() if process.pid}
+        held = memory_of(groups.values())
+        return None if held is None else {run: held[group] for run, group in groups.items()}
+
+    def _refuse(self, run: str) -> None:
+        with self._lock:
+            if self._closed or run in self._unwanted:
+                raise Stopped
 
 
-def free_memory() -> float | None:
-    """Gigabytes that this machine can give now; None where that cannot be found out."""
+def _start_server() -> None:
+    if not FORKS or threading.current_thread() is not threading.main_thread():
+        return
+    from multiprocessing import forkserver  # Windows has none
+
+    forkserver.set_forkserver_preload(list(PRELOADED))
+    # Ctrl-C is for us; while it imports, the server would end with a traceback.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        psutil = _psutil()
-        return None if psutil is None else psutil.virtual_memory().available / GIGABYTE
-    return next(int(line.split()[1]) * 1024 / GIGABYTE for line in lines if "MemAvailable" in line)
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _resident() -> list[tuple[int, int]] | None:
-    """Process group and bytes in memory of every process."""
-    if not sys.platform.startswith("linux"):
-        return _resident_by_psutil()
-    page = os.sysconf("SC_PAGE_SIZE")
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                # The name in brackets may hold anything; the fields follow its last bracket.
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                found.append((int(fields[2]), int(fields[21]) * page))
-    return found
-
-
-def _resident_by_psutil() -> list[tuple[int, int]] | None:
-    psutil = _psutil()
-    if psutil is None or not hasattr(os, "getpgid"):
-        return None
-    found = []
-    for process in psutil.process_iter(["pid", "memory_info"]):
-        with contextlib.suppress(OSError, psutil.Error):
-            size = process.info["memory_info"]
-            found.append((os.getpgid(process.info["pid"]), 0 if size is None else size.rss))
-    return found
-
-
-def _psutil() -> Any:
-    try:
-        return importlib.import_module("psutil")
-    except ImportError:
-        return None
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _end(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         _signal(process, signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE
     for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+        # Only the thread that called it may join it.
+        connection.wait([process.sentinel], max(0.0, deadline - time.monotonic()))
         _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(OSError):  # it has ended
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, number)
-        else:
-            process.terminate()
+def _signal(process: BaseProcess, number: int) -> None:
+    if process.pid is None or not hasattr(os, "killpg"):
+        process.terminate()
+        return
+    try:
+        os.killpg(process.pid, number)
+    except OSError:  # it has ended, or was forked just now and has no group yet
+        if not connection.wait([process.sentinel], 0):
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 import traceback
 from datetime import datetime, timezone
@@ -30,7 +31,7 @@ class Failure(Exception):
     """
 
     def __init__(self, config: str, code: int, lines: list[str]) -> None:
-        super().__init__(f"{config} ended with exit code {code}")
+        super().__init__(f"{config} {ending(code)}")
         self.code = code
         self.lines = lines
 
@@ -55,7 +56,7 @@ def execute(run: Run, output: Path, children: Children) -> dict[str, Any]:
             write_record(folder, record)
         _test(bundle, run, folder, record, children)
         record |= {"state": FINISHED, "exit_code": 0}
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         record["state"] = STOPPED
         raise
     except Failure as error:
@@ -103,8 +104,8 @@ def _train(
     bundle: Bundle, run: Run, folder: Path, record: dict[str, Any], children: Children
 ) -> None:
     resume = (folder / "models" / "last.pt").is_file()
-    command = bundle.training(run, folder, resume=resume)
-    _call(run, folder, "train", command, record, children)
+    words = bundle.training(run, folder, resume=resume)
+    _call(run, folder, "train", words, record, children)
 
 
 def _test(
@@ -126,6 +127,18 @@ def _test(
     record["figures"] = figures
 
 
+def ending(code: int) -> str:
+    """How a command ended, in words.
+
+    >>> ending(1), ending(-9)
+    ('ended with exit code 1', 'was killed by SIGKILL; as a rule memory had run out')
+    """
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}" + "; as a rule memory had run out" * (name == "SIGKILL")
+
+
 def plain_figures(content: dict[str, Any]) -> dict[str, float | None]:
     """The figures of an ``evaluation.json`` by name, each a number or None.
 
@@ -145,14 +158,14 @@ def _call(
     run: Run,
     folder: Path,
     config: str,
-    command: list[str],
+    words: list[str],
     record: dict[str, Any],
     children: Children,
 ) -> None:
     log = folder / "logs" / config
     began = time.monotonic()
     try:
-        code = children.call(run.name, command, log)
+        code = children.call(run.name, words, log)
     finally:
         took = record["seconds"][config] + time.monotonic() - began
         record["seconds"] = {**record["seconds"], config: round(took, 1)}

@@ -7,25 +7,39 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...data.errors import InputError
 from .bundles import Bundle, open_bundle
-from .run import Run, slug
+from .covered import ALL, covered
+from .entries import Entry, entries, settings, sweeps, swept
+from .run import Run
 
-KEYS = ("bundle", "methods", "seeds", "settings", "modalities", "unimodal")
-# These are what a grid varies or decides for all runs alike.
-RESERVED = ("method", "seed", "output_dir", "resume", "ckpt_path", "part", "is_main")
+KEYS = ("bundle", "methods", "seeds", "settings", "vary", "modalities", "unimodal")
 EXAMPLE = '{"bundle": "food101", "methods": ["joint", "cggm"], "seeds": [0, 1, 2]}'
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A bundle or a method of the grid: its name, its label, its own settings."""
+class Plan(NamedTuple):
+    """All runs of a grid, and in words which methods "all" left out."""
 
-    name: str
+    runs: list[Run]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Runs that are compared with each other: data, settings and modalities are the same."""
+
+    bundle: Bundle
     label: str
     settings: Mapping[str, Any]
+    modalities: tuple[str, ...] | None
+    methods: list[Entry]
+    unimodal: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.modalities or self.bundle.modalities
 
 
 def read_grid(path: str | Path) -> dict[str, Any]:
@@ -48,12 +62,24 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def plan(grid: Mapping[str, Any]) -> list[Run]:
+def plan(grid: Mapping[str, Any]) -> Plan:
     """Make all runs of a grid, those of one seed together.
 
     Raises:
         InputError: the grid has a mistake.
     """
+    _check_keys(grid)
+    seeds = _seeds(grid.get("seeds", [0]))
+    left_out: list[str] = []
+    tables = [table for data in entries(grid, "bundle") for table in _tables(grid, data, left_out)]
+    runs = [run for table in tables for seed in seeds for run in _of_seed(table, seed)]
+    _check_folders(runs)
+    for run in runs:
+        open_bundle(run.bundle).check(run)
+    return Plan(runs, left_out)
+
+
+def _check_keys(grid: Mapping[str, Any]) -> None:
     for key in grid:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
@@ -61,94 +87,81 @@ def plan(grid: Mapping[str, Any]) -> list[Run]:
             raise InputError(
                 f"a grid has no entry {key!r}{guess} its entries are {', '.join(KEYS)}"
             )
-    sets = _entries(grid, "bundle")
-    methods = _entries(grid, "methods")
-    unimodal = grid.get("unimodal", False)
-    if not isinstance(unimodal, bool):
-        raise InputError(f"'unimodal' is {unimodal!r} in the grid; it is true or false")
+    if not isinstance(grid.get("unimodal", False), bool):
+        raise InputError(f"'unimodal' is {grid['unimodal']!r} in the grid; it is true or false")
+
+
+def _tables(grid: Mapping[str, Any], data: Entry, left_out: list[str]) -> list[_Table]:
+    """One table, or one for each value of a setting that concerns all methods."""
+    bundle = open_bundle(data.name)
+    common = {**settings(grid.get("settings", {}), "the grid"), **data.settings}
+    vary = {**sweeps(grid.get("vary", {}), "the grid"), **data.vary}
+    modalities = _modalities(grid.get("modalities"), bundle, {**common, **vary})
+    methods = _methods(grid, bundle, len(modalities or bundle.modalities), left_out)
     # In a table the method `unimodal` is its rows of single modalities, and nothing else.
-    unimodal = unimodal or any(entry.name == "unimodal" for entry in methods)
-    methods = [entry for entry in methods if entry.name != "unimodal"]
-    settings = _settings(grid.get("settings", {}), "the grid")
-    runs = []
-    for entry in sets:
-        bundle = open_bundle(entry.name)
-        common = {**settings, **entry.settings}
-        names = _modalities(grid.get("modalities"), bundle, common)
-        for seed in _seeds(grid.get("seeds", [0])):
-            runs += _of_seed(bundle, entry.label, methods, seed, common, names, unimodal)
-    _check_folders(runs)
-    for run in runs:
-        open_bundle(run.bundle).check(run)
-    return runs
-
-
-def _of_seed(
-    bundle: Bundle,
-    data: str,
-    methods: Sequence[Entry],
-    seed: int,
-    common: Mapping[str, Any],
-    modalities: tuple[str, ...] | None,
-    unimodal: bool,
-) -> list[Run]:
-    runs = [
-        Run(bundle.name, data, m.name, m.label, seed, common, m.settings, modalities)
-        for m in methods
+    unimodal = grid.get("unimodal", False) or any(m.name == "unimodal" for m in methods)
+    users = {name: bundle.users(name) for name in vary}
+    _check_used(users, methods)
+    rows = [
+        row
+        for method in methods
+        if method.name != "unimodal"
+        for row in swept(
+            method,
+            {**{n: v for n, v in vary.items() if method.name in users[n]}, **method.vary},
+        )
     ]
-    names = modalities or bundle.modalities
-    if not unimodal or len(names) < 2:
+    whole = Entry(data.name, data.label, common)
+    return [
+        _Table(bundle, entry.label, entry.settings, modalities, rows, unimodal)
+        for entry in swept(whole, {n: v for n, v in vary.items() if not users[n]})
+    ]
+
+
+def _methods(
+    grid: Mapping[str, Any], bundle: Bundle, modalities: int, left_out: list[str]
+) -> list[Entry]:
+    listed = entries(grid, "methods")
+    for entry in listed:
+        if entry.name in ("unimodal", ALL) and entry != Entry(entry.name, entry.name):
+            raise InputError(f"{entry.name!r} takes no name, settings or sweep of its own")
+    if all(entry.name != ALL for entry in listed):
+        return listed
+    names, others = covered(bundle, modalities)
+    left_out += [f"{bundle.name}: {name} is left out, {why}" for name, why in others.items()]
+    own = [entry for entry in listed if entry.name != ALL]
+    said = {entry.label for entry in own}
+    return [*(Entry(name, name) for name in names if name not in said), *own]
+
+
+def _check_used(users: Mapping[str, set[str]], methods: Sequence[Entry]) -> None:
+    for name, who in users.items():
+        if who and not any(method.name in who for method in methods):
+            raise InputError(
+                f"the grid varies {name!r}, a setting of {' and '.join(sorted(who))}, which is "
+                "not among its methods"
+            )
+
+
+def _of_seed(table: _Table, seed: int) -> list[Run]:
+    bundle, label, common = table.bundle.name, table.label, table.settings
+    runs = [
+        Run(bundle, label, m.name, m.label, seed, common, m.settings, table.modalities)
+        for m in table.methods
+    ]
+    if not table.unimodal or len(table.names) < 2:
         return runs
-    if bundle.tests_alone:
-        return [
-            *runs,
-            Run(bundle.name, data, "unimodal", "unimodal", seed, common, {}, modalities, names),
-        ]
+    if table.bundle.tests_alone:
+        name = "unimodal"
+        run = Run(bundle, label, name, name, seed, common, {}, table.modalities, table.names)
+        return [*runs, run]
     return [
         *runs,
         *(
-            Run(bundle.name, data, "joint", f"{n} only", seed, common, {}, (n,), single=True)
-            for n in names
+            Run(bundle, label, "joint", f"{name} only", seed, common, {}, (name,), single=True)
+            for name in table.names
         ),
     ]
-
-
-def _entries(grid: Mapping[str, Any], key: str) -> list[Entry]:
-    given = grid.get(key)
-    listed = given if isinstance(given, list) else [given]
-    if given is None or not listed:
-        raise InputError(f"the grid says no {key!r}; a grid is {EXAMPLE}")
-    return [_entry(item, key) for item in listed]
-
-
-def _entry(item: Any, key: str) -> Entry:
-    if isinstance(item, str):
-        return Entry(item, item, {})
-    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-        raise InputError(
-            f"{key!r} has {item!r} in the grid; expected a name, or "
-            '{"name": …, "as": "its row in the table", "settings": {…}}'
-        )
-    wrong = [name for name in item if name not in ("name", "as", "settings")]
-    if wrong:
-        raise InputError(
-            f"{item['name']!r} has the entry {wrong[0]!r} in the grid; expected name, as, settings"
-        )
-    label = item.get("as", item["name"])
-    if not isinstance(label, str) or not slug(label):
-        raise InputError(f"{item['name']!r} is called {label!r} in the grid; 'as' is a text")
-    return Entry(item["name"], label, _settings(item.get("settings", {}), item["name"]))
-
-
-def _settings(given: Any, owner: str) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise InputError(f"the settings of {owner} are {given!r}; expected {{name: value}}")
-    for name in given:
-        if name in RESERVED:
-            raise InputError(
-                f"{owner} sets {name!r}, which experiments set themselves; leave it out"
-            )
-    return dict(given)
 
 
 def _seeds(given: Any) -> list[int]:

@@ -70,4 +70,4 @@ def slug(label: str) -> str:
     >>> slug("CGGM, printed rule")
     'CGGM_printed_rule'
     """
-    return re.sub(r"[^\w.+-]+", "_", label).strip("_.")
+    return re.sub(r"[^\w.+=-]+", "_", label).strip("_.")

@@ -1,26 +1,28 @@
 """Do grids run, go on, report failures, and end in tables?"""
 
+import contextlib
 import csv
 import json
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from cggm.data.errors import InputError
 from cggm.data.features.generated import generate_feature_set
 from cggm.pipelines.experiments.__main__ import main
-from cggm.pipelines.experiments.children import Children, Stopped, free_memory
-from cggm.pipelines.experiments.execute import execute
+from cggm.pipelines.experiments.children import FORKS, Children, Stopped
 from cggm.pipelines.experiments.grid import plan
+from cggm.pipelines.experiments.local import Local
+from cggm.pipelines.experiments.memory import free_memory
 from cggm.pipelines.experiments.schedule import Schedule
 from cggm.pipelines.report.__main__ import main as report
-from cggm.pipelines.report.collect import collect
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1, "batch_size": 16}
 
@@ -39,79 +41,33 @@ def foods(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate_feature_set("food101", tmp_path_factory.mktemp("data") / "foods", samples=160)
 
 
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert path.is_file()
+
+
+def interrupt_after(path: Path) -> None:
+    """Press Ctrl-C once a file is there."""
+    wait_for(path)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def writers(log: Path) -> list[int]:
+    """Processes whose standard output or error goes to a file."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/[12]"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if os.readlink(link) == str(log):
+                found.add(int(link.parts[2]))
+    return sorted(found)
+
+
 def run_command(*words: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(words)
     return int(end.value.code or 0)
-
-
-# --- the grid
-
-
-def test_a_grid_has_every_method_with_every_seed() -> None:
-    grid = {
-        "bundle": ["food101", {"name": "food101", "as": "mine", "settings": {"dataset_dir": "x"}}],
-        "methods": ["joint", {"name": "cggm", "as": "printed rule", "settings": {"rule": "paper"}}],
-        "seeds": 2,
-        "settings": {"epochs": 5},
-        "unimodal": True,
-    }
-    runs = plan(grid)
-    assert [run.name for run in runs[:3]] == [
-        "food101, joint, seed 0",
-        "food101, printed rule, seed 0",
-        "food101, unimodal, seed 0",
-    ]
-    assert len(runs) == 2 * 2 * 3
-    assert runs[2].alone == ("image", "text")
-    assert runs[1].folder(Path("out")) == Path("out/food101/printed_rule/seed-0")
-    assert runs[-1].settings == {"epochs": 5, "dataset_dir": "x"}
-
-
-def test_single_sequences_are_trainings_of_their_own() -> None:
-    runs = plan({"bundle": "brats", "methods": ["joint"], "unimodal": True})
-    assert [run.label for run in runs] == [
-        "joint",
-        "flair only",
-        "t1 only",
-        "t1ce only",
-        "t2 only",
-    ]
-    assert runs[1].modalities == ("flair",) and runs[1].single
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"method": "joint"}, r"a grid has no entry 'method'; did you mean 'methods'\?"),
-        ({"bundle": "food"}, r"no bundle is called 'food'; there are \['brats', 'food101'"),
-        ({"methods": []}, r"the grid says no 'methods'"),
-        ({"methods": ["cgm"]}, r"food101, cgm: no method is called 'cgm'; did you mean"),
-        ({"methods": ["joint", "joint"]}, r"two runs for the folder food101/joint/seed-0"),
-        ({"methods": [{"name": "cggm", "setting": {}}]}, r"'cggm' has the entry 'setting'"),
-        ({"seeds": [1, 1]}, r"'seeds' is \[1, 1\] in the grid; expected different whole numbers"),
-        ({"settings": {"epoch": 1}}, r"no setting is called 'epoch'; did you mean 'epochs'"),
-        ({"settings": {"rho": 1.0}}, r"food101, joint: 'rho' is a setting of cggm"),
-        ({"settings": {"seed": 1}}, r"the grid sets 'seed', which experiments set themselves"),
-        ({"settings": {"modalities": ["text"]}}, r"name them in the grid's entry 'modalities'"),
-        ({"modalities": ["txt"]}, r"food101 has no modality 'txt'; it has image, text"),
-        ({"unimodal": "yes"}, r"'unimodal' is 'yes' in the grid; it is true or false"),
-    ],
-)
-def test_a_mistake_in_the_grid_is_one_sentence(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        plan({"bundle": "food101", "methods": ["joint"], **change})
-
-
-def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "grid.json").write_text("{'bundle'")
-    with pytest.raises(InputError, match=r"grid\.json is not JSON .*; a grid is"):
-        main([str(tmp_path / "grid.json")])
-    with pytest.raises(InputError, match=r"nowhere\.json cannot be read"):
-        main(["nowhere.json"])
-
-
-# --- real runs
 
 
 @pytest.mark.slow
@@ -123,6 +79,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
         "bundle": {"name": "food101", "as": "foods", "settings": {"dataset_dir": str(foods)}},
         "methods": [
             {"name": "cggm", "as": "broken", "settings": {"rho": -1.0}},
+            {"name": "joint", "as": "blocked"},
             "joint",
             {"name": "cggm", "as": "printed rule", "settings": {"rule": "paper"}},
         ],
@@ -130,8 +87,12 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
         "settings": TINY,
     }
     (tmp_path / "grid.json").write_text(json.dumps(grid))
+    (output / "foods").mkdir(parents=True)
+    (output / "foods/blocked").write_text("a file where the run's folder would be")
     words = [str(tmp_path / "grid.json"), "--output", str(output)]
     assert run_command(*words) == 1
+    told = capsys.readouterr()
+    assert "foods, blocked, seed 3: failed: " in told.out and "cannot be written" in told.err
     record = json.loads((output / "foods/printed_rule/seed-3/run.json").read_text())
     assert record["state"] == "finished" and record["exit_code"] == 0 and record["seed"] == 3
     assert record["settings"] == {**TINY, "dataset_dir": str(foods)}
@@ -144,8 +105,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert failure.startswith("train.json ended with exit code 1") and "rho" in failure
 
     # The next call does the rest, which is nothing.
-    capsys.readouterr()
-    grid["methods"] = grid["methods"][1:]  # type: ignore[index]
+    grid["methods"] = grid["methods"][2:]  # type: ignore[index]
     (tmp_path / "grid.json").write_text(json.dumps(grid))
     before = (output / "foods/joint/seed-3/run.json").stat().st_mtime_ns
     assert run_command(*words) == 0
@@ -161,49 +121,105 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert "broken, seed 3: failed" in text
 
 
-@pytest.mark.slow
-def test_a_stopped_run_goes_on_and_modalities_are_tested_alone(foods: Path, tmp_path: Path) -> None:
-    settings = {**TINY, "epochs": 40, "dataset_dir": str(foods)}
-    (run,) = plan({"bundle": "food101", "methods": ["unimodal"], "settings": settings})
-    folder = run.folder(tmp_path)
-    children = Children()
-    ended: list[BaseException] = []
+def test_ctrl_c_ends_all_and_the_same_command_goes_on(
+    foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"{name}={value}" for name, value in {**TINY, "epochs": 30}.items()]
+    words = ["--bundle", "food101", "--methods", "unimodal", "--output", str(tmp_path)]
+    words += ["--settings", f"dataset_dir={foods}", *settings]
+    folder = tmp_path / "food101/unimodal/seed-0"
+    told = threading.Thread(target=interrupt_after, args=(folder / "models/last.pt",))
+    told.start()
+    assert run_command(*words) == 130
+    told.join()
+    assert "stopped by the user with 0 of 1 runs finished" in capsys.readouterr().err
+    record = json.loads((folder / "run.json").read_text())
+    assert record["state"] == "stopped" and not writers(folder / "logs/train.out")
 
-    def work() -> None:
-        try:
-            execute(run, tmp_path, children)
-        except Stopped as stopped:
-            ended.append(stopped)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    deadline = time.monotonic() + 120
-    while not (folder / "models" / "last.pt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    children.close()
-    thread.join()
-    assert ended and json.loads((folder / "run.json").read_text())["state"] == "stopped"
-
-    (record,) = Schedule([run], tmp_path, jobs=2, show=False).work().values()
-    assert record["state"] == "finished", (folder / "failed.txt").read_text()
+    assert run_command(*words) == 0
     with open(folder / "history.csv", newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 41))
-    assert "resum" in (folder / "logs" / "train.out").read_text().lower()
-    assert set(record["figures"]) == {"image only", "text only"}
-    (data,) = collect(tmp_path)
-    assert [row.label for row in data.rows] == ["image only", "text only"]
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 31))
+    assert "resum" in (folder / "logs/train.out").read_text().lower()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["state"] == "finished" and set(record["figures"]) == {"image only", "text only"}
 
 
-def test_a_child_ends_with_its_code_or_when_told(tmp_path: Path) -> None:
+def test_a_run_that_memory_has_no_room_for_waits_or_goes_on_later(
+    foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**TINY, "epochs": 8, "dataset_dir": str(foods)}
+    runs = plan({"bundle": "food101", "methods": ["joint"], "seeds": 2, "settings": settings}).runs
+    # Both are let in, since nothing was measured yet; then one has to go.
+    workers = Local(tmp_path, jobs=2)
+    room = {"memory_gb": 0.002, "run_memory_gb": 0.001}
+    records = Schedule(runs, tmp_path, workers, jobs=2, **room).work()
+    assert [record["state"] for record in records.values()] == ["finished"] * 2
+    assert list(records) == [run.name for run in runs]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "food101, joint, seed 1: stopped, since memory is short; it goes on later"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FORKS, reason="finds processes in /proc")
+def test_nothing_goes_on_after_the_command_was_killed(foods: Path, tmp_path: Path) -> None:
+    output, log = tmp_path / "out", tmp_path / "command"
+    words = ["--bundle", "food101", "--methods", "joint", "--output", str(output)]
+    words += ["--epochs", "100000", "--settings", f"dataset_dir={foods}", "batch_size=16"]
     children = Children()
-    assert children.call("a", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "a") == 3
+    codes: list[int] = []
+
+    def command() -> None:
+        codes.append(children.call("x", ["cggm.pipelines.experiments", *words], log))
+
+    thread = threading.Thread(target=command)
+    thread.start()
+    folder = output / "food101/joint/seed-0"
+    wait_for(folder / "models/last.pt")
+    assert len(writers(folder / "logs/train.out")) == 1
+    with pytest.raises(InputError, match=r"another command is at work in .*; wait for it, or"):
+        main(words)
+    (pid,) = [pid for pid in writers(Path(f"{log}.err")) if os.getpgid(pid) == pid]
+    os.kill(pid, signal.SIGKILL)
+    thread.join()
+    assert codes == [-signal.SIGKILL]
+    deadline = time.monotonic() + 10
+    while writers(folder / "logs/train.out") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not writers(folder / "logs/train.out")
+    assert json.loads((folder / "run.json").read_text())["state"] == "running"
+    with FileLock(output / ".lock", timeout=0):
+        pass
+
+
+def test_a_damaged_record_is_named_before_anything_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "food101/joint/seed-0"
+    folder.mkdir(parents=True)
+    words = ["--bundle", "food101", "--methods", "joint", "--output", str(tmp_path)]
+    for text, message in (("{", r"run\.json is damaged .*; remove"), ("[]", r"no record of a run")):
+        (folder / "run.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            main(words)
+
+
+def test_a_child_is_what_python_m_would_be(tmp_path: Path) -> None:
+    children = Children()
+    assert children.call("a", ["json.tool", "nowhere.json"], tmp_path / "a") != 0
+    assert "nowhere.json" in (tmp_path / "a.err").read_text()
+    (tmp_path / "b.json").write_text('{"a": 1}')
+    assert (
+        children.call("a", ["json.tool", "--compact", str(tmp_path / "b.json")], tmp_path / "b")
+        == 0
+    )
+    assert (tmp_path / "b.out").read_text() == '{"a":1}\n'
+
+
+def test_a_child_ends_when_told(tmp_path: Path) -> None:
+    children = Children()
     ended: list[bool] = []
 
     def work() -> None:
         with pytest.raises(Stopped):
-            children.call(
-                "b", [sys.executable, "-c", "__import__('time').sleep(60)"], tmp_path / "b"
-            )
+            children.call("b", ["http.server", "--bind", "127.0.0.1", "0"], tmp_path / "b")
         ended.append(True)
 
     thread = threading.Thread(target=work)
@@ -211,11 +227,13 @@ def test_a_child_ends_with_its_code_or_when_told(tmp_path: Path) -> None:
     held: dict[str, float] | None = {}
     while held is not None and held.get("b", 0) == 0:
         held = children.memory()
-    if sys.platform.startswith("linux"):
+    if FORKS:
         assert held is not None and 0 < held["b"] < 1
         assert free_memory()
     children.stop("b")
     thread.join()
     assert ended
     with pytest.raises(Stopped):
-        children.call("b", [sys.executable, "-c", "pass"], tmp_path / "b")
+        children.call("b", ["json.tool", "--help"], tmp_path / "b")
+    children.welcome("b")
+    assert children.call("b", ["json.tool", "--help"], tmp_path / "b") == 0
