@@ -1,0 +1,71 @@
+"""Does every method have a card, and does it say what the code does?"""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from cggm.pipelines.methods import CATALOGUE
+from cggm.pipelines.methods.base import TASKS
+
+ROOT = Path(__file__).parents[2]
+CARDS = dict(
+    re.findall(
+        r"^## `(\w+)`\n(.*?)(?=^## |\Z)", (ROOT / "docs/methods.md").read_text(), re.M | re.S
+    )
+)
+
+
+def line(name: str, topic: str) -> str:
+    """What a card says of a topic, in one line."""
+    found = re.search(rf"^- \*\*{topic}:\*\* (.*?)(?=^- |\Z)", CARDS[name], re.M | re.S)
+    assert found, f"the card of {name} says nothing of {topic}"
+    return " ".join(found[1].split())
+
+
+def test_every_method_has_a_card_and_every_card_a_method() -> None:
+    assert list(CARDS) == sorted(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_settings_and_defaults_are_the_constructors(name: str) -> None:
+    told = re.findall(r"`(\w+) = ([^`]*)`", line(name, "Settings"))
+    parameters = inspect.signature(CATALOGUE[name]).parameters
+    assert dict(told) == {key: repr(value.default) for key, value in parameters.items()}
+    assert bool(told) != line(name, "Settings").startswith("none")
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_paper_changes_and_tasks_are_those_of_the_class(name: str) -> None:
+    method = CATALOGUE[name]
+    assert (method.paper or "none") in line(name, "Paper")
+    assert line(name, "Changes").startswith(method.changes)
+    published, _, extended = line(name, "Tasks").partition("extensions:")
+    assert {task for task in TASKS if task in published} == method.published
+    assert {task for task in TASKS if task in extended.split(".")[0]} == method.extended
+    found = re.search(r"M ≤ (\d)", published)
+    assert (int(found[1]) if found else None) == method.published_modalities
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_the_hooks_are_those_that_the_class_has(name: str) -> None:
+    hooks = ("epoch_begins", "feature", "loss", "gradients", "stepped")
+    told = {hook for hook in hooks if f"`{hook}`" in line(name, "Changes")}
+    own = {h for c in CATALOGUE[name].__mro__[:-2] for h in hooks if h in vars(c)}
+    assert told <= own
+    assert own - told <= BESIDE.get(name, set())
+
+
+# Hooks that only prepare, undo or protect what the others do.
+BESIDE = {
+    "mmpareto": {"epoch_begins"},
+    "mrd": {"loss"},
+    "mslr": {"epoch_begins"},
+    "ogm_ge": {"loss"},
+    "relearning": {"loss"},
+}
+
+
+def test_the_readme_links_the_cards() -> None:
+    assert "(docs/methods.md)" in (ROOT / "README.md").read_text()
