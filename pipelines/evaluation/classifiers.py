@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.bundle import ConfigParser
@@ -32,14 +32,17 @@ class ByClassifier(nn.Module):
     def __init__(self, network: nn.Module, modality: str, classifier: nn.Module) -> None:
         super().__init__()
         self.network, self.modality, self.classifier = network, modality, classifier
+        # Of an image, the network encodes the channels that are present.
+        self.present = torch.tensor([name == modality for name in cast("Any", network).modalities])
 
     def forward(self, inputs: Any) -> Tensor:
         """Give what the network gives: logits or values, for the same inputs."""
         encode: Any = self.network.encode
         if isinstance(inputs, Mapping):
             return self.classifier(encode({self.modality: inputs[self.modality]})[self.modality])
+        features = encode(inputs, self.present.to(inputs.device))[self.modality]
         # The network pads images, and the classifier has to undo it.
-        return self.classifier(encode(inputs)[self.modality], (inputs.shape[2], inputs.shape[3]))
+        return self.classifier(features, (inputs.shape[2], inputs.shape[3]))
 
 
 def evaluate_classifiers(

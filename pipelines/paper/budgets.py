@@ -51,9 +51,13 @@ _LAMS = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25)
 _FEATURES = {"width": 20, "layers": 2, "fusion_layers": 1}
 _SMALL = {
     "food101": {**_FEATURES, "epochs": 6},
-    "brats": {"channels": 16, "size": 64, "slices_per_case": 4, "epochs": 6, "val_interval": 3},
+    "brats": {
+        **{"channels": 16, "size": 64, "slices_per_case": 4, "batch_size": 4},
+        **{"epochs": 10, "val_interval": 5},
+    },
     "mosi": {**_FEATURES, "epochs": 6},
-    "iemocap": {**_FEATURES, "epochs": 6},
+    # Twice the batch of the bundle: it has most of the runs.
+    "iemocap": {**_FEATURES, "epochs": 6, "batch_size": 64},
 }
 _TINY_FEATURES = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1}
 _TINY = {
