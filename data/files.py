@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +44,31 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
     except BaseException:
         _remove(temporary)
         raise
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Remove what processes that were killed while they wrote `path` left beside it.
+
+    Those are files and folders called ``.<name>.<process>.tmp`` of processes that are gone.
+    """
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # to ask would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

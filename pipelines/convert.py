@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ..data.errors import InputError
 from ..data.features.feature_set import write_feature_set_header, write_samples
 from ..data.features.file import write_features
-from ..data.files import write_csv, write_json, write_text
+from ..data.files import remove_leftovers, write_csv, write_json, write_text
 from ..data.published.food101 import MOST_LEFT_OUT, read_food101
 from ..data.published.iemocap import CLASSES, read_iemocap
 from ..data.published.mosi import PADDINGS, read_mosi
@@ -210,6 +210,7 @@ def _whole_folder(output: Path) -> Iterator[Path]:
     output = output.absolute()
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
+        remove_leftovers(output)
         temporary.mkdir(parents=True)
         yield temporary
         if output.is_dir():

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 from ...data.errors import InputError
 from ...data.features.file import FeatureFile, write_features
 from ...data.files import write_json
-from .left_out import LeftOut
+from .left_out import LeftOut, list_of_left_out
 
 
 class Parts:
@@ -156,8 +157,9 @@ def alone(output: Path) -> Iterator[None]:
             f"{output} cannot be written ({error.strerror}); choose another output"
         ) from error
     try:
-        for left in output.parent.glob(f".{output.name}.*.tmp"):
-            left.unlink(missing_ok=True)
+        for path in (output, list_of_left_out(output)):
+            for left in output.parent.glob(f".{escape(path.name)}.*.tmp"):
+                left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -10,6 +10,7 @@ from ...data.errors import InputError, some
 from ...data.features.file import SUFFIX, FeatureFile, write_features
 from ...data.features.header import HEADER, TASKS, read_header, write_feature_set_header
 from ...data.features.table import COLUMNS, SAMPLES, read_samples, write_samples
+from ...data.files import remove_leftovers
 from .parts import alone
 from .table import Sample, read_rows, write_rows
 
@@ -50,6 +51,7 @@ def prepare_set(folder: str | Path, table: str | Path, options: SetOptions) -> s
             clear, or a label, split or class cannot be used.
     """
     folder = Path(folder)
+    _clear(folder)
     if (folder / HEADER).is_file():
         check_options(folder, options)
         return None
@@ -129,6 +131,7 @@ def finish_set(folder: str | Path) -> str:
         InputError: the folder is no feature set, or no sample is in all modalities.
     """
     folder = Path(folder)
+    _clear(folder)
     # Only for its checks: it gives numbers in place of class names.
     read_samples(folder, read_header(folder), labels="optional")
     rows = read_rows(folder / SAMPLES, COLUMNS[:2])
@@ -156,6 +159,11 @@ def finish_set(folder: str | Path) -> str:
         f"{folder}: {len(kept)} samples have {', '.join(files)}; {len(dropped)} dropped, listed in "
         f"{folder / DROPPED}: {some(list(dropped))}{lost}"
     )
+
+
+def _clear(folder: Path) -> None:
+    for name in (SAMPLES, HEADER, DROPPED):
+        remove_leftovers(folder / name)
 
 
 def _restrict(file: FeatureFile, names: list[str]) -> None:

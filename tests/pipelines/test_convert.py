@@ -112,6 +112,25 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mosi.pkl"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_what_a_killed_command_left_is_cleared(tmp_path: Path) -> None:
+    found = read_mosi(write_mosi(tmp_path / "mosi.pkl"))
+    gone = in_a_child(lambda: None)
+    os.waitpid(gone, 0)
+    for name in (
+        f".set.{gone}.tmp",
+        f".set.{os.getppid()}.tmp",
+        ".set.thesis.tmp",
+        f".x.{gone}.tmp",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text.h5").write_text("half")
+    convert(found, tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [f".set.{os.getppid()}.tmp", ".set.thesis.tmp", f".x.{gone}.tmp", "mosi.pkl", "set"]
+    ), "those of processes that run, and of other names, are kept"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_leaves_nothing(number: int, code: int, tmp_path: Path) -> None:

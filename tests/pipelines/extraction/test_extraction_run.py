@@ -182,6 +182,17 @@ def test_parts_of_other_settings_are_refused(encoder: Encoder, tmp_path: Path) -
     assert others(tmp_path) == ["text.h5"]
 
 
+def test_what_a_killed_run_left_is_cleared(encoder: Encoder, tmp_path: Path) -> None:
+    output = tmp_path / "text.h5"
+    with pytest.raises(ConnectionError):
+        extract(texts(20), Fragile(encoder, 4), output, PLAN)
+    left = [".text.h5.7.tmp", ".text.left_out.csv.7.tmp", "text.h5.parts/.part-000001.h5.7.tmp"]
+    for name in [*left, ".image.h5.7.tmp"]:
+        (tmp_path / name).write_text("half")
+    assert extract(texts(20), encoder, output, PLAN).encoded == 13
+    assert others(tmp_path) == [".image.h5.7.tmp", "text.h5"]
+
+
 def test_a_folder_of_parts_that_is_not_ours_is_kept(encoder: Encoder, tmp_path: Path) -> None:
     (tmp_path / "text.h5.parts").mkdir()
     (tmp_path / "text.h5.parts" / "diary.txt").write_text("dear diary")

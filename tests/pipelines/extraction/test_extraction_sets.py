@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import soundfile
 from cggm.data.errors import InputError
 from cggm.data.features.feature_set import open_feature_set
 
+from ..children import in_a_child
 from .conftest import picture, tone, write_table
 from .test_extraction_media import clip
 
@@ -103,6 +105,20 @@ def test_finish_keeps_what_all_modalities_have(
     # The settings did not change, so nothing is extracted again.
     command("image", *common, "--model", vit)
     assert "already extracted" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_what_a_killed_command_left_in_a_set_is_cleared(
+    bert: Path, tmp_path: Path, command: Command
+) -> None:
+    gone = in_a_child(lambda: None)
+    os.waitpid(gone, 0)
+    (tmp_path / "set").mkdir()
+    for name in ("samples.csv", "dataset.json", "dropped.csv"):
+        (tmp_path / "set" / f".{name}.{gone}.tmp").write_text("half")
+    command("text", "--table", frogs(tmp_path), "--set", tmp_path / "set", "--model", bert)
+    names = {path.name for path in (tmp_path / "set").iterdir() if path.suffix != ".lock"}
+    assert names == {"samples.csv", "dataset.json", "text.h5"}
 
 
 def test_finish_takes_out_classes_without_samples(
