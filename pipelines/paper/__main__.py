@@ -12,7 +12,7 @@ from ..command_line.failures import report_plainly
 from ..command_line.start import make_writable
 from ..experiments.run import Run
 from ..report.pieces import MissingPiece, Piece
-from ..report.write_pieces import write_pieces
+from ..report.write_pieces import number_of, write_pieces
 from .budgets import BUNDLES, budget
 from .needs import check_items, runs_for
 from .show import pieces
@@ -78,7 +78,7 @@ def _notes(name: str, runs: Sequence[Run], made: Sequence[Piece]) -> list[str]:
         f"Budget {name}, {len(runs)} runs. The paper's published figures stand in a neighboring "
         "column where the data set is the paper's, and nowhere else."
     ]
-    missing = [piece.name for piece in made if isinstance(piece, MissingPiece)]
+    missing = [number_of(piece.name) for piece in made if isinstance(piece, MissingPiece)]
     return [*lines, *([f"Missing: {', '.join(missing)}; each says why."] if missing else [])]
 
 

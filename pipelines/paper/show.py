@@ -9,7 +9,7 @@ from pathlib import Path
 from ..experiments.run import Run
 from ..report.ablation_table import LABELS, ablation_table
 from ..report.classifier_table import classifier_table
-from ..report.collect import DataSet, Row
+from ..report.collect import DataSet, Row, without
 from ..report.gradient_figure import gradient_figure, read_gradients
 from ..report.line_figures import balance_figure, loss_figure, training_figure
 from ..report.memory_table import memory_table
@@ -43,6 +43,7 @@ TITLES = {
 # Table or figure to the data that the paper shows.
 OF_PAPER = {"table5": "iemocap", "figure2": "mosi", "figure3": "mosi", "figure6": "mosi"}
 OF_PAPER["figure7"] = "mosi"
+NOT_IN_PAPER = ("f1_macro",)
 
 
 def pieces(
@@ -79,12 +80,14 @@ def pieces(
 
 
 def _comparison(found: Found, names: dict[str, str]) -> list[Piece]:
-    return [
-        TablePiece(name, build(found.sets[data]), numbers(found.sets[data]))
-        if data in found.sets
-        else _missing(name, found, data)
-        for name, data in names.items()
-    ]
+    made: list[Piece] = []
+    for name, label in names.items():
+        if label in found.sets:
+            data = without(found.sets[label], NOT_IN_PAPER)
+            made.append(TablePiece(name, build(data), numbers(data)))
+        else:
+            made.append(_missing(name, found, label))
+    return made
 
 
 def _everywhere(found: Found, name: str, make: Maker) -> list[Piece]:
@@ -147,14 +150,17 @@ def _sweeps(found: Found) -> list[Piece]:
 def _gradients(found: Found) -> list[Piece]:
     labels = {bundle: f"{bundle} {GRADIENTS}" for bundle in BUNDLES}
     files = {
-        found.sets[label].name: folder / GRADIENTS_FILE
-        for label in labels.values()
+        bundle: folder / GRADIENTS_FILE
+        for bundle, label in labels.items()
         for folder in found.folders(label, "cggm")
-        if label in found.sets and (folder / GRADIENTS_FILE).is_file()
+        if (folder / GRADIENTS_FILE).is_file()
     }
     if not files:
         return [_missing("figure4", found, *labels.values())]
-    read = {data: read_gradients(path) for data, path in files.items()}
+    read = {
+        bundle: (found.sets[labels[bundle]].name, read_gradients(path))
+        for bundle, path in files.items()
+    }
     return [gradient_figure("figure4", read, "cggm")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,15 @@ def collect(folder: Path) -> list[DataSet]:
             f"{folder} has no finished run; start some with `python -m cggm.pipelines.experiments`"
         )
     return sets
+
+
+def without(data: DataSet, figures: Sequence[str]) -> DataSet:
+    """The same data set, its rows without some figures."""
+    rows = [
+        replace(row, figures={k: v for k, v in row.figures.items() if k not in figures})
+        for row in data.rows
+    ]
+    return replace(data, rows=rows)
 
 
 def _data_set(label: str, records: list[dict[str, Any]]) -> DataSet:

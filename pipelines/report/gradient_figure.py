@@ -67,30 +67,32 @@ def embedded(gradients: Gradients, seed: int = 0) -> np.ndarray:
     return tsne.fit_transform(vectors).reshape(*both.shape[:-1], 2)
 
 
-def gradient_figure(name: str, found: Mapping[str, Gradients], row: str) -> FigurePiece:
+def gradient_figure(name: str, found: Mapping[str, tuple[str, Gradients]], row: str) -> FigurePiece:
     """A panel per data set.
 
     Args:
         name: of the files.
-        found: data set to gradients.
+        found: short name of the data to their own name and the gradients.
         row: the method that was trained.
     """
     title = "Gradients of the classifiers and of single modalities (t-SNE)"
     figure, grid = panels(len(found), columns=2)
     figure.suptitle(title, fontsize=11)
     numbers: list[dict[str, Any]] = []
-    for axes, (data, gradients) in zip(grid, found.items(), strict=True):
+    for axes, (_, gradients) in zip(grid, found.values(), strict=True):
         _draw(axes, gradients)
-        numbers += [{"data": data, **line} for line in gradients.agreement()]
+    for short, (data, gradients) in found.items():
+        numbers += [{"data": data, "panel": short, **line} for line in gradients.agreement()]
     name_panels(grid, list(found))
+    names = "; ".join(f"{short}: {data}" for short, (data, _) in found.items())
     return FigurePiece(
         name,
         title,
         [
-            "Last-layer gradients of one batch each, scaled to unit length, t-SNE with perplexity "
-            f"{PERPLEXITY} (less with few points), of a training with {row}. Circles: of the "
+            f"Last-layer gradients, one batch each, during training with {row}, scaled to unit "
+            f"length; t-SNE with perplexity {PERPLEXITY} (less with few points). Dots: of the "
             "modality's classifier. Triangles: of the network when this modality alone enters the "
-            "fusion.",
+            f"fusion. Data: {names}.",
             "t-SNE shows neighborhoods and no distances. Mean cosine of a classifier with the "
             f"gradients of its own modality, and with those of the others: {_agreement(found)}.",
         ],
@@ -104,29 +106,23 @@ def _draw(axes: Axes, gradients: Gradients) -> None:
     for k, (kind, marker) in enumerate(KINDS.items()):
         for i, modality in enumerate(gradients.modalities):
             color = style_of(modality, gradients.modalities)["color"]
-            axes.scatter(
-                *points[k, :, i].T,
-                s=16,
-                marker=marker,
-                facecolors=color if kind == "classifier" else "none",
-                edgecolors=color,
-                linewidths=0.8,
-                alpha=0.75,
-                label=f"{modality}, {kind}",
-            )
+            fill = {"facecolors": color if kind == "classifier" else "none", "edgecolors": color}
+            label = f"{modality}, {kind}"
+            axes.scatter(*points[k, :, i].T, s=16, marker=marker, **fill, alpha=0.75, label=label)
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.grid(False)
     # Each data set has modalities of its own, so each panel has its legend.
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
+    axes.legend(fontsize=8, frameon=False, ncols=2, handletextpad=0.2, **place)
 
 
-def _agreement(found: Mapping[str, Gradients]) -> str:
+def _agreement(found: Mapping[str, tuple[str, Gradients]]) -> str:
     parts = []
-    for data, gradients in found.items():
+    for short, (_, gradients) in found.items():
         lines = gradients.agreement()
         own = [x["mean_cosine"] for x in lines if x["classifier"] == x["unimodal"]]
         others = [x["mean_cosine"] for x in lines if x["classifier"] != x["unimodal"]]
-        parts.append(f"{data} {np.mean(own):.2f} and {np.mean(others):.2f}")
+        parts.append(f"{short} {np.mean(own):.2f} and {np.mean(others):.2f}")
     return "; ".join(parts)
 
 

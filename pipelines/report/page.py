@@ -11,12 +11,13 @@ from .pieces import FigurePiece, MissingPiece, TablePiece
 from .tables import Cell, Table
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 85em; padding: 0 1em;
   color: #1a1a1a; background: #fff; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ccc; }
-th { border-bottom: 2px solid #333; }
+th { border-bottom: 2px solid #333; white-space: normal; vertical-align: bottom; }
+.caption { font-size: 13px; color: #333; max-width: 65em; }
 th:first-child, td:first-child { text-align: left; }
 .best { font-weight: bold; }
 .second { text-decoration: underline; }
@@ -51,7 +52,7 @@ def table_section(table: Table, *, name: str = "", number: str = "") -> str:
     return (
         f"{_heading(table.title, name, number)}<div class='wide'><table>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
-        f"{_paragraphs(table.caption)}"
+        f"{_caption(table.caption)}"
     )
 
 
@@ -66,7 +67,7 @@ def piece_section(piece: TablePiece | FigurePiece | MissingPiece, number: str) -
     about = escape(f"{piece.title}. {' '.join(piece.caption)}", quote=True)
     return (
         f'{heading}<img alt="{about}" src="data:image/png;base64,{picture}">\n'
-        f"{_paragraphs(piece.caption)}"
+        f"{_caption(piece.caption)}"
     )
 
 
@@ -75,8 +76,8 @@ def _heading(title: str, name: str, number: str) -> str:
     return f"<h2{anchor}>{escape(f'{number}. {title}' if number else title)}</h2>\n"
 
 
-def _paragraphs(lines: Sequence[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>\n" for line in lines)
+def _caption(lines: Sequence[str]) -> str:
+    return f"<p class='caption'>{escape(' '.join(lines))}</p>\n"
 
 
 def _cell(cell: Cell) -> str:

@@ -67,5 +67,5 @@ def _sections(pieces: Sequence[Piece], notes: Sequence[str]) -> list[str]:
 
 
 def _of(name: str) -> str:
-    data = name.partition("-")[2]
+    data = re.sub(r"^\w*?\d+[-_]?", "", name)
     return f" ({escape(data)})" if data else ""

@@ -173,7 +173,7 @@ def test_figure_4_compares_directions(folders: list[Path]) -> None:
     points = embedded(gradients)
     assert points.shape == (2, 12, 3, 2) and np.isfinite(points).all()
     np.testing.assert_array_equal(points, embedded(gradients))
-    piece = gradient_figure("figure4", {STAND_IN: gradients}, "cggm")
+    piece = gradient_figure("figure4", {"iemocap": (STAND_IN, gradients)}, "cggm")
     labels = [text.get_text() for text in piece.figure.axes[0].get_legend().get_texts()]
     assert labels == [f"{m}, {kind}" for kind in ("classifier", "unimodal") for m in MODALITIES]
     own, others = np.mean(np.diag(expected)), (np.sum(expected) - np.trace(expected)) / 6
