@@ -133,6 +133,8 @@ class FeatureFile:
         return self._values
 
     def _opened(self) -> Any:
+        if self.path.is_dir():
+            raise InputError(f"{self.path} is a folder; expected a file of features")
         if not self.path.is_file():
             raise InputError(f"there are no features in {self.path}: no such file")
         try:

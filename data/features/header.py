@@ -125,6 +125,8 @@ def _check_header(header: Any, path: Path) -> None:
     if header["task"] == "classification" and len(header["classes"]) < 2:
         raise InputError(f"{path}: there is only the class {header['classes'][0]}; expected 2")
     header.setdefault("name", path.parent.name)
+    if not isinstance(header["name"], str):
+        raise InputError(f'{path}: "name" is {header["name"]!r}; expected a text')
     header.setdefault("generated", False)
 
 

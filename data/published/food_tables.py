@@ -95,6 +95,13 @@ def _images(root: Path, split: str) -> Iterator[tuple[tuple[str, str], int]]:
                 yield (inner.name, path.name), path.stat().st_size
 
 
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size if file.is_file() else None
+    except OSError:  # a name that is too long
+        return None
+
+
 def _fault(size: int | None, text: str, *, twice: bool = False) -> str:
     if twice:
         return "an image that is listed twice"
@@ -170,6 +177,5 @@ def _listed(item: Any, split: str, path: Path, row: int) -> Entry:
             f"{path}, entry {row}: the image {inside} leads out of the folder; expected a path "
             "below it"
         )
-    file = path.parent / inside
-    fault = _fault(file.stat().st_size if file.is_file() else None, text)
+    fault = _fault(_size(path.parent / inside), text)
     return Entry(str(item["id"]), split, str(item["label"]), str(inside), text, fault)

@@ -186,7 +186,11 @@ def _names(value: Any, split: str, count: int, where: str) -> list[tuple[str, st
         raise InputError(f"{where}: id holds {type(value).__name__}; expected a list or an array")
     if len(value) != count:
         raise InputError(f"{where} has {len(value):,} ids for {count:,} samples; write it again")
-    return [_name(entry) for entry in value]
+    names = [_name(entry) for entry in value]
+    empty = sum(not name for name, _ in names)
+    if empty:
+        raise InputError(f"{where}: {share(empty, count)} ids are empty; give each sample its own")
+    return names
 
 
 def _name(entry: Any) -> tuple[str, str]:

@@ -43,9 +43,8 @@ class Sequences:
 
     def samples(self) -> Iterator[np.ndarray]:
         """Give each sample with its padding, as float32 and finite, shape (T, D)."""
-        for array in self.parts:
-            for row in array:
-                yield np.nan_to_num(row.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        for row in self._stored():
+            yield np.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0)
 
     def read(self) -> Iterator[np.ndarray]:
         """Give each sample without its padding."""
@@ -54,16 +53,20 @@ class Sequences:
 
     def count_bad(self) -> None:
         """Count the values that are not finite."""
-        for array in self.parts:
-            if array.dtype.kind != "f":
+        for row in self._stored():
+            if np.isfinite(row).all():
                 continue
+            self.bad_samples += 1
+            self.bad["NaN"] += int(np.isnan(row).sum())
+            self.bad["+infinity"] += int(np.isposinf(row).sum())
+            self.bad["-infinity"] += int(np.isneginf(row).sum())
+
+    def _stored(self) -> Iterator[np.ndarray]:
+        for array in self.parts:
             for row in array:
-                if np.isfinite(row).all():
-                    continue
-                self.bad_samples += 1
-                self.bad["NaN"] += int(np.isnan(row).sum())
-                self.bad["+infinity"] += int(np.isposinf(row).sum())
-                self.bad["-infinity"] += int(np.isneginf(row).sum())
+                with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite
+                    single = row.astype(np.float32)
+                yield single
 
     def notes(self) -> list[str]:
         """Say what was counted."""

@@ -135,7 +135,7 @@ def _look(
             shapes.append(f"{name} {array.shape}")
             continue
         widths.setdefault(array.shape[1], name)
-        if not np.isfinite(array).all():
+        if not (np.abs(array) <= np.finfo(np.float32).max).all():
             bad.append(name)
         spans.steps[name] = len(array)
         spans.pad[name] = trimmed(array)[1]
@@ -146,7 +146,7 @@ def _look(
         for found, what, remedy in (
             (missing, "of target are not in it", "copy or extract it again"),
             (shapes, "do not have the shape (steps, width)", "extract them again"),
-            (bad, "hold NaN or infinity", "extract them again"),
+            (bad, "hold NaN, infinity or numbers beyond 32 bits", "extract them again"),
         )
         if found
     ]
@@ -184,7 +184,7 @@ def _statistics(
                 f"{path.name} has no mean and std of fold {source.fold}: normalized with those of "
                 "the training part"
             ]
-        mean, std = (np.asarray(group[key], dtype=np.float64).ravel() for key in ("mean", "std"))
+        mean, std = (_moment(group[key]) for key in ("mean", "std"))
     width = next(arrays).shape[1]
     if not (mean.shape == std.shape == (width,)) or not np.isfinite([mean, std]).all():
         raise InputError(
@@ -192,6 +192,13 @@ def _statistics(
             f"({width},) and finite numbers: copy it again, or remove it to have them computed"
         )
     return mean, _no_zero(std), [f"normalized with fold {source.fold} of {path.name}"]
+
+
+def _moment(stored: Any) -> np.ndarray:
+    try:
+        return np.asarray(stored, dtype=np.float64).ravel()
+    except (OSError, ValueError, TypeError):  # texts or records; a group
+        return np.zeros(0)
 
 
 def _moments(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -164,9 +164,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+        size = path.stat().st_size if there else 0
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise Unusable(f"the file cannot be read ({error.strerror})") from error
+    if not there:
         raise Unusable("there is no such file")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise Unusable("the file is empty")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,21 +68,19 @@ def prepare_set(folder: str | Path, table: str | Path, options: SetOptions) -> s
     classes = list(options.classes or _sorted(set(labels))) if task == "classification" else None
     if classes is not None and len(classes) < 2:
         raise InputError(f"{table} has only the class {some(classes)}; expected at least 2")
-    if not begun:
-        write_samples(folder, rows)
-    write_feature_set_header(
-        folder,
-        name=options.name or folder.resolve().name,
-        task=task,
-        classes=classes,
-        source=f"features extracted from {Path(table).name}",
-    )
     try:
+        if not begun:
+            write_samples(folder, rows)
+        write_feature_set_header(
+            folder,
+            name=options.name or folder.resolve().name,
+            task=task,
+            classes=classes,
+            source=f"features extracted from {Path(table).name}",
+        )
         read_samples(folder, read_header(folder), labels="optional")
     except InputError:
-        (folder / HEADER).unlink()
-        if not begun:
-            (folder / SAMPLES).unlink()
+        _undo(folder, [HEADER] if begun else [HEADER, SAMPLES])
         raise
     what = f"{len(classes)} classes" if classes else "a number to predict"
     return f"{folder}: {len(rows)} samples, {what} ({SAMPLES} and {HEADER} from {table})"
@@ -159,6 +158,14 @@ def finish_set(folder: str | Path) -> str:
         f"{folder}: {len(kept)} samples have {', '.join(files)}; {len(dropped)} dropped, listed in "
         f"{folder / DROPPED}: {some(list(dropped))}{lost}"
     )
+
+
+def _undo(folder: Path, names: Sequence[str]) -> None:
+    """Remove what was written, and the folder when nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _clear(folder: Path) -> None:

@@ -86,6 +86,7 @@ def test_modalities_are_chosen_and_ordered(tmp_path: Path) -> None:
         ("[" * 10**5, "dataset.json cannot be read as JSON"),
         ("[]", "its format is 'list', expected \"cggm feature set 1\""),
         ({"format": "other"}, "its format is 'other'"),
+        ({"name": ["x"]}, "\"name\" is \\['x'\\]; expected a text"),
         ({"task": "ranking"}, "the task is 'ranking'; expected one of classification, regression"),
         ({"classes": None}, '"classes" is None; expected a list of names'),
         ({"classes": ["a", 3]}, "expected a list of names"),

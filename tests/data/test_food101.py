@@ -151,6 +151,7 @@ def test_broken_lists(tmp_path: Path) -> None:
         ('[{"id": 1}]', "train.json, entry 0: found {'id': 1}; expected id, img_path, label"),
         (json.dumps([good[0] | {"img_path": "../../etc/passwd"}]), "leads out of the folder"),
         (json.dumps([good[0] | {"img_path": "/etc/passwd"}]), "leads out of the folder"),
+        (json.dumps([*good, good[1] | {"id": 1, "img_path": "x" * 5000}]), "a text but no image"),
         (json.dumps([*good, good[0]]), "1 samples have the same name and part: train-apple_pie_0"),
     ]:
         path.write_text(content)

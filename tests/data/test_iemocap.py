@@ -192,7 +192,11 @@ def test_a_header_that_promises_too_much_is_refused(root: Path) -> None:
 def test_all_broken_features_are_named_at_once(root: Path) -> None:
     names = [row["id"] for row in read_iemocap(root).rows]
     with h5py.File(root / "L" / "bert_large.h5", "a") as file:
-        del file[names[0]], file[names[1]], file[names[2]], file[names[3]], file[names[4]]
+        for name in names[:5] + names[6:9]:
+            del file[name]
+        file[names[6]] = np.full((2, 6), 1e300)
+        file[names[7]] = np.array([b"a", b"b"], dtype=h5py.string_dtype())
+        file[names[8]] = np.zeros((2, 6), dtype=[("a", "f4")])
         file[names[1]] = np.zeros((0, 6))
         file[names[2]] = np.full((2, 6), np.nan)
         file[names[3]] = np.ones((2, 9))
@@ -202,8 +206,10 @@ def test_all_broken_features_are_named_at_once(root: Path) -> None:
     message = refusal(root)
     assert "5 problems in the features of IEMOCAP" in message
     assert f"2 utterances of target are not in it: {names[0]}, {names[4]}" in message
-    assert f"1 utterances do not have the shape (steps, width): {names[1]} (0, 6)" in message
-    assert f"1 utterances hold NaN or infinity: {names[2]}" in message
+    assert f"3 utterances do not have the shape (steps, width): {names[1]} (0, 6)" in message
+    assert f"2 utterances hold NaN, infinity or numbers beyond 32 bits: {names[2]}, {names[6]}" in (
+        message
+    )
     assert f"its features have different widths: 6 ({names[2]}), 9 ({names[3]})" in message
     assert f"denseface.h5: 1 utterances of target are not in it: {names[5]}" in message
 
@@ -213,6 +219,10 @@ def test_damaged_hdf5_and_wrong_statistics(root: Path) -> None:
         del file["1/mean"]
         file["1/mean"] = np.zeros(3)
     assert "mean has shape (3,), std (7,); expected (7,) and finite" in refusal(root)
+    with h5py.File(root / "A" / "comparE_mean_std.h5", "a") as file:
+        del file["1/mean"]
+        file["1/mean"] = np.array([b"a"], dtype=h5py.string_dtype())
+    assert "mean has shape (0,), std (7,); expected (7,) and finite" in refusal(root)
     (root / "A" / "comparE_mean_std.h5").unlink()
     path = root / "V" / "denseface.h5"
     path.write_bytes(path.read_bytes()[:1000])

@@ -62,7 +62,8 @@ def test_values_that_are_not_finite_become_zero_and_are_counted(tmp_path: Path) 
     content = mosi()
     content["train"]["audio"][0, 0, :2] = -np.inf
     content["test"]["audio"][1, 0, 0] = np.nan
-    content["train"]["vision"][2, 0, 1] = np.inf
+    content["train"]["vision"] = content["train"]["vision"].astype(np.float64)
+    content["train"]["vision"][2, 0, 1] = 1e300  # infinite in 32 bits
     found = read_mosi(write_mosi(tmp_path / "mosi.pkl", content))
     assert found.notes == [
         "audio: values that are not finite became 0 in 2 of 13 (15.4 %) samples "
@@ -171,6 +172,7 @@ def broken(key: str, value: Any, part: str = "train") -> dict[str, Any]:
         (broken("text", ["x" * 10**6, *"y" * 10**5]), "text is no array of numbers"),
         (broken("labels", [[1.0], [1.0, 2.0]]), "labels is no array of numbers"),
         (broken("audio_lengths", ["x"] * 6), "audio_lengths is no array of numbers"),
+        (broken("id", [[]] * 6), "part train: 6 of 6 (100.0 %) ids are empty"),
         (broken("id", 7), "part train: id holds int; expected a list or an array"),
         (broken("audio", lambda a: a[:4]), "6 of text, 4 of audio, 6 of vision, 6 of labels"),
         (broken("vision", lambda a: a[..., :3]), "vision has different widths: 3 in train, 5 in"),

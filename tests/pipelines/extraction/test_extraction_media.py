@@ -84,6 +84,7 @@ def test_unusable_images_say_why(tmp_path: Path) -> None:
         "text.jpg": "not an image",
         "nothing.jpg": "file is empty",
         "missing.jpg": "no such file",
+        "x" * 300 + ".jpg": "cannot be read .File name too long",
         "bomb.png": "too large",
         "long.png": "too long: 20000 x 1 pixels, more than 50 : 1",
         "high.png": "too long: 1 x 20000 pixels",

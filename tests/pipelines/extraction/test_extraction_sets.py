@@ -172,7 +172,11 @@ def test_bad_labels_leave_nothing(bert: Path, tmp_path: Path, command: Command) 
     table = write_table(tmp_path / "table.csv", rows, "id,text,label,split")
     with pytest.raises(InputError, match="split of 1 samples is unknown: 2 is 'dev'"):
         command("text", "--table", table, "--set", tmp_path / "set", "--model", bert)
-    assert not list((tmp_path / "set").iterdir())
+    assert not (tmp_path / "set").exists()
+    words = ("text", "--table", table, "--set", tmp_path / "set", "--classes", "frog", "frog")
+    with pytest.raises(InputError, match='"classes" has empty or doubled names: frog'):
+        command(*words, "--model", bert)
+    assert not (tmp_path / "set").exists()
 
 
 def test_ids_of_another_set(bert: Path, tmp_path: Path, command: Command) -> None:
