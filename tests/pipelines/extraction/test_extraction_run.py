@@ -6,9 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ from cggm.pipelines.extraction import (
     load_encoder,
 )
 from cggm.pipelines.extraction.media import Unusable
-from cggm.pipelines.extraction.parts import alone
 
-from .conftest import picture, sentences, start, text_table
+from .conftest import picture, sentences
 
 PLAN = Plan(chunk=7, progress=False)
 
@@ -274,52 +272,3 @@ def test_memory_holds_no_more_than_a_part_and_two_batches(tmp_path: Path) -> Non
     samples = [Sample(str(i), str(i), str(i)) for i in range(40)]
     extract(samples, Counting(), tmp_path / "a.h5", Plan(chunk=20, progress=False))
     assert Counting.most <= 2 * Counting.batch_size
-
-
-@pytest.mark.slow
-def test_killed_run_goes_on(bert: Path, tmp_path: Path) -> None:
-    table = text_table(tmp_path / "samples.csv", 1500)
-    words = ["text", "--table", table, "--model", bert, "--batch_size", 4, "--chunk", 8]
-    clean = start(*words, "--output", tmp_path / "clean.h5")
-    killed = start(*words, "--output", tmp_path / "text.h5")
-    wait_for(lambda: (tmp_path / "text.h5.parts" / "part-000020.json").exists())
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert not (tmp_path / "text.h5").exists()
-    again = start(*words, "--output", tmp_path / "text.h5")
-    for process in (clean, again):
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        assert "1,500 samples, width 32" in out
-        assert err == ""
-    assert (tmp_path / "text.h5").read_bytes() == (tmp_path / "clean.h5").read_bytes()
-    assert others(tmp_path) == ["clean.h5", "samples.csv", "text.h5"]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-@pytest.mark.slow
-def test_two_processes_and_a_model_that_is_nowhere(bert: Path, tmp_path: Path) -> None:
-    table = text_table(tmp_path / "samples.csv", 5)
-    output = tmp_path / "text.h5"
-    with alone(output):
-        second = start("text", "--table", table, "--model", bert, "--output", output)
-        nowhere = start("text", "--table", table, "--output", tmp_path / "other.h5")
-        _, refused = second.communicate(timeout=120)
-        _, missing = nowhere.communicate(timeout=120)
-    assert (second.returncode, nowhere.returncode) == (1, 1)
-    assert refused == (
-        f"error: another process is extracting to {output}; wait for it, or choose another output\n"
-    )
-    assert missing == (
-        "error: the model bert-base-uncased is not on this machine (tried as a folder, and the "
-        "cache of downloads) and the Hugging Face hub cannot be reached: run 'hf download "
-        "bert-base-uncased --local-dir bert-base-uncased' on a connected machine, copy the folder "
-        "here and pass it as --model\n"
-    )
-    assert others(tmp_path) == ["samples.csv"]
