@@ -36,6 +36,7 @@ class Budget:
         rhos: values in Figure 5 (a).
         lams: values in Figure 5 (b).
         gradients: steps between two records for Figure 4, by bundle.
+        steps: that the benchmark of Table 8 measures.
     """
 
     settings: Mapping[str, Mapping[str, Any]]
@@ -44,6 +45,7 @@ class Budget:
     rhos: tuple[float, ...]
     lams: tuple[float, ...]
     gradients: Mapping[str, int]
+    steps: int = 20
 
 
 _RHOS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
@@ -92,7 +94,7 @@ def budget(name: str, folders: Mapping[str, str]) -> Budget:
 def _tiny(_: Mapping[str, str]) -> Budget:
     """All kinds of tables and figures as fast as can be; the figures mean nothing."""
     methods = {bundle: ["unimodal", "joint", "cggm"] for bundle in BUNDLES}
-    return Budget(_TINY, methods, 1, (1.0, 1.3), (0.1, 0.2), dict.fromkeys(BUNDLES, 1))
+    return Budget(_TINY, methods, 1, (1.0, 1.3), (0.1, 0.2), dict.fromkeys(BUNDLES, 1), 3)
 
 
 def _small(_: Mapping[str, str]) -> Budget:

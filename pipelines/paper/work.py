@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ SHARE = 0.9  # of the free memory, where no limit is given
 
 def do_runs(runs: Sequence[Run], output: Path, *, jobs: int, memory_gb: float | None) -> None:
     """Train and test what is not finished; failures are kept in the records, and printed.
+
+    Runs that fail do not stop the others.
 
     Args:
         runs: all of the plan.
@@ -67,3 +70,27 @@ def _work(
     failed = [run for run in todo if records[run.name]["state"] == FAILED]
     for run in failed:
         print(f"failed: {run.folder(output) / 'failed.txt'} says why", file=sys.stderr)
+
+
+def benchmark(bundles: Sequence[str], path: Path, steps: int) -> Path | None:
+    """Measure memory and time for Table 8, unless that was done.
+
+    Args:
+        bundles: those to measure.
+        path: the CSV file.
+        steps: of each method.
+
+    Returns:
+        The file; None where the benchmark is not at hand, as in an installed package, or failed.
+    """
+    script = Path(__file__).parents[2] / "benchmarks" / "methods.py"
+    if path.is_file():
+        return path
+    if not script.is_file():
+        return None
+    print("measuring memory and time for Table 8", flush=True)
+    chosen = [word for name in bundles for word in ("--bundle", name)]
+    methods = ["--method", "joint", "--method", "cggm"]
+    words = [*chosen, *methods, "--steps", str(steps), "--output", str(path)]
+    done = subprocess.run([sys.executable, str(script), *words], check=False)
+    return path if done.returncode == 0 else None

@@ -65,10 +65,10 @@ def piece_section(piece: TablePiece | FigurePiece | MissingPiece, number: str) -
         return f"{heading}<p class='missing'>{escape(piece.reason)}</p>\n"
     picture = base64.b64encode(as_png(piece.figure)).decode()
     about = escape(f"{piece.title}. {' '.join(piece.caption)}", quote=True)
-    return (
-        f'{heading}<img alt="{about}" src="data:image/png;base64,{picture}">\n'
-        f"{_caption(piece.caption)}"
-    )
+    # Letters are as large in a wide figure as in a narrow one.
+    style = f"width: {piece.figure.get_figwidth():.1f}in"
+    source = f"data:image/png;base64,{picture}"
+    return f'{heading}<img style="{style}" alt="{about}" src="{source}">\n{_caption(piece.caption)}'
 
 
 def _heading(title: str, name: str, number: str) -> str:
