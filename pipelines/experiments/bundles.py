@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pydoc import locate
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ReferenceResolver
+from monai.bundle import ConfigParser, ReferenceResolver
 
 from ...data.errors import InputError
 from ..command_line.overrides import check_overrides
@@ -84,16 +85,26 @@ class Bundle:
         except InputError as error:
             raise InputError(f"{run.data}, {run.label}: {error}") from error
 
+    def configurations(self, run: Run, folder: Path) -> dict[str, dict[str, Any]]:
+        """``train.json`` and ``evaluate.json`` as this run has them, by file name."""
+        found = {}
+        for name, config, given in (
+            ("train.json", self.train, self._for_training(run, folder)),
+            ("evaluate.json", self.evaluate, self._for_testing(run, folder)),
+        ):
+            parser = ConfigParser(copy.deepcopy(dict(config)))
+            parser.update(given)
+            found[name] = parser.get()
+        return found
+
     def training(self, run: Run, folder: Path, *, resume: bool) -> list[str]:
         """What follows `python -m`, to train."""
-        given = {k: v for k, v in self._settings(run).items() if self._is_of_training(k)}
-        given |= {"method": run.method, "seed": run.seed, "output_dir": str(folder)}
+        given = self._for_training(run, folder)
         return self._command("train.json", {**given, **({"resume": True} if resume else {})})
 
     def testing(self, run: Run, folder: Path, alone: str | None = None) -> list[str]:
         """What follows `python -m`, to test `model.pt` of a finished training."""
-        given = {k: v for k, v in self._settings(run).items() if k in self.evaluate}
-        given |= {"output_dir": str(folder), "part": "test"}
+        given = self._for_testing(run, folder)
         if alone is not None:
             given[self.setting] = [alone]
         # Feature bundles read the rule from the file of the weights by themselves.
@@ -101,6 +112,14 @@ class Bundle:
         if "late_fusion" in self.evaluate and rule is not None:
             given["late_fusion"] = rule
         return self._command("evaluate.json", given)
+
+    def _for_training(self, run: Run, folder: Path) -> dict[str, Any]:
+        given = {k: v for k, v in self._settings(run).items() if self._is_of_training(k)}
+        return {**given, "method": run.method, "seed": run.seed, "output_dir": str(folder)}
+
+    def _for_testing(self, run: Run, folder: Path) -> dict[str, Any]:
+        given = {k: v for k, v in self._settings(run).items() if k in self.evaluate}
+        return {**given, "output_dir": str(folder), "part": "test"}
 
     def _settings(self, run: Run) -> dict[str, Any]:
         given = {**run.settings, **run.own}

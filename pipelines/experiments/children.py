@@ -18,6 +18,7 @@ from typing import Any
 from .child import Order, become
 from .memory import memory_of
 
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 PATIENCE = 15.0  # seconds from the polite signal to the other one
 # A server imports these once; each command is then forked from it, and starts at once.
 PRELOADED = (
@@ -86,6 +87,7 @@ class Children:
         finally:
             with _BOOKS:
                 process.join()
+            _signal(process, KILL)  # whoever is left of its group
             with self._lock:
                 del self._live[run]
         self._refuse(run)
@@ -144,7 +146,7 @@ def _end(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         # Only the thread that called it may join it.
         connection.wait([process.sentinel], max(0.0, deadline - time.monotonic()))
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        _signal(process, KILL)
 
 
 def _signal(process: BaseProcess, number: int) -> None:
@@ -156,4 +158,4 @@ def _signal(process: BaseProcess, number: int) -> None:
     except OSError:  # it has ended, or was forked just now and has no group yet
         if not connection.wait([process.sentinel], 0):
             with contextlib.suppress(OSError):
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(process.pid, KILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import InputError
-from ...data.files import write_text
+from ...data.files import write_json, write_text
 from .bundles import Bundle, open_bundle
 from .children import Children, Stopped
 from .record import FAILED, FINISHED, RUNNING, STOPPED, earlier, surroundings, write_record
@@ -51,6 +51,8 @@ def execute(run: Run, output: Path, children: Children) -> dict[str, Any]:
         write_record(folder, record)
         bundle = open_bundle(run.bundle)
         if not record["trained"]:
+            for name, content in bundle.configurations(run, folder).items():
+                write_json(folder / "configuration" / name, content)
             _train(bundle, run, folder, record, children)
             record["trained"] = True
             write_record(folder, record)

@@ -20,7 +20,7 @@ def free_memory() -> float | None:
     except OSError:
         return None
     free = int(re.findall(r"MemAvailable:\s+(\d+) kB", text)[0]) * 1024
-    with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit
+    with contextlib.suppress(OSError, ValueError, IndexError):  # no container, or "max": no limit
         limit = int((_CONTROL / "memory.max").read_text())
         held = int((_CONTROL / "memory.current").read_text())
         cached = re.findall(r"inactive_file (\d+)", (_CONTROL / "memory.stat").read_text())

@@ -133,7 +133,7 @@ class Schedule:
         # The last bit of a run is its test.
         at_work = sum(0.9 * has_trained(run, self._output) for run, _ in self._live.values())
         self._bar.n = len(self.records) + at_work
-        self._bar.set_description_str(f"{len(self._live)} at work ", refresh=False)
+        self._bar.set_description_str(f"{len(self._live)} started ", refresh=False)
         self._bar.refresh()
 
     def _say(self, text: str) -> None:

@@ -97,6 +97,9 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert record["state"] == "finished" and record["exit_code"] == 0 and record["seed"] == 3
     assert record["settings"] == {**TINY, "dataset_dir": str(foods)}
     assert set(record["versions"]) >= {"cggm", "torch", "monai"}
+    kept = json.loads((output / "foods/printed_rule/seed-3/configuration/train.json").read_text())
+    assert (kept["method"], kept["seed"], kept["rule"], kept["epochs"]) == ("cggm", 3, "paper", 1)
+    assert kept["methods"]["cggm"]["rule"] == "@rule" and kept["dataset_dir"] == str(foods)
     written = json.loads((output / "foods/joint/seed-3/evaluation/evaluation.json").read_text())
     joint = json.loads((output / "foods/joint/seed-3/run.json").read_text())
     assert written["part"] == "test"
@@ -121,6 +124,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert "broken, seed 3: failed" in text
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(
     foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
