@@ -84,26 +84,16 @@ def write_json(path: str | Path, content: Any) -> None:
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as a table, whole or not at all.
 
-    A row may lack columns that others have. A text that a spreadsheet would take for a formula is
-    quoted with an apostrophe.
+    A row may lack columns that others have. Values are written as they are, also those that a
+    spreadsheet would take for a formula: a changed id could not be joined with other tables.
     """
-    rows = [{key: _harmless(value) for key, value in row.items()} for row in rows]
+    rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _harmless(value: Any) -> Any:
-    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@"):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def _remove(path: Path) -> None:

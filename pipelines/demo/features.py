@@ -25,7 +25,7 @@ MODALITIES = {
     "mosi": ("text", "audio", "vision"),
 }
 FIGURES = ("accuracy", "f1_weighted", "f1_macro", "mae", "corr", "acc7", "acc2_negative_positive")
-SHARED = ("--limits", "--cache_dir", "--dataset_dir", "--max_length")
+SHARED = ("--limits", "--cache_dir", "--dataset_dir")
 SHOWN = 12
 
 
