@@ -14,8 +14,6 @@ from cggm.pipelines.methods.agm import (
     AGM,
     modulation,
     response_weights,
-    strength,
-    surrogate,
 )
 from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.features import nonempty_subsets
@@ -24,47 +22,6 @@ from cggm.pipelines.methods.subsets import evaluating
 from ..toy import ToyRun
 
 MODALITIES = ("audio", "text", "video", "touch")
-
-
-def test_two_mod_first_iteration() -> None:
-    losses = torch.tensor([0.8, 1.6], dtype=torch.float64)
-    assert strength(losses).tolist() == pytest.approx([2.225540928, 0.4493289641], rel=1e-6)
-    zeros = torch.zeros(2, dtype=torch.float64)
-    assert strength(zeros).tolist() == [1, 1]
-    kappa = modulation(losses, zeros, alpha=1.0, cap=7.0)
-    assert kappa.tolist() == pytest.approx([0.2935988414, 1.734416483], rel=1e-6)
-
-
-def test_shapley_three_modalities() -> None:
-    visible = {
-        "t": [1.0, 2.0],
-        "a": [0.5, -1.0],
-        "v": [0.0, 1.0],
-        "ta": [2.0, 1.0],
-        "tv": [1.5, 3.0],
-        "av": [1.0, 0.0],
-        "tav": [3.0, 2.5],
-    }
-    outputs = []
-    for members in nonempty_subsets(3).tolist():
-        key = "".join(n for n, here in zip("tav", members, strict=True) if here)
-        outputs.append(visible[key])
-    responses = response_weights(3) @ torch.tensor(outputs).double()
-    expected = [[1.5, 2.166666667], [1.0, -0.8333333333], [0.5, 1.166666667]]
-    torch.testing.assert_close(responses, torch.tensor(expected).double(), rtol=1e-6, atol=1e-6)
-    assert responses.sum(0).tolist() == pytest.approx([3.0, 2.5], rel=1e-6)
-
-
-def test_backward_hook_equivalence() -> None:
-    theta = torch.tensor([0.7, -0.4], dtype=torch.float64, requires_grad=True)
-    jacobians = torch.tensor([[[1.0, 2.0], [0.5, -1.0]], [[0.0, 1.0], [2.0, 1.0]]]).double()
-    responses = (jacobians @ theta)[:, None]
-    output = responses.sum(0)
-    loss = nn.functional.cross_entropy(output, torch.tensor([1]))
-    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
-    surrogate(torch.tensor([0.5, 2.0]).double(), responses, gradient.detach()).backward()
-    assert theta.grad is not None
-    assert theta.grad.tolist() == pytest.approx([-0.3575604934, 0.1430241973], rel=1e-6)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.features import masked
 from cggm.pipelines.methods.mrd import MRD, draw_kept, subset_probabilities
 
 from ..toy import ToyRun
@@ -18,13 +17,6 @@ MODALITIES = ("audio", "text", "video", "touch")
 def draws(count: int, p: float, sampler: str) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return draw_kept(20000, count, p, sampler, generator)  # type: ignore[arg-type]
-
-
-def test_mask_zero_fill() -> None:
-    features = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
-    kept = [True, False, True]
-    found = [masked(f[None], torch.tensor([k]))[0] for f, k in zip(features, kept, strict=True)]
-    assert torch.stack(found).tolist() == [[1, 2], [0, 0], [5, 6]]
 
 
 def test_prob_all_subsets() -> None:

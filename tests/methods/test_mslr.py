@@ -15,11 +15,6 @@ from ..toy import MODALITIES, ToyRun
 FACTORS = {"audio": 1.3, "video": 0.7}
 
 
-def test_dynamic_third_party() -> None:
-    history = torch.tensor([[0.5], [0.55], [0.6], [0.58], [0.62]])
-    assert 0.001 * dynamic_ratios(history).item() == pytest.approx(0.001087719298, rel=1e-6)
-
-
 def test_ratios_permute_with_the_modalities_and_are_equal_for_equal_ones() -> None:
     history = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
     order = torch.tensor([2, 0, 3, 1])

@@ -55,11 +55,6 @@ def test_paper_coefficients_are_clipped_ratios() -> None:
     assert coefficients(torch.tensor([0.1, 0.9]))[0].tolist() == [1, 0]
 
 
-def test_prototype_momentum() -> None:
-    found = moved(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 6.0]]), torch.tensor([2.0]), 0.2)
-    torch.testing.assert_close(found, torch.tensor([[0.8, 2.6]]))
-
-
 def test_a_class_without_samples_keeps_its_prototype_or_has_none() -> None:
     old = torch.tensor([[1.0], [2.0], [float("nan")]])
     found = moved(old, torch.tensor([[0.0], [6.0]]), torch.tensor([0.0, 2.0]), 0.5)

@@ -25,16 +25,6 @@ KAPPA = torch.tensor([0.2, 1.0, 0.5, 0.6])
 CONFIDENCE = torch.tensor([0.3, 0.25, 0.1, 0.4])
 
 
-def test_rank_loss() -> None:
-    """Case qmf/rank_loss: the released code's own lines, executed."""
-    past = normalized(KAPPA)
-    difference = past - past.roll(-1)
-    assert difference.sign().tolist() == [-1, 1, -1, 1]
-    assert difference.abs().tolist() == pytest.approx([1, 0.625, 0.125, 0.5], abs=1e-6)
-    released = ranking_loss(past, CONFIDENCE, margin="released")
-    assert released.item() == pytest.approx(0.04375, abs=1e-6)
-
-
 def test_the_margin_of_the_paper_is_added() -> None:
     # Pairs: -(0.05) + 1, 0.15 + 0.625, 0.3 + 0.125, 0.1 + 0.5.
     loss = ranking_loss(normalized(KAPPA), CONFIDENCE)

@@ -25,33 +25,6 @@ OTHERS = torch.tensor([[2.0, 0, 0], [0, 1, 0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 2])
 
 
-def test_boosting_loss_released() -> None:
-    """The case of that name: the released code's own lines, executed."""
-    logits = CURRENT.clone().requires_grad_()
-    loss = released_residual_loss(logits, OTHERS, LABELS, 5.0, 1.0)
-    assert loss.item() == pytest.approx(1.24537037, abs=1e-6)
-    singles = [
-        released_residual_loss(CURRENT[i : i + 1], OTHERS[i : i + 1], LABELS[i : i + 1], 5.0, 1.0)
-        for i in range(2)
-    ]
-    assert [s.item() for s in singles] == pytest.approx([0.5724165392, 1.918324201], abs=1e-6)
-    loss.backward()
-    expected = [
-        [-0.235057421, 0.1718407441, 0.0632166769],
-        [0.2930015664, 0.2651187808, -0.5581203473],
-    ]
-    torch.testing.assert_close(logits.grad, torch.tensor(expected).double(), rtol=0, atol=1e-6)
-
-
-def test_segmentation_per_voxel() -> None:
-    """The case of that name, as an image of two pixels."""
-    others = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]]).log()
-    current = torch.tensor([[1.0, 0, 0, 0], [0, 0, 2, 0]])
-    as_image = [x.T.reshape(1, 4, 1, 2) for x in (current, others)]
-    loss = released_residual_loss(*as_image, torch.tensor([[[0, 2]]]), 5.0, 1.0)
-    assert loss.item() == pytest.approx(0.602043821, abs=1e-6)
-
-
 def test_memory_consolidation_value() -> None:
     """The value of that case; its gradient is zero as released, and not here."""
     logits = CURRENT.clone().requires_grad_()

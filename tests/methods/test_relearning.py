@@ -7,20 +7,10 @@ import torch
 
 from cggm.pipelines.methods.relearning import (
     Relearning,
-    move_back,
     purity,
     separability,
     strength,
 )
-
-
-def test_reinit_strength() -> None:
-    # relearning/reinit_strength
-    alpha = strength(torch.tensor(abs(0.8 - 0.55)), 3.0)
-    assert alpha.item() == pytest.approx(0.6351489524, abs=1e-6)
-    weight = torch.tensor([-2.0])
-    move_back([weight], [torch.tensor([1.0])], alpha.item())
-    assert weight.item() == pytest.approx(-0.09455314284, abs=1e-6)
 
 
 def test_strength_is_between_nothing_and_everything() -> None:
