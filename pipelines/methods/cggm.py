@@ -10,61 +10,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from ..training.optimization import StepFactors
+from .balance import bounded_balance, centered_balance, paper_balance
 from .base import Method, Step, last_weight
 
-Rule = Literal["bounded", "paper", "none"]
+Rule = Literal["bounded", "paper", "centered", "none"]
 Apply = Literal["gradient", "step"]
 Direction = Literal["gradient", "weight", "none"]
-
-# The authors' released code adds this to the sum of the improvements; it keeps eq. 7 finite.
-EPSILON = 1e-8
-
-
-def paper_balance(improvement: Tensor, rho: float) -> Tensor:
-    """Balancing term B of eq. 7 as printed: small where a classifier improved much.
-
-    The terms sum to rho (M - 1). They are not bounded: when improvements of both signs nearly
-    cancel they are huge, and a negative one turns descent into ascent.
-
-    Args:
-        improvement: change of each classifier's score since the last step, shape (M,).
-        rho: overall scale, positive.
-
-    Returns:
-        One factor per modality, shape (M,).
-
-    >>> paper_balance(torch.tensor([3.0, 1.0]), rho=1.0)
-    tensor([0.2500, 0.7500])
-    """
-    total = improvement.sum() + EPSILON
-    return rho * (total - improvement) / total
-
-
-def bounded_balance(
-    improvement: Tensor, rho: float, *, ceiling: float, tolerance: float = 0.1
-) -> Tensor:
-    """Eq. 7 kept in [0, ceiling], and 1 for all when the improvements do not tell modalities apart.
-
-    Without a modality that got worse eq. 7 lies in [0, rho] by itself and nothing changes here.
-    Where the improvements cancel, or most modalities got worse, eq. 7 divides by noise or turns
-    its own meaning around; no modulation is the honest answer then.
-
-    Args:
-        improvement: change of each classifier's score since the last step, shape (M,).
-        rho: overall scale, positive.
-        ceiling: the largest factor.
-        tolerance: the improvements cancel when their sum is at most this share of the sum of
-            their sizes.
-
-    >>> bounded_balance(torch.tensor([3.0, -1.0]), rho=1.0, ceiling=1.0)
-    tensor([0., 1.])
-    >>> bounded_balance(torch.tensor([1.0, -1.0]), rho=1.0, ceiling=1.0)
-    tensor([1., 1.])
-    """
-    total = improvement.sum()
-    cancelled = total <= tolerance * improvement.abs().sum()
-    factors = paper_balance(improvement, rho).clamp(0, ceiling)
-    return torch.where(cancelled, torch.ones_like(factors).clamp(max=ceiling), factors)
 
 
 def direction_loss(balance: Tensor, fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
@@ -114,10 +65,11 @@ class CGGM(Method):
     One object serves one training: it remembers the scores of the last step.
 
     Args:
-        rho: scale of the balancing term; the paper uses 1.2 to 1.3.
+        rho: scale of the balancing term; the paper uses 1.2 to 1.3. With rule "centered": how far
+            the factors leave 1.
         lam: weight of the direction term in the loss (eq. 13); the paper uses 0.1 to 0.2.
-        rule: "bounded" (see :func:`bounded_balance`), "paper" (eq. 7 as printed) or "none"
-            (B = 1, the direction term alone).
+        rule: "bounded" (see :func:`bounded_balance`), "paper" (eq. 7 as printed), "centered" (see
+            :func:`centered_balance`) or "none" (B = 1, the direction term alone).
         apply: "gradient" scales the encoders' gradients as eq. 8 is written; "step" scales the
             update itself, through the learning rate of each encoder's parameter group for this one
             step. The two are the same for SGD without momentum and weight decay; with them "step"
@@ -127,7 +79,7 @@ class CGGM(Method):
             "weight" is what the authors released: cosines of last-layer *weights*, one step stale,
             weighted by B / rho, felt by the network's last layer only. "none" leaves it out.
         smoothing: share of the old score in a running mean of the scores, in [0, 1); 0 is the
-            paper.
+            paper. The mean starts at the first score.
         ceiling: largest factor of the bounded rule, ``rho`` when not given.
 
     Raises:
@@ -154,7 +106,7 @@ class CGGM(Method):
         _check_positive("rho", rho)
         if not _is_number(lam) or lam < 0:
             raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
-        _check_choice("rule", rule, ("bounded", "paper", "none"))
+        _check_choice("rule", rule, ("bounded", "paper", "centered", "none"))
         _check_choice("apply", apply, ("gradient", "step"))
         _check_choice("direction", direction, ("gradient", "weight", "none"))
         if not _is_number(smoothing) or not 0 <= smoothing < 1:
@@ -211,6 +163,8 @@ class CGGM(Method):
             self._balance = torch.ones_like(score)
         elif self.rule == "paper":
             self._balance = paper_balance(self._improvement, self.rho)
+        elif self.rule == "centered":
+            self._balance = centered_balance(self._improvement, self.rho)
         else:
             ceiling = self.rho if self.ceiling is None else self.ceiling
             self._balance = bounded_balance(self._improvement, self.rho, ceiling=ceiling)
@@ -224,6 +178,8 @@ class CGGM(Method):
         previous = self._previous(step)
         # A score that is not finite says nothing: the modality counts as not improved.
         score = torch.where(step.scores.isfinite(), step.scores, previous)
+        if self._smoothed is None:
+            return score
         return self.smoothing * previous + (1 - self.smoothing) * score
 
     def _stale_weight_term(self, step: Step) -> Tensor:

@@ -9,6 +9,7 @@ from cggm.pipelines.methods import CATALOGUE, CGGM, create
 from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.cggm import (
     bounded_balance,
+    centered_balance,
     cosines,
     direction_loss,
     paper_balance,
@@ -162,7 +163,30 @@ def test_bounded_rule_does_not_modulate_when_improvements_tell_nothing(improveme
     assert bounded_balance(torch.tensor(improvement), 1.2, ceiling=2.0).tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("rule", [paper_balance, lambda d, r: bounded_balance(d, r, ceiling=r)])
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_centered_rule_is_equation_7_with_mean_one(m: int) -> None:
+    improvement = torch.rand(m, generator=torch.Generator().manual_seed(m)).double()
+    factors = centered_balance(improvement, 1.0)
+    printed = paper_balance(improvement, 1.0)
+    torch.testing.assert_close(factors, printed / printed.mean())
+    noise = torch.randn(500, m, generator=torch.Generator().manual_seed(0)).double()
+    rows = torch.stack([centered_balance(row, 1.0) for row in noise])
+    torch.testing.assert_close(rows.mean(1), torch.ones(500).double())
+    assert rows.min() >= 0
+    assert rows.max() <= m / (m - 1) + 1e-9
+
+
+def test_centered_rule_leaves_one_in_proportion_to_rho() -> None:
+    improvement = torch.tensor([0.3, 0.1, 0.0]).double()
+    far, near = centered_balance(improvement, 1.0), centered_balance(improvement, 0.25)
+    torch.testing.assert_close(near - 1, 0.25 * (far - 1))
+    assert centered_balance(torch.tensor([0.1, -0.1]), 1.0).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [paper_balance, lambda d, r: bounded_balance(d, r, ceiling=r), centered_balance],
+)
 def test_factors_permute_with_the_modalities(rule) -> None:
     improvement = torch.tensor([0.3, 0.1, 0.05, 0.2])
     order = torch.tensor([2, 0, 3, 1])
@@ -179,7 +203,10 @@ def test_equal_modalities_get_equal_factors() -> None:
         ({"rho": 0}, r"rho is 0; it is a number above 0"),
         ({"rho": "1.2"}, r"rho is '1.2'"),
         ({"lam": -0.1}, r"lam is -0.1; it is a number, 0 or larger"),
-        ({"rule": "papers"}, r"rule is 'papers'; it is one of \['bounded', 'paper', 'none'\]"),
+        (
+            {"rule": "papers"},
+            r"rule is 'papers'; it is one of \['bounded', 'paper', 'centered', 'none'\]",
+        ),
         ({"apply": "lr"}, r"apply is 'lr'"),
         ({"direction": True}, r"direction is True"),
         ({"smoothing": 1}, r"smoothing is 1; it is a number in \[0, 1\)"),
