@@ -80,4 +80,4 @@ def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]], figure: 
 def _fixed(setting: str, rows: Sequence[Row]) -> str:
     others = {k: v for k, v in rows[0].own.items() if k != setting}
     words = ", ".join(f"{SIGNS.get(k, k)} = {v}" for k, v in others.items())
-    return f"While {SIGNS[setting]} varies, {words or 'the rest is the bundle’s'}."
+    return f"While {SIGNS[setting]} varies: {words or 'all else as in the bundle'}."

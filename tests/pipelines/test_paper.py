@@ -90,6 +90,7 @@ def test_the_papers_recipes_are_for_given_data_only() -> None:
         for label in ("joint", "cggm")
     )
     assert joint.settings["encoder"] == "resnet101" and joint.settings["epochs"] == 150
+    assert joint.settings["val_interval"] == 10
     assert cggm.own["rule"] == "paper" and not joint.own and "rho" not in joint.settings
     with pytest.raises(InputError, match="the paper's recipes are for the paper's data: pass one"):
         budget("paper", {})
