@@ -258,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bundle", action="append", choices=BUNDLES)
     parser.add_argument("--method", action="append", choices=list(CATALOGUE))
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--peaks", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
+from cggm.models import SegmentationNetwork
+from cggm.pipelines import SegmentationTask
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.dgl import DGL
+from cggm.pipelines.methods.base import Run, Step
+from cggm.pipelines.methods.dgl import DGL, unimodal_loss
 
 from ..toy import ToyRun
 
@@ -127,3 +131,36 @@ def test_wrong_settings_are_refused(alpha: Any) -> None:
 def test_an_unknown_way_to_predict_is_refused() -> None:
     with pytest.raises(ValueError, match=r"unimodal is 'heads'; it is one of \['fusion', 'class"):
         DGL(unimodal="heads")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_maps_on_two_levels_pass_each_gradient_once(scale: float) -> None:
+    """High-level features are made of low-level ones; a step with mixed precision's loss scale."""
+    torch.manual_seed(0)
+    network = SegmentationNetwork(["t1", "t2"], encoder="tu-test_resnet", channels=8).double()
+    network.eval()
+    task = SegmentationTask(lambda p, y: cross_entropy(p, y[:, 0]), lambda p, y: p.flatten(1)[:, 0])
+    image, label = torch.randn(2, 2, 30, 34).double(), torch.randint(0, 4, (2, 1, 30, 34))
+    features = network.encode(image)
+    prediction = network(image)
+    run = Run(
+        network=network,
+        encoders=dict(network.encoders.items()),
+        classifiers={},
+        task=task,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+        batches=[],
+        prepare_batch=lambda *_: None,
+        device=torch.device("cpu"),
+        epochs=1,
+    )
+    step = Step(run, None, prediction.sum(), prediction, label, features=features, loss_scale=scale)
+    unimodal_loss(step, "t1").backward()
+    zeros = tuple(torch.zeros_like(part) for part in features["t2"])
+    alone = network.fuse({"t1": network.encode(image)["t1"], "t2": zeros})[:, :, :30, :34]
+    parameters = list(network.encoders["t1"].parameters())
+    expected = torch.autograd.grad(task.loss(alone, label), parameters)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-12)
+    others = [p for n, p in network.named_parameters() if not n.startswith("encoders.t1.")]
+    assert all(parameter.grad is None for parameter in others)
