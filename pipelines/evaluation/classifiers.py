@@ -70,10 +70,14 @@ def evaluate_classifiers(
     setting = "sequences" if "sequences" in train else "modalities"
     names = given.get(setting) or train[setting]
     written = {name: folder / FOLDER / name / "evaluation.json" for name in names}
-    missing = {name: path.parent for name, path in written.items() if not path.is_file()}
+    missing = {name: path.parent for name, path in written.items() if not _is_newer(path, weights)}
     if missing:
         _evaluate(_config(train, evaluate, folder, given), read(weights), missing)
     return written
+
+
+def _is_newer(path: Path, weights: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns >= weights.stat().st_mtime_ns
 
 
 def _config(

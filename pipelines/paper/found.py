@@ -82,7 +82,7 @@ class Found:
 
 
 def find(runs: Sequence[Run], output: Path) -> Found:
-    """Read what the runs of a plan left; of other runs in the folder nothing is used.
+    """Read what the runs of a plan left; data that the plan does not have are left alone.
 
     Raises:
         InputError: a record is damaged, or runs of one data set were tested on different samples.

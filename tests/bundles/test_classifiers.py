@@ -55,6 +55,8 @@ def test_classifiers_are_judged_as_the_network_is(bundle: Bundle, tmp_path: Path
 
     before = written[first].stat().st_mtime_ns
     assert evaluated(bundle, out)[first].stat().st_mtime_ns == before, "not done again"
+    (out / "models" / "classifiers.pt").touch()
+    assert evaluated(bundle, out)[first].stat().st_mtime_ns > before, "unless they are new"
 
 
 def test_a_classifier_sees_its_own_modality(bundle: Bundle, tmp_path: Path) -> None:

@@ -157,6 +157,16 @@ def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     assert line["sd"] == pytest.approx(gain.std(ddof=1))
 
 
+def test_runs_of_another_budget_are_not_shown(tmp_path: Path) -> None:
+    (run,) = runs_for(["figure7"], budget("tiny", {}))
+    finish(run, tmp_path / "runs", {"mae": 1.0})
+    record = json.loads((run.folder(tmp_path / "runs") / "run.json").read_text())
+    write_record(run.folder(tmp_path / "runs"), {**record, "trained": True})
+    words = ["--only", "figure7", "--output", str(tmp_path), "--report_only"]
+    with pytest.raises(InputError, match=r"holds a run with other settings"):
+        main(["--budget", "small", *words])
+
+
 def test_data_of_others_are_left_alone(tmp_path: Path) -> None:
     """Runs in the folder that the plan does not have are not shown."""
     (run,) = runs_for(["figure7"], budget("tiny", {}))
