@@ -60,7 +60,7 @@ from cggm.pipelines import (
 )
 from cggm.pipelines.methods import CATALOGUE, Method, create
 
-MEMORY_STEPS = 6
+MEMORY_STEPS = 4
 # Widths and steps of the features of a bundle, as its data sets have them; outputs, batch size.
 FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {
     "food101": ({"image": (768, 50), "text": (768, 40)}, 101, 32),
