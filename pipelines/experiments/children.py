@@ -20,6 +20,7 @@ from .memory import memory_of
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 PATIENCE = 15.0  # seconds from the polite signal to the other one
+WAKE = 0.5  # seconds; Ray's cancellation reaches us between two waits, not within one
 # A server imports these once; each command is then forked from it, and starts at once.
 PRELOADED = (
     "monai.bundle",
@@ -80,7 +81,8 @@ class Children:
             self._live[run] = process
         try:
             self._refuse(run)  # what was asked for between the two could not reach it
-            connection.wait([process.sentinel])
+            while not connection.wait([process.sentinel], WAKE):
+                pass
         except BaseException:
             _end([process])
             raise

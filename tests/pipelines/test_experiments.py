@@ -1,5 +1,6 @@
 """Do grids run, go on, report failures, and end in tables?"""
 
+import _thread
 import contextlib
 import csv
 import json
@@ -25,6 +26,8 @@ from cggm.pipelines.experiments.schedule import Schedule
 from cggm.pipelines.report.__main__ import main as report
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1, "batch_size": 16}
+
+WAIT = ["timeit", "-n", "1", "-r", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -223,7 +226,7 @@ def test_a_child_ends_when_told(tmp_path: Path) -> None:
 
     def work() -> None:
         with pytest.raises(Stopped):
-            children.call("b", ["http.server", "--bind", "127.0.0.1", "0"], tmp_path / "b")
+            children.call("b", [*WAIT, "__import__('time').sleep(600)"], tmp_path / "b")
         ended.append(True)
 
     thread = threading.Thread(target=work)
@@ -241,3 +244,17 @@ def test_a_child_ends_when_told(tmp_path: Path) -> None:
         children.call("b", ["json.tool", "--help"], tmp_path / "b")
     children.welcome("b")
     assert children.call("b", ["json.tool", "--help"], tmp_path / "b") == 0
+
+
+def test_an_interrupt_that_is_no_signal_ends_the_child(tmp_path: Path) -> None:
+    """Ray cancels a task this way; the system call that waits does not notice."""
+
+    def interrupt() -> None:
+        wait_for(tmp_path / "c.out")
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        Children().call("c", [*WAIT, "__import__('time').sleep(8)"], tmp_path / "c")
+    assert not writers(tmp_path / "c.out")
+    assert "loop" not in (tmp_path / "c.out").read_text()  # what it prints at its end
