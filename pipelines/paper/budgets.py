@@ -55,7 +55,7 @@ _SMALL = {
     "food101": {**_FEATURES, "epochs": 6},
     "brats": {
         **{"channels": 16, "size": 64, "slices_per_case": 4, "batch_size": 4},
-        **{"epochs": 10, "val_interval": 5},
+        **{"epochs": 8, "val_interval": 4},
     },
     "mosi": {**_FEATURES, "epochs": 6},
     # Twice the batch of the bundle: it has most of the runs.
@@ -117,6 +117,6 @@ def _paper(folders: Mapping[str, str]) -> Budget:
     if "brats" in settings:
         # Whole volumes after every epoch would take many times as long as training itself.
         settings["brats"]["val_interval"] = 10
-    # Some 300 records of each training; t-SNE of more only fills the picture.
+    # Some 300 records of each training.
     gradients = {"food101": 100, "brats": 5, "mosi": 2, "iemocap": 10}
     return Budget(settings, METHODS, 3, _RHOS, _LAMS, gradients)

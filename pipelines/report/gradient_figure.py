@@ -15,7 +15,7 @@ from .drawing import name_panels, panels, style_of
 from .pieces import FigurePiece
 
 KINDS = {"classifier": "o", "unimodal": "^"}
-MOST = 300  # steps shown of a training: t-SNE of more only fills the picture
+MOST = 150  # steps shown of a training: t-SNE of more only fills the picture
 PERPLEXITY = 30
 
 
