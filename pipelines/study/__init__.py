@@ -1,0 +1,1 @@
+"""Does CGGM help, when, and through what? Small networks, many seeds, and controls."""

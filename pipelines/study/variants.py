@@ -1,0 +1,116 @@
+"""What does the study compare?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..methods import CGGM, Joint, create
+from ..methods.base import Method
+from .controls import FixedFactors, constant, shuffled
+
+JOINT, DEFAULT = "joint", "centered"
+RATES = (3e-4, 5e-4, 1e-3, 2e-3, 3e-3)  # joint training's search
+OTHERS = ("mrd", "mslr", "ogm_ge", "agm", "pmr", "greedy", "gblending", "mmpareto", "dgl")
+LOG, PROBABILITY = "log_probability", "probability"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train.
+
+    Attributes:
+        name: in the tables.
+        group: "joint", "cggm", "control", "fixed", "other" or "alone".
+        make: builds the method, of the factors that `control_of` had and of the seed.
+        score: epsilon of eq. 6 for classification, accuracy when not given; a regression takes
+            minus the absolute error.
+        control_of: the variant whose factors are played, of the same seed.
+        alone: the only modality to train on; None for all.
+    """
+
+    name: str
+    group: str
+    make: Callable[[Tensor, int], Method]
+    score: str | None = None
+    control_of: str | None = None
+    alone: str | None = None
+
+
+def compared() -> list[Variant]:
+    """Joint training, CGGM in its forms, and the controls of two of them."""
+    centered = {"rule": "centered", "rho": 1.0, "smoothing": 0.97, "apply": "step"}
+    return [
+        Variant(JOINT, JOINT, lambda _, __: Joint()),
+        _cggm("printed", rule="paper", apply="gradient"),
+        _cggm("printed, no direction", rule="paper", apply="gradient", direction="none"),
+        _cggm("printed, released direction", rule="paper", apply="gradient", direction="weight"),
+        _cggm("direction alone", rule="none"),
+        _cggm("bounded, on gradients", rule="bounded", apply="gradient", direction="none"),
+        _cggm("bounded", rule="bounded", apply="step", direction="none"),
+        _cggm("bounded, direction", rule="bounded", apply="step"),
+        _cggm("centered, not smoothed", **{**centered, "smoothing": 0.0}, direction="none"),
+        _cggm("centered, accuracy", **centered, direction="none"),
+        _cggm("centered", LOG, **centered, direction="none"),
+        _cggm("centered, probability", PROBABILITY, **centered, direction="none"),
+        _cggm("centered, .99", LOG, **{**centered, "smoothing": 0.99}, direction="none"),
+        _cggm(
+            "centered, probability, .99",
+            PROBABILITY,
+            **{**centered, "smoothing": 0.99},
+            direction="none",
+        ),
+        _cggm("centered, on gradients", LOG, **{**centered, "apply": "gradient"}, direction="none"),
+        _cggm("centered, direction", LOG, **centered),
+        *_controls("bounded"),
+        *_controls("centered")[1:],  # constant factors of mean one are joint training
+    ]
+
+
+def fixed(modalities: Sequence[str]) -> list[Variant]:
+    """One encoder at three times, or at a third of, the rate: what could any factors gain?"""
+    found = []
+    for i, name in enumerate(modalities):
+        for factor in (3.0, 1 / 3):
+            table = torch.ones(1, len(modalities))
+            table[0, i] = factor
+            word = "x 3" if factor > 1 else "x 1/3"
+            found.append(Variant(f"{name} {word}", "fixed", lambda _, __, t=table: FixedFactors(t)))
+    return found
+
+
+def others() -> list[Variant]:
+    """Other methods with their own defaults."""
+    return [Variant(name, "other", lambda _, __, name=name: create(name)) for name in OTHERS]
+
+
+def single(modalities: Sequence[str]) -> list[Variant]:
+    """Networks of one modality: what an encoder learns when nothing hinders it."""
+    return [
+        Variant(f"{name} alone", "alone", lambda _, __: Joint(), alone=name) for name in modalities
+    ]
+
+
+def all_variants(modalities: Sequence[str]) -> list[Variant]:
+    """All of the above, controls after what they control."""
+    return [*compared(), *fixed(modalities), *others(), *single(modalities)]
+
+
+def _cggm(name: str, score: str | None = None, **settings: object) -> Variant:
+    return Variant(name, "cggm", lambda _, __: CGGM(**settings), score)  # type: ignore[arg-type]
+
+
+def _controls(of: str) -> list[Variant]:
+    def same_mean(factors: Tensor, _: int) -> Method:
+        return FixedFactors(constant(factors))
+
+    def out_of_order(factors: Tensor, seed: int) -> Method:
+        return FixedFactors(shuffled(factors, seed))
+
+    return [
+        Variant(f"{of}: constant of its mean", "control", same_mean, control_of=of),
+        Variant(f"{of}: shuffled", "control", out_of_order, control_of=of),
+    ]
