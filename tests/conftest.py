@@ -1,8 +1,15 @@
 """What tests of methods and of the handler share."""
 
+import signal
+
 import pytest
 
 from .toy import ToyRun
+
+# What a script starts in the background is deaf to Ctrl-C, and so would be the commands that tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from .network import Network, load_module, pooled
 from .options import Options
 
 # Some of these are words or pieces of words in any vocabulary.
-_LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz0123456789éßжλא的あ한")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
 
 
@@ -81,7 +80,7 @@ def _load_tokenizer(folder: Path, module: Any) -> Any:
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, padding_side="right"
         )
-        knows_letters = _knows_letters(tokenizer)
+        knows_words = _knows_words(tokenizer)
     except Exception as error:  # a package it needs, damaged files
         raise InputError(
             f"the tokenizer in {folder} cannot be loaded ({first_line(error)})"
@@ -89,7 +88,7 @@ def _load_tokenizer(folder: Path, module: Any) -> Any:
     if tokenizer.pad_token is None:
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if not knows_letters:
+    if not knows_words:
         raise _no_tokenizer(folder)
     known = module.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:
@@ -108,11 +107,10 @@ def _no_tokenizer(folder: Path) -> InputError:
     )
 
 
-def _knows_letters(tokenizer: Any) -> bool:
+def _knows_words(tokenizer: Any) -> bool:
     """Without its vocabulary, transformers makes a tokenizer that takes all words for unknown."""
-    found = tokenizer(_LETTERS, add_special_tokens=False)["input_ids"]
     # More than the mark of a word's begin, which is there even so.
-    return len(set(found) - set(tokenizer.all_special_ids)) > 2
+    return len(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)) > 2
 
 
 def _check_length(length: int, tokenizer: Any, config: Any, name: str) -> None:

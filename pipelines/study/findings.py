@@ -54,16 +54,16 @@ class Study:
 
     def encoders(self, data: str) -> list[tuple[str, float, float]]:
         """Per modality: a network of it alone, and its classifier in joint training."""
-        joint = self._of(data, JOINT).values()
-        names = next(iter(joint)).classifiers if joint else {}
-        return [
-            (
-                name,
-                self.mean(data, f"{name} alone"),
-                float(np.mean([r.classifiers[name] for r in joint])),
-            )
-            for name in names
-        ]
+        joint = self._of(data, JOINT)
+        names = next(iter(joint.values())).classifiers if joint else {}
+        rows = []
+        for name in names:
+            alone = self._of(data, f"{name} alone")
+            both = sorted(set(alone) & set(joint))
+            if both:
+                inside = float(np.mean([joint[seed].classifiers[name] for seed in both]))
+                rows.append((name, float(np.mean([alone[seed].test for seed in both])), inside))
+        return rows
 
     def variants(self, group: str) -> list[str]:
         """Names of a group, in the order of the results."""
