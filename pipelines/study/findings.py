@@ -30,7 +30,6 @@ class Study:
         self._kept = {
             (r.data, r.variant, r.seed): r for r in results if r.rate == self.rate[r.data]
         }
-        self.divisions = len({seed for _, _, seed in self._kept})
 
     def rates(self) -> list[float]:
         """Learning rates that were tried."""

@@ -24,7 +24,7 @@ TITLES = {
     "other": "Other methods, difference to joint training on the test parts (points)",
 }
 INTERVAL = (
-    "Mean over {seeds} divisions, in brackets the 95 % interval by the corrected resampled t-test; "
+    "Mean over {counts} divisions, in brackets the 95 % interval (corrected resampled t-test); "
     "bold: significant at 5 % after Holm's correction within the table."
 )
 
@@ -45,7 +45,11 @@ def write_report(folder: Path, target: Path) -> list[Path]:
         rates_table(study),
         baseline_table(study),
         choice_table(study),
-        *(test_table(study, group, title) for group, title in TITLES.items()),
+        *(
+            test_table(study, group, title)
+            for group, title in TITLES.items()
+            if study.compared(group)
+        ),
         carried_table(study),
         factors_table(study),
         *mechanism_tables(_content(folder / MECHANISM)),
@@ -119,7 +123,10 @@ def test_table(study: Study, group: str, title: str) -> Table:
             text = f"{e.mean:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
             cells.append(Cell(text, "best" if significant else ""))
         rows.append([Cell(name), *cells])
-    caption = [INTERVAL.format(seeds=study.divisions)]
+    counts = sorted({e.count for e, _ in found.values()})
+    caption = [
+        INTERVAL.format(counts=" to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))))
+    ]
     return Table(title, caption, ["variant", *study.data], rows)
 
 
