@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run: train what is missing, then report; mechanism: what a factor does to an update",
     )
     parser.add_argument("--data", default=",".join(NAMES), help="default: %(default)s")
-    parser.add_argument("--variants", help="names, divided by ";"; default: all")
+    parser.add_argument("--variants", help="names, divided by ';'; default: all")
     parser.add_argument("--seeds", type=int, default=5, help="how many; default: %(default)s")
     parser.add_argument("--features", default="output/stand_ins", help="default: %(default)s")
     parser.add_argument("--output", default="output/study", help="default: %(default)s")

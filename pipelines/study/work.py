@@ -118,7 +118,11 @@ def jobs_left(
         folder: of their feature sets.
         seeds: which.
         wanted: names of variants; all when not given.
+
+    Raises:
+        InputError: no data set has a variant of this name.
     """
+    _check_names(wanted or (), data, folder)
     known = {(r.data, r.variant, r.seed, r.rate) for r in done}
     left = []
     for seed in seeds:
@@ -131,6 +135,13 @@ def jobs_left(
                     todo.setdefault(v.control_of or v.name, []).append(v.name)
             left += [Job(name, folder, seed, rate, tuple(names)) for names in todo.values()]
     return left
+
+
+def _check_names(wanted: Sequence[str], data: Sequence[str], folder: str) -> None:
+    names = {v.name: None for name in data for v in all_variants(list(load(name, folder).inputs))}
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise InputError(f"no variant is called {unknown[0]!r}; there are {'; '.join(names)}")
 
 
 def search_left(

@@ -209,6 +209,8 @@ def test_trainings_are_kept_one_by_one_and_not_repeated(tmp_path: Path) -> None:
     assert [r.variant for r in done] == ["bounded", "bounded: shuffled"]
     assert set(done[0].factors) == {"mean", "spread", "negative", "huge", "neutral"}
     assert jobs_left([*kept, *done], ["dial-100"], "", [0], ["bounded", "bounded: shuffled"]) == []
+    with pytest.raises(InputError, match=r"no variant is called 'bound'; there are joint; printed"):
+        jobs_left(kept, ["dial-100"], "", [0], ["bound"])
     # A line that was cut short by a kill is done again.
     path.write_bytes(path.read_bytes()[:-20])
     assert [r.variant for r in read(path)] == ["bounded"]
