@@ -16,6 +16,9 @@ FILE_NAME = "split.json"
 # Says of a kept split that its test cases are meant to be those of the validation.
 SHARED_TEST = "test_is_val"
 
+# What the user calls a setting, where that is something else.
+OPTIONS = {"seed": "split_seed"}
+
 Split = dict[str, list[str]]
 
 
@@ -96,8 +99,9 @@ def refuse_other_making(content: Mapping[str, Any], file: Path, wanted: Mapping[
         found = content.get(key, value)
         if found != value:
             raise InputError(
-                f"{file} was made with {key} {_words(found)}, now {key} is {_words(value)}; use "
-                "the old setting and data, or pass another --output_dir for a new split"
+                f"{file} was made with {OPTIONS.get(key, key)} {_words(found)}, now it is "
+                f"{_words(value)}; use the old setting and data, or pass another --output_dir for "
+                "a new split"
             )
 
 

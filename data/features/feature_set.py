@@ -199,7 +199,8 @@ def _chosen(folder: Path, header: Mapping[str, Any], modalities: Sequence[str] |
             if twice
             else "no modality to use"
         )
-        raise InputError(f"{folder}: {problem}; the feature files there are: {found}")
+        remedy = "; pass --modalities with those to use" if there else ""
+        raise InputError(f"{folder}: {problem}; the feature files there are: {found}{remedy}")
     for name in wanted:
         check_modality(name, folder)
     return list(wanted)

@@ -97,6 +97,11 @@ def _shortage(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return _OUT_OF_MEMORY
+    if "Found no NVIDIA driver" in text or "not compiled with CUDA enabled" in text:
+        return (
+            "a GPU was asked for, and torch finds none that it can use here (nvidia-smi and "
+            "torch.cuda.is_available() tell more); leave --device out to train on the CPU"
+        )
     if "DefaultCPUAllocator: can't allocate memory" in text or "Cannot allocate memory" in text:
         return _OUT_OF_MEMORY
     if "Bus error" in text or "No space left on device: '/torch_" in text:

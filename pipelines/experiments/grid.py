@@ -125,9 +125,13 @@ def _methods(
     for entry in listed:
         if entry.name in ("unimodal", ALL) and entry != Entry(entry.name, entry.name):
             raise InputError(f"{entry.name!r} takes no name, settings or sweep of its own")
-    if all(entry.name != ALL for entry in listed):
-        return listed
     names, others = covered(bundle, modalities)
+    if all(entry.name != ALL for entry in listed):
+        for entry in listed:
+            if entry.name in others:
+                why = others[entry.name]
+                raise InputError(f"{bundle.name} cannot be trained by {entry.name}: {why}")
+        return listed
     left_out += [f"{bundle.name}: {name} is left out, {why}" for name, why in others.items()]
     own = [entry for entry in listed if entry.name != ALL]
     said = {entry.label for entry in own}

@@ -31,9 +31,20 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); remove its folder") from error
-    if not isinstance(content, dict) or "state" not in content:
+    if not isinstance(content, dict) or "state" not in content or not _has_figures(content):
         raise InputError(f"{path} is no record of a run; remove its folder")
     return content
+
+
+def _has_figures(content: Mapping[str, Any]) -> bool:
+    """Whether a finished run tells numbers by row and name."""
+    rows = content.get("figures")
+    if content["state"] != FINISHED:
+        return True
+    return isinstance(rows, dict) and all(
+        isinstance(row, dict) and all(v is None or isinstance(v, int | float) for v in row.values())
+        for row in rows.values()
+    )
 
 
 def earlier(run: Run, output: Path) -> dict[str, Any] | None:

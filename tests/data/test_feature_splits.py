@@ -173,15 +173,15 @@ def test_published_parts_are_checked(tmp_path: Path) -> None:
 def test_a_file_of_other_settings_or_data_is_refused(tmp_path: Path) -> None:
     data = opened(tmp_path / "set", rows_of(60))
     split_features(data, tmp_path)
-    with pytest.raises(InputError, match="made with seed 0, now seed is 1; use the old"):
+    with pytest.raises(InputError, match="made with split_seed 0, now it is 1; use the old"):
         split_features(data, tmp_path, seed=1)
-    with pytest.raises(InputError, match="made with val_fraction 0.1, now val_fraction is 0.2"):
+    with pytest.raises(InputError, match="made with val_fraction 0.1, now it is 0.2"):
         split_features(data, tmp_path, val_fraction=0.2)
     with pytest.raises(InputError, match="lacks samples that were found: s060, s061"):
         split_features(opened(tmp_path / "more", rows_of(62)), tmp_path)
     with pytest.raises(InputError, match="holds samples that were not found: s050, .*; give the"):
         split_features(opened(tmp_path / "less", rows_of(50)), tmp_path)
-    with pytest.raises(InputError, match=r"made with origin \(train: drawn, .*now origin is"):
+    with pytest.raises(InputError, match=r"made with origin \(train: drawn, .*now it is"):
         split_features(opened(tmp_path / "parts", published(60)), tmp_path)
     other = opened(tmp_path / "moved", published(60, "train test val"))
     split_features(opened(tmp_path / "old", published(60, "train val test")), tmp_path / "run")

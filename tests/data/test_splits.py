@@ -101,7 +101,7 @@ def test_split_of_other_cases_or_settings_is_refused(tmp_path: Path) -> None:
         split_cases([*NAMES, "P1", "P2"], tmp_path)
     with pytest.raises(InputError, match="holds cases that were not found: BraTS2021_00000, .* 8 "):
         split_cases(NAMES[18:], tmp_path)
-    with pytest.raises(InputError, match="was made with seed 0, now seed is 1"):
+    with pytest.raises(InputError, match="was made with split_seed 0, now it is 1"):
         split_cases(NAMES, tmp_path, seed=1)
     with pytest.raises(InputError, match=r"was made with fractions \[0.7, 0.1, 0.2\], now"):
         split_cases(NAMES, tmp_path, fractions=(0.8, 0.1, 0.1))

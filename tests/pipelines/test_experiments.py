@@ -202,7 +202,13 @@ def test_a_damaged_record_is_named_before_anything_starts(tmp_path: Path) -> Non
     folder = tmp_path / "food101/joint/seed-0"
     folder.mkdir(parents=True)
     words = ["--bundle", "food101", "--methods", "joint", "--output", str(tmp_path)]
-    for text, message in (("{", r"run\.json is damaged .*; remove"), ("[]", r"no record of a run")):
+    damaged = '{"state": "finished", "figures": {"accuracy": "abc"}}'
+    no_record = r"no record of a run"
+    for text, message in (
+        ("{", r"run\.json is damaged .*; remove"),
+        ("[]", no_record),
+        (damaged, no_record),
+    ):
         (folder / "run.json").write_text(text)
         with pytest.raises(InputError, match=message):
             main(words)

@@ -148,3 +148,13 @@ def test_ctrl_c_says_where_to_go_on(tmp_path: Path) -> None:
         f"stopped by the user; the last finished epoch is in {tmp_path / 'last.pt'}, "
         "--resume True goes on"
     )
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
+    try:
+        raise RuntimeError("Found no NVIDIA driver on your system. Please check that you have one")
+    except RuntimeError as error:
+        line = explain(error)
+    assert line is not None
+    assert line.startswith("error: a GPU was asked for, and torch finds none")
+    assert "--device" in line

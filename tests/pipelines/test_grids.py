@@ -58,6 +58,10 @@ def test_single_sequences_are_trainings_of_their_own() -> None:
         ({"bundle": "food"}, r"no bundle is called 'food'; there are \['brats', 'food101'"),
         ({"methods": []}, r"the grid says no 'methods'"),
         ({"methods": ["cgm"]}, r"food101, cgm: no method is called 'cgm'; did you mean"),
+        (
+            {"methods": ["cggm"], "modalities": ["text"]},
+            r"food101 cannot be trained by cggm: it is not for 1 modalities",
+        ),
         ({"methods": ["joint", "joint"]}, r"two runs for the folder food101/joint/seed-0"),
         ({"methods": [{"name": "cggm", "setting": {}}]}, r"'cggm' has the entry 'setting'"),
         ({"seeds": [1, 1]}, r"'seeds' is \[1, 1\] in the grid; expected different whole numbers"),
