@@ -122,7 +122,7 @@ def test_lengths_by_modality_fit_any_subset(mosi: Bundle, tmp_path: Path) -> Non
         ("weight_decay", 0.7, "weight_decay 0.0; this run has 0.7"),
         ("batch_size", 17, "batch_size 16; this run has 17"),
         ("limits", [-2, 2], 'limits [-3, 3]; this run has [-2, 2]: resume with --limits "[-3, 3]"'),
-        ("val_fraction", 0.2, "made with val_fraction 0.1, now val_fraction is 0.2"),
+        ("val_fraction", 0.2, "made with val_fraction 0.1, now it is 0.2"),
     ],
 )
 def test_resuming_with_another_setting_is_refused(
