@@ -62,7 +62,7 @@ def _run(given: argparse.Namespace, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path.with_suffix(".lock"), timeout=0):
-            work(search_left(read(path), data, given.features, range(5)), path, given.jobs)
+            work(search_left(read(path), data, given.features), path, given.jobs)
             work(jobs_left(read(path), data, given.features, seeds, wanted), path, given.jobs)
     except Timeout as error:
         raise InputError(f"another study is at work in {path.parent}; choose --output") from error

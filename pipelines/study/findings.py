@@ -11,7 +11,7 @@ from ..report.statistics import holm
 from .sets import DIALS, NAMES
 from .statistics import Estimate, corrected_difference
 from .variants import JOINT
-from .work import Result, chosen_rate
+from .work import SEARCH_SEEDS, Result, chosen_rate
 
 LEVEL = 0.05
 
@@ -39,7 +39,7 @@ class Study:
         """Mean validation of joint training by learning rate, over 5 divisions, and the choice."""
         means = {}
         for rate in self.rates():
-            vals = [r.val for r in self._joint(data) if r.rate == rate and r.seed < 5]
+            vals = [r.val for r in self._joint(data) if r.rate == rate and r.seed in SEARCH_SEEDS]
             means[rate] = float(np.mean(vals)) if vals else float("nan")
         return means, self.rate[data]
 

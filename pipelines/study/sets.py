@@ -21,9 +21,8 @@ from ...data.features.feature_set import open_feature_set
 
 FOLDS = 5  # one tests, the next one validates, three train
 REAL = ("foods", "stamps", "emoji_groups", "digits", "watch", "emoji")
-SEQUENCES = (
-    "watch",
-)  # readings, pairs averaged, learned from end to end; all others: the mean over steps
+# Readings, pairs averaged, that are learned from end to end; of all others the mean over the steps.
+SEQUENCES = ("watch",)
 DIAL = "dial"
 DIALS = tuple(f"{DIAL}-{share}" for share in (0, 50, 100))
 NAMES = (*REAL, *DIALS)

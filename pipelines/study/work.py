@@ -22,6 +22,7 @@ from .variants import JOINT, RATES, Variant, all_variants
 
 HUGE = 10.0  # factors beyond this size are counted
 FILE = "results.jsonl"
+SEARCH_SEEDS = range(5)  # of joint training's search for a learning rate
 
 
 @dataclass(frozen=True)
@@ -122,30 +123,31 @@ def jobs_left(
     Raises:
         InputError: no data set has a variant of this name.
     """
-    _check_names(wanted or (), data, folder)
+    done = list(done)
     known = {(r.data, r.variant, r.seed, r.rate) for r in done}
+    rates = {name: chosen_rate([r for r in done if r.data == name]) for name in data}
+    variants = {name: all_variants(list(load(name, folder).inputs)) for name in data}
+    _check_names(wanted or (), [v.name for found in variants.values() for v in found])
     left = []
     for seed in seeds:
-        for name in data:
-            rate = chosen_rate([r for r in done if r.data == name])
-            variants = all_variants(list(load(name, folder).inputs))
+        for name, rate in rates.items():
             todo: dict[str, list[str]] = {}
-            for v in variants:
+            for v in variants[name]:
                 if (wanted is None or v.name in wanted) and (name, v.name, seed, rate) not in known:
                     todo.setdefault(v.control_of or v.name, []).append(v.name)
             left += [Job(name, folder, seed, rate, tuple(names)) for names in todo.values()]
     return left
 
 
-def _check_names(wanted: Sequence[str], data: Sequence[str], folder: str) -> None:
-    names = {v.name: None for name in data for v in all_variants(list(load(name, folder).inputs))}
+def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in wanted if name not in names]
     if unknown:
-        raise InputError(f"no variant is called {unknown[0]!r}; there are {'; '.join(names)}")
+        known = "; ".join(dict.fromkeys(names))
+        raise InputError(f"no variant is called {unknown[0]!r}; there are {known}")
 
 
 def search_left(
-    done: Iterable[Result], data: Sequence[str], folder: str, seeds: Sequence[int]
+    done: Iterable[Result], data: Sequence[str], folder: str, seeds: Sequence[int] = SEARCH_SEEDS
 ) -> list[Job]:
     """What joint training's search for a learning rate still needs."""
     known = {(r.data, r.seed, r.rate) for r in done if r.variant == JOINT}
