@@ -6,10 +6,8 @@ import csv
 import json
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +26,6 @@ from cggm.pipelines.report.__main__ import main as report
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1, "batch_size": 16}
 
 WAIT = ["timeit", "-n", "1", "-r", "1"]
-
-
-@pytest.fixture(autouse=True)
-def _restore_process() -> Iterator[None]:
-    """The command replaces the hook for exceptions and what a signal does."""
-    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
-    yield
-    sys.excepthook = hook
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")

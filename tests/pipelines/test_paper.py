@@ -2,9 +2,6 @@
 
 import csv
 import json
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +16,6 @@ from cggm.pipelines.paper.found import find
 from cggm.pipelines.paper.needs import NEEDS, check_items, runs_for
 from cggm.pipelines.paper.show import pieces
 from cggm.pipelines.report.pieces import FigurePiece, MissingPiece, TablePiece
-
-
-@pytest.fixture(autouse=True)
-def _restore_process() -> Iterator[None]:
-    """The command replaces the hook for exceptions and what a signal does."""
-    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
-    yield
-    sys.excepthook = hook
-    signal.signal(signal.SIGTERM, handler)
 
 
 def run_command(*words: str) -> int:
