@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...data.brats.conventions import REGIONS, region_mask
+from ...data.brats.conventions import REGION_CLASSES, REGIONS, region_mask
 from ...data.errors import InputError
 
 
@@ -23,10 +23,12 @@ class RegionDice:
 
     Args:
         smooth: s, in pixels.
+        soft: count probabilities instead of the most probable class, so that the score already
+            moves while a classifier still decides for background everywhere.
     """
 
-    def __init__(self, smooth: float = 1e-3) -> None:
-        self.smooth = smooth
+    def __init__(self, smooth: float = 1e-3, *, soft: bool = False) -> None:
+        self.smooth, self.soft = smooth, soft
 
     def __call__(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return one score per sample, in (0, 1], shape (B,).
@@ -39,7 +41,11 @@ class RegionDice:
 
     def regions(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Dice of each sample and region, shape (B, 3) in the order WT, TC, ET."""
-        overlap, predicted, true = region_counts(prediction.argmax(1), label[:, 0]).unbind(-1)
+        if self.soft:
+            counts = soft_region_counts(prediction.float().softmax(1), label[:, 0])
+        else:
+            counts = region_counts(prediction.argmax(1), label[:, 0])
+        overlap, predicted, true = counts.unbind(-1)
         return 2 * (overlap + self.smooth) / (predicted + true + 2 * self.smooth)
 
 
@@ -59,6 +65,24 @@ def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
         t = region_mask(true, region).flatten(1)
         counts.append(torch.stack([(p & t).sum(1), p.sum(1), t.sum(1)], dim=-1))
     return torch.stack(counts, dim=1).float()
+
+
+def soft_region_counts(probabilities: Tensor, true: Tensor) -> Tensor:
+    """The same with probabilities for predicted pixels.
+
+    Args:
+        probabilities: of the classes, shape (B, 4, ...).
+        true: class numbers, shape (B, ...).
+
+    Returns:
+        float32 sums, shape (B, 3 regions, 3).
+    """
+    counts = []
+    for region in REGIONS:
+        p = probabilities[:, list(REGION_CLASSES[region])].sum(1).flatten(1)
+        t = region_mask(true, region).flatten(1)
+        counts.append(torch.stack([(p * t).sum(1), p.sum(1), t.sum(1)], dim=-1))
+    return torch.stack(counts, dim=1)
 
 
 def accuracy(prediction: Tensor, label: Tensor) -> Tensor:
@@ -123,6 +147,7 @@ SCORES: dict[str, dict[str, Score]] = {
         "log_probability": true_class_log_probability,
     },
     "regression": {"mae": negative_error, "acc2": binary_accuracy},
+    "segmentation": {"dice": RegionDice(), "soft_dice": RegionDice(soft=True)},
 }
 
 
@@ -131,8 +156,8 @@ def score_by_name(name: str, task: str | None = None) -> Score:
 
     Args:
         name: accuracy, probability or log_probability for classification, mae or acc2 for
-            regression.
-        task: "classification" or "regression", to refuse the scores of the other.
+            regression, dice or soft_dice for segmentation of BraTS.
+        task: "classification", "regression" or "segmentation", to refuse the others' scores.
 
     Raises:
         InputError: there is no such score.

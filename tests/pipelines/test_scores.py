@@ -62,6 +62,24 @@ def test_score_of_a_batch_is_the_mean_over_its_samples() -> None:
     assert RegionDice()(logits, label).tolist() == pytest.approx(alone)
 
 
+def test_soft_dice_is_the_hard_one_where_probabilities_are_0_and_1_and_moves_elsewhere() -> None:
+    hard, soft = (score_by_name(name, "segmentation") for name in ("dice", "soft_dice"))
+    torch.manual_seed(0)
+    certain = 1e6 * torch.randn(2, 4, 3, 3)
+    torch.testing.assert_close(soft(certain, LABEL), hard(certain, LABEL))
+    # All classes alike: WT is predicted with 3/4, TC with 1/2, ET with 1/4 at each of 9 pixels.
+    regions = RegionDice(smooth=1e-9, soft=True).regions(torch.zeros(2, 4, 3, 3), LABEL)
+    expected = [2 * share * n / (9 * share + n) for share, n in ((0.75, 3), (0.5, 3), (0.25, 2))]
+    assert regions[0].tolist() == pytest.approx(expected)
+    # A class that is a little more probable, but not the most probable one.
+    logits = torch.zeros(2, 4, 3, 3)
+    logits[:, 0] = 2
+    more = logits.clone()
+    more[:, 1:] += LABEL > 0
+    assert torch.equal(hard(logits, LABEL), hard(more, LABEL))
+    assert (soft(more, LABEL) > soft(logits, LABEL)).all()
+
+
 def test_region_counts() -> None:
     counts = region_counts(LOGITS.argmax(1), LABEL[:, 0])
     assert counts.shape == (2, 3, 3)
@@ -124,9 +142,12 @@ def test_binary_score_counts_zero_as_not_positive() -> None:
 
 @pytest.mark.parametrize("task", SCORES)
 def test_every_score_is_one_number_per_sample_in_full_precision(task: str) -> None:
-    classes = task == "classification"
-    prediction = torch.randn(4, 3 if classes else 1, dtype=torch.float16)
-    label = torch.randint(3, (4,)) if classes else torch.randn(4, 1)
+    prediction, label = {
+        "classification": (torch.randn(4, 3), torch.randint(3, (4,))),
+        "regression": (torch.randn(4, 1), torch.randn(4, 1)),
+        "segmentation": (torch.randn(4, 4, 6, 6), torch.randint(4, (4, 1, 6, 6))),
+    }[task]
+    prediction = prediction.half()
     for score in SCORES[task].values():
         assert score(prediction, label).shape == (4,)
         assert score(prediction, label).dtype == torch.float32
