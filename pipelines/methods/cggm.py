@@ -120,7 +120,7 @@ class CGGM(Method):
         self._improvement = torch.zeros(0)
         self._balance = torch.zeros(0)
         self._stale: tuple[Tensor, Tensor] | None = None  # direction="weight": value, gradient
-        self._factors: StepFactors | None = None
+        self._factors = StepFactors()
 
     def loss(self, step: Step) -> Tensor:
         """Eq. 13: the task loss plus lam times the direction term."""
@@ -143,8 +143,7 @@ class CGGM(Method):
         if self.rule == "none":
             return
         if self.apply == "step":
-            factors = dict(zip(step.modalities, self._balance.tolist(), strict=True))
-            self._factors = StepFactors(step.optimizer, step.encoders, factors)
+            self._factors.apply(step.optimizer, step.encoders, self._balance.tolist())
             return
         for encoder, factor in zip(step.encoders.values(), self._balance, strict=True):
             gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
@@ -152,9 +151,7 @@ class CGGM(Method):
 
     def stepped(self, step: Step) -> None:
         """Give the parameter groups their own learning rates back."""
-        if self._factors is not None:
-            self._factors.undo()
-            self._factors = None
+        self._factors.undo()
 
     def _measure(self, step: Step) -> None:
         score = self._next_score(step)

@@ -108,7 +108,7 @@ class MSLR(Method):
         self._sums = torch.zeros(0)  # of the scores of the epoch at hand
         self._steps, self._epoch = 0, 0
         self._balance = torch.zeros(0)
-        self._changed: StepFactors | None = None
+        self._factors = StepFactors()
 
     def prepare(self, run: Run) -> None:
         super().prepare(run)
@@ -140,14 +140,11 @@ class MSLR(Method):
         scores = step.scores.detach().float().cpu()  # over all micro-batches and ranks already
         self._sums = scores if self._steps == 0 else self._sums + scores
         self._steps += 1
-        factors = dict(zip(step.modalities, self._balance.tolist(), strict=True))
-        self._changed = StepFactors(step.optimizer, step.encoders, factors)
+        self._factors.apply(step.optimizer, step.encoders, self._balance.tolist())
 
     def stepped(self, step: Step) -> None:
         """Give the parameter groups their own learning rates back."""
-        if self._changed is not None:
-            self._changed.undo()
-            self._changed = None
+        self._factors.undo()
 
     def record(self) -> dict[str, Tensor]:
         """Factor of each encoder's learning rate."""

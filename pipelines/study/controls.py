@@ -28,7 +28,7 @@ class FixedFactors(Method):
             )
         self.table = table
         self._taken = 0
-        self._factors: StepFactors | None = None
+        self._factors = StepFactors()
 
     def prepare(self, run: Run) -> None:
         super().prepare(run)
@@ -38,13 +38,10 @@ class FixedFactors(Method):
     def gradients(self, step: Step) -> None:
         row = self.table[self._taken % len(self.table)].tolist()
         self._taken += 1
-        named = dict(zip(step.modalities, row, strict=True))
-        self._factors = StepFactors(step.optimizer, step.encoders, named)
+        self._factors.apply(step.optimizer, step.encoders, row)
 
     def stepped(self, step: Step) -> None:
-        if self._factors is not None:
-            self._factors.undo()
-            self._factors = None
+        self._factors.undo()
 
     def state_dict(self) -> dict[str, Any]:
         return {"taken": self._taken}

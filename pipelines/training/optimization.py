@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,33 +71,38 @@ def encoders_of(
 
 
 class StepFactors:
-    """Scale the coming update of each encoder's parameters by its own factor, for one step.
+    """Factors of the coming update, one per encoder: applied for a step, then taken back.
 
     The factor goes into the learning rate of the encoder's parameter groups, where neither
     momentum nor Adam's normalization can undo it. Decoupled weight decay (AdamW) is kept as it
     was, since it is not part of the gradient step.
-
-    Args:
-        optimizer: its parameter groups must keep the encoders apart.
-        encoders: one module per modality.
-        factors: one number per modality.
-
-    Raises:
-        ValueError: a parameter group holds parameters of an encoder together with others.
     """
 
     # Stands for a factor of zero: the update vanishes in any float, the decay survives.
     SMALLEST = 1e-30
 
-    def __init__(
+    def __init__(self) -> None:
+        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def apply(
         self,
         optimizer: torch.optim.Optimizer,
         encoders: Mapping[str, nn.Module],
-        factors: Mapping[str, float],
+        factors: Sequence[float],
     ) -> None:
-        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        """Scale the learning rates of the encoders' parameter groups.
+
+        Args:
+            optimizer: its parameter groups must keep the encoders apart.
+            encoders: one module per modality.
+            factors: one number per encoder, in their order.
+
+        Raises:
+            ValueError: a parameter group holds parameters of an encoder together with others.
+        """
+        named = dict(zip(encoders, factors, strict=True))
         for group, modality in encoder_groups(optimizer, encoders):
-            factor = factors[modality] or self.SMALLEST
+            factor = named[modality] or self.SMALLEST
             before = {"lr": group["lr"]}
             group["lr"] = group["lr"] * factor
             if _decay_is_decoupled(optimizer, group) and group.get("weight_decay"):
@@ -106,9 +111,10 @@ class StepFactors:
             self._before.append((group, before))
 
     def undo(self) -> None:
-        """Give every group its own learning rate and decay back."""
+        """Give every group its own learning rate and decay back, if they were changed."""
         for group, before in self._before:
             group.update(before)
+        self._before.clear()
 
 
 def encoder_groups(

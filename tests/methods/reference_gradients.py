@@ -214,7 +214,7 @@ def learning_rates(given: Case) -> Case:
     optimizer = torch.optim.SGD(groups, lr=base)
     for name, encoder in encoders.items():
         encoder.weight.grad = tensor([[given[f"grad_{name}"]]])
-    StepFactors(optimizer, encoders, {name: given[f"coeff_{name}"] for name in names})
+    StepFactors().apply(optimizer, encoders, [given[f"coeff_{name}"] for name in names])
     rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.step()
     found = dict(zip(("effective_lr_audio", "effective_lr_visual"), rates, strict=True))
