@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ...models import MultimodalNetwork
+from ...models import LateFusion, MultimodalNetwork
 
 WIDTH = 64
 DROPOUT = 0.2
@@ -36,6 +36,26 @@ class SmallNetwork(MultimodalNetwork):
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
         """Give the prediction, (N, outputs)."""
         return self.head(self.fusion(torch.cat(list(features.values()), dim=1)))
+
+
+class SmallEnsemble(LateFusion):
+    """A small network per modality, and a rule that joins their predictions.
+
+    Args:
+        inputs: as of :class:`SmallNetwork`.
+        outputs: classes, or 1 for a regression.
+        rule: see :class:`cggm.models.LateFusion`.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], outputs: int, rule: str) -> None:
+        members = {name: SmallNetwork({name: values}, outputs) for name, values in inputs.items()}
+        super().__init__(dict(members), rule)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
+        """Give the prediction, (N, outputs)."""
+        found = [member({name: inputs[name]}) for name, member in self.members.items()]
+        everywhere = torch.ones(len(found[0]), dtype=torch.bool)
+        return self.combine(found, [everywhere] * len(found))
 
 
 def encoder(values: Tensor) -> nn.Module:

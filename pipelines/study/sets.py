@@ -55,6 +55,10 @@ class Samples:
     def outputs(self) -> int:
         return self.classes or 1
 
+    @property
+    def task(self) -> str:
+        return "classification" if self.classes else "regression"
+
     def of(self, modality: str) -> Samples:
         """The same samples with one modality only."""
         return replace(self, inputs={modality: self.inputs[modality]})

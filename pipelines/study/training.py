@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..training.handler import Modulation
 from ..training.optimization import parameter_groups
 from ..training.scores import score_by_name
 from ..training.tasks import ClassificationTask, RegressionTask, Task
-from .network import SmallNetwork, classifiers_of
+from .network import SmallEnsemble, SmallNetwork, classifiers_of
 from .sets import Part, Samples, as_it_is
 
 EPOCHS, DECAY, CLIP = 30, 0.01, 0.8
@@ -55,6 +57,7 @@ def train(
     lr: float = 1e-3,
     score: str | None = None,
     epochs: int = EPOCHS,
+    keep: Path | None = None,
 ) -> Outcome:
     """Train with MONAI's trainer and AdamW, keep the epoch that is best on validation, test it.
 
@@ -65,13 +68,13 @@ def train(
         lr: learning rate; a tenth of it in the last third of the epochs.
         score: epsilon of eq. 6; accuracy, or mae for a regression, when not given.
         epochs: how many.
+        keep: file for the weights of the best epoch.
     """
     set_determinism(seed=seed)
     parts = samples.divided(seed)
     inputs = samples.standardized(parts["train"])
     data = {name: Part(inputs, samples.labels, indices) for name, indices in parts.items()}
-    network = SmallNetwork(inputs, samples.outputs)
-    classifiers = classifiers_of(network)
+    network, classifiers = networks_for(method, inputs, samples.outputs)
     task = task_of(samples, score)
     trainer = trainer_of(data["train"], network, classifiers, task, lr, epochs)
     modulation = Modulation(method, network, task, classifiers)
@@ -79,7 +82,20 @@ def train(
     for handler in (modulation, GradientClipping(network, max_norm=CLIP), watched):
         handler.attach(trainer)
     trainer.run()
-    return watched.outcome(data["test"])
+    outcome = watched.outcome(data["test"])
+    if keep is not None:
+        torch.save(network.state_dict(), keep)
+    return outcome
+
+
+def networks_for(
+    method: Method, inputs: Mapping[str, Tensor], outputs: int
+) -> tuple[nn.Module, nn.ModuleDict | None]:
+    """The network that a method trains, and its classifiers if it is no late fusion."""
+    if method.late_fusion is not None:
+        return SmallEnsemble(inputs, outputs, method.late_fusion), None
+    network = SmallNetwork(inputs, outputs)
+    return network, classifiers_of(network)
 
 
 class Watched:
@@ -146,8 +162,8 @@ def task_of(samples: Samples, score: str | None = None) -> Task:
 
 def trainer_of(
     train: Part,
-    network: SmallNetwork,
-    classifiers: nn.ModuleDict,
+    network: nn.Module,
+    classifiers: nn.ModuleDict | None,
     task: Task,
     lr: float,
     epochs: int = EPOCHS,

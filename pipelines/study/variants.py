@@ -8,13 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..methods import CGGM, Joint, create
+from ..methods import CATALOGUE, CGGM, Joint, create
 from ..methods.base import Method
 from .controls import FixedFactors, constant, shuffled
+from .training import EPOCHS
 
 JOINT, DEFAULT = "joint", "centered"
 RATES = (3e-4, 5e-4, 1e-3, 2e-3, 3e-3)  # joint training's search
-OTHERS = ("mrd", "mslr", "ogm_ge", "agm", "pmr", "greedy", "gblending", "mmpareto", "dgl")
+OTHERS = (
+    *("mrd", "mslr", "gblending", "greedy", "ogm_ge", "agm", "pmr", "umt", "ume", "qmf"),
+    *("reconboost", "mmpareto", "dgl", "relearning"),
+)
+# Where a default is for longer trainings: as in the bundles, a diagnosis every quarter.
+SETTINGS = {"relearning": {"every": EPOCHS // 4}}
 LOG, PROBABILITY = "log_probability", "probability"
 
 
@@ -82,9 +88,10 @@ def fixed(modalities: Sequence[str]) -> list[Variant]:
     return found
 
 
-def others() -> list[Variant]:
-    """Other methods with their own defaults."""
-    return [Variant(name, "other", lambda _, __, name=name: create(name)) for name in OTHERS]
+def others(task: str) -> list[Variant]:
+    """Other methods that cover the task, with their own defaults."""
+    covering = [n for n in OTHERS if task in CATALOGUE[n].published | CATALOGUE[n].extended]
+    return [Variant(n, "other", lambda _, __, n=n: create(n, SETTINGS)) for n in covering]
 
 
 def single(modalities: Sequence[str]) -> list[Variant]:
@@ -94,9 +101,9 @@ def single(modalities: Sequence[str]) -> list[Variant]:
     ]
 
 
-def all_variants(modalities: Sequence[str]) -> list[Variant]:
-    """All of the above, controls after what they control."""
-    return [*compared(), *fixed(modalities), *others(), *single(modalities)]
+def all_variants(modalities: Sequence[str], task: str) -> list[Variant]:
+    """All of the above for these data, controls after what they control."""
+    return [*compared(), *fixed(modalities), *others(task), *single(modalities)]
 
 
 def _cggm(name: str, score: str | None = None, **settings: object) -> Variant:

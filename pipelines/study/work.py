@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...data.errors import InputError
-from .sets import load
+from ..methods import UMT, create
+from .sets import Samples, load
 from .training import EPOCHS, Outcome, train
 from .variants import JOINT, RATES, Variant, all_variants
 
@@ -126,7 +128,7 @@ def jobs_left(
     done = list(done)
     known = {(r.data, r.variant, r.seed, r.rate) for r in done}
     rates = {name: chosen_rate([r for r in done if r.data == name]) for name in data}
-    variants = {name: all_variants(list(load(name, folder).inputs)) for name in data}
+    variants = {name: variants_of(load(name, folder)) for name in data}
     _check_names(wanted or (), [v.name for found in variants.values() for v in found])
     left = []
     for seed in seeds:
@@ -137,6 +139,11 @@ def jobs_left(
                     todo.setdefault(v.control_of or v.name, []).append(v.name)
             left += [Job(name, folder, seed, rate, tuple(names)) for names in todo.values()]
     return left
+
+
+def variants_of(samples: Samples) -> list[Variant]:
+    """What there is to compare on these data."""
+    return all_variants(list(samples.inputs), samples.task)
 
 
 def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -191,7 +198,7 @@ def _do(job: Job) -> list[Result]:
 def _trained(job: Job) -> Iterator[Result]:
     samples = load(job.data, job.folder)
     factors: dict[str, Tensor] = {}
-    variants = {v.name: v for v in all_variants(list(samples.inputs))}
+    variants = {v.name: v for v in variants_of(samples)}
 
     def run(variant: Variant) -> Outcome:
         table = torch.zeros(0, 0)
@@ -202,7 +209,13 @@ def _trained(job: Job) -> Iterator[Result]:
         score = "mae" if samples.classes is None else variant.score
         method = variant.make(table, job.seed)
         data = samples if variant.alone is None else samples.of(variant.alone)
-        return train(data, method, seed=job.seed, lr=job.rate, score=score, epochs=job.epochs)
+        given = {"seed": job.seed, "lr": job.rate, "score": score, "epochs": job.epochs}
+        if not isinstance(method, UMT):
+            return train(data, method, **given)
+        with TemporaryDirectory() as folder:
+            method.teachers = f"{folder}/teachers.pt"
+            train(data, create("unimodal"), **given, keep=Path(method.teachers))
+            return train(data, method, **given)
 
     for name in job.variants:
         outcome = run(variants[name])

@@ -106,13 +106,31 @@ def test_factors_that_are_none_are_refused(table: torch.Tensor) -> None:
 
 
 def test_every_variant_has_its_own_name_and_its_model_before_it() -> None:
-    variants = all_variants(["fast", "slow"])
+    variants = all_variants(["fast", "slow"], "classification")
     names = [variant.name for variant in variants]
     assert len(set(names)) == len(names)
     assert set(OTHERS) <= set(CATALOGUE)
     for index, variant in enumerate(variants):
         if variant.control_of is not None:
             assert variant.control_of in names[:index]
+
+
+def test_methods_with_other_networks_and_with_stages_train(tmp_path: Path) -> None:
+    names = ["mslr", "umt", "ume", "qmf", "reconboost", "relearning"]
+    kept = [result("dial-100", JOINT, s, 50, 50, rate=1e-3) for s in range(3)]
+    left = jobs_left(kept, ["dial-100"], "", [0], names)
+    work([type(job)(**{**vars(job), "epochs": 3}) for job in left], tmp_path / "r.jsonl", 1)
+    done = {r.variant: r for r in read(tmp_path / "r.jsonl")}
+    assert list(done) == names
+    guess = 100 / 6
+    assert {name for name, r in done.items() if r.val < guess} == set()
+    assert done["umt"].val != done["mslr"].val  # which does nothing before its sixth epoch
+
+
+def test_methods_are_compared_where_they_cover_the_task() -> None:
+    names = [variant.name for variant in all_variants(["text", "vision"], "regression")]
+    assert "qmf" not in names
+    assert "reconboost" in names
 
 
 # --- statistics
