@@ -202,6 +202,14 @@ class Method:
     late_fusion: ClassVar[str | None] = None
     teachers_by: ClassVar[str | None] = None
 
+    @classmethod
+    def beyond_paper(cls, task: str, modalities: int) -> str:
+        """What of a training the method's paper does not have, in words; empty for nothing."""
+        most = cls.published_modalities
+        more = [task] if task in TASKS and task not in cls.published else []
+        more += [f"{modalities} modalities"] if most is not None and modalities > most else []
+        return " and ".join(more)
+
     def prepare(self, run: Run) -> None:
         """Refuse what this method cannot train, before anything is computed.
 

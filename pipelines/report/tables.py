@@ -164,9 +164,7 @@ def is_extension(row: Row, data: DataSet) -> bool:
     if method is None or row.kind == ALONE:
         return False
     bundle = open_bundle(data.bundle)
-    most = method.published_modalities
-    count = len(row.modalities or bundle.modalities)
-    return bundle.task not in method.published or (most is not None and count > most)
+    return bool(method.beyond_paper(bundle.task, len(row.modalities or bundle.modalities)))
 
 
 def label_of(row: Row, data: DataSet) -> str:

@@ -100,6 +100,12 @@ class Modulation:
         return record
 
     @property
+    def extension(self) -> str:
+        """What to say behind the method's name of a training that its paper does not have."""
+        more = self.method.beyond_paper(self.task.kind, len(self.encoders))
+        return f", in our extension to {more}, which its paper does not have" if more else ""
+
+    @property
     def step(self) -> Step | None:
         """The batch at hand, from its loss to the end of its update; None in between."""
         return self._step
@@ -277,7 +283,6 @@ class Modulation:
         if self._watch is not None:
             self._watch.remove()
             self._watch = None
-        self._step = None
 
     def _fail(self, engine: SupervisedTrainer, error: BaseException) -> None:
         """Clean up, and pass the error on: with a handler for it ignite does not raise it."""

@@ -39,7 +39,11 @@ def test_trains_and_evaluates(method: str, bundle: Bundle, tmp_path: Path) -> No
     epochs = 2
     if method == "reconboost":  # an epoch for each modality
         epochs, settings["methods#reconboost#n2"] = 4, 0
-    bundle.run("train.json", tmp_path, epochs=epochs, **settings)
+    workflow = bundle.run("train.json", tmp_path, epochs=epochs, **settings)
+    said = workflow.parser.get_parsed_content("facts#method")
+    most = kind.published_modalities or 4
+    is_in_paper = TASK_OF[bundle.name] in kind.published and MODALITIES[bundle.name] <= most
+    assert said == method if is_in_paper else said.startswith(f"{method}, in our extension to ")
     assert all(bool(value.isfinite().all()) for value in final(tmp_path).values())
     options = {} if bundle.name != "brats" else {"late_fusion": kind.late_fusion}
     bundle.run("evaluate.json", tmp_path, **options)
