@@ -2,26 +2,13 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 
 from cggm.pipelines.methods import CATALOGUE
 from cggm.pipelines.methods.base import TASKS
 
-ROOT = Path(__file__).parents[2]
-CARDS = dict(
-    re.findall(
-        r"^## `(\w+)`\n(.*?)(?=^## |\Z)", (ROOT / "docs/methods.md").read_text(), re.M | re.S
-    )
-)
-
-
-def line(name: str, topic: str) -> str:
-    """What a card says of a topic, in one line."""
-    found = re.search(rf"^- \*\*{topic}:\*\* (.*?)(?=^- |\Z)", CARDS[name], re.M | re.S)
-    assert found, f"the card of {name} says nothing of {topic}"
-    return " ".join(found[1].split())
+from .cards import CARDS, ROOT, line
 
 
 def test_every_method_has_a_card_and_every_card_a_method() -> None:
@@ -69,3 +56,8 @@ BESIDE = {
 
 def test_the_readme_links_the_cards() -> None:
     assert "(docs/methods.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_what_a_method_keeps_is_one_of_three(name: str) -> None:
+    assert re.split(r"\W", line(name, "Keeps"))[0] in ("fusion", "all", "nothing")
