@@ -12,6 +12,8 @@ from .cards import CARDS, ROOT, line
 
 
 def test_every_method_has_a_card_and_every_card_a_method() -> None:
+    missing = sorted(CATALOGUE.keys() - CARDS.keys())
+    assert not missing, f"docs/methods.md has no card of {missing}"
     assert list(CARDS) == sorted(CATALOGUE)
 
 
