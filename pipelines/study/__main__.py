@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from ..command_line.failures import report_plainly
 from .mechanism import FILE as MECHANISM
 from .mechanism import write_mechanism
 from .report import write_report
-from .sets import NAMES, load
+from .sets import DIALS, NAMES, REAL, load
+from .variants import OTHERS, compared
 from .work import FILE, jobs_left, read, search_left, work
 
 
@@ -33,7 +35,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cggm.pipelines.study", description="Does CGGM help, when, and how?"
+        prog="python -m cggm.pipelines.study",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Does CGGM help, when, and how? docs/study.md has the answers.",
+        epilog=_epilog(),
     )
     parser.add_argument(
         "command",
@@ -48,6 +53,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", help="where the report goes; default: OUTPUT/report")
     parser.add_argument("--jobs", type=int, default=2, help="side by side; default: %(default)s")
     return parser
+
+
+def _epilog() -> str:
+    texts = {
+        "data": f"{', '.join(REAL)}: real, made by `python -m cggm.pipelines.stand_ins all`; "
+        f"{', '.join(DIALS)}: generated, with 0, 50 and 100 % of what one modality tells hidden",
+        "variants": f"{'; '.join(v.name for v in compared())}; other methods: "
+        f"{'; '.join(OTHERS)}; and of each modality M: M alone; M x 3; M x 1/3 (its rate)",
+    }
+    return "\n\n".join(
+        textwrap.fill(text, 88, initial_indent=f"{name}: ", subsequent_indent="  ")
+        for name, text in texts.items()
+    )
 
 
 def _run(given: argparse.Namespace, path: Path) -> None:
