@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from .budgets import Budget
 
 EVERY = "*"
 GRADIENTS, ABLATION = "gradients", "ablation"
+DEFAULT = "cggm, default of this library"  # beside "cggm", which is the paper's
 SWEEPS = {"rho": "scaling", "lam": "trade-off"}
 
 # Item to (bundle or bundle and further grid, methods); None is all of them.
@@ -69,6 +71,8 @@ def runs_for(items: Sequence[str], budget: Budget) -> list[Run]:
 
 
 def _name(run: Run) -> str:
+    if run.label == DEFAULT:
+        return DEFAULT
     return "unimodal" if run.single else run.method
 
 
@@ -76,9 +80,11 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
     """A grid per label of data; each gives a folder of runs."""
     grids = {}
     for bundle, given in budget.settings.items():
-        common, own = _of_all_and_of_cggm(bundle, given)
+        own = papers_cggm(bundle) | {k: v for k, v in given.items() if k in papers_cggm(bundle)}
+        common = {name: value for name, value in given.items() if name not in own}
         cggm = {"name": "cggm", "settings": own}
         methods = [cggm if name == "cggm" else name for name in budget.methods[bundle]]
+        methods.append({"name": "cggm", "as": DEFAULT})
         grids[bundle] = _grid(bundle, bundle, methods, budget.seeds, common)
         if bundle == "iemocap":
             for label, methods in _studies(budget, own).items():
@@ -89,13 +95,12 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
     return grids
 
 
-def _of_all_and_of_cggm(
-    bundle: str, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that all methods share, and those that only CGGM has."""
-    used = open_bundle(bundle).train["methods"]["cggm"].values()
-    own = {name: value for name, value in given.items() if f"@{name}" in used}
-    return {name: value for name, value in given.items() if name not in own}, own
+def papers_cggm(bundle: str) -> dict[str, Any]:
+    """CGGM as the paper has it: the entries of a bundle's paper.json that only CGGM reads."""
+    opened = open_bundle(bundle)
+    recipe = json.loads((opened.folder / "paper.json").read_text())
+    read = {*opened.train["methods"]["cggm"].values(), "@score"}
+    return {name: value for name, value in recipe.items() if f"@{name}" in read}
 
 
 def _studies(budget: Budget, own: Mapping[str, Any]) -> dict[str, list[Any]]:

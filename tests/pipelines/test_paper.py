@@ -13,8 +13,9 @@ from cggm.pipelines.experiments.run import Run
 from cggm.pipelines.paper.__main__ import main
 from cggm.pipelines.paper.budgets import BUNDLES, budget
 from cggm.pipelines.paper.found import find
-from cggm.pipelines.paper.needs import NEEDS, check_items, runs_for
+from cggm.pipelines.paper.needs import DEFAULT, NEEDS, check_items, runs_for
 from cggm.pipelines.paper.show import pieces
+from cggm.pipelines.report.ablation_table import SETTINGS
 from cggm.pipelines.report.pieces import FigurePiece, MissingPiece, TablePiece
 
 
@@ -45,12 +46,15 @@ def test_a_plan_has_the_papers_methods_with_three_seeds() -> None:
     table3 = [run for run in runs if run.data == "brats" and run.seed == 0]
     assert [run.label for run in table3] == [
         *("joint", "mrd", "mslr", "umt", "ume", "qmf", "reconboost", "cggm"),
-        *("flair only", "t1 only", "t1ce only", "t2 only"),
+        *("cggm, default of this library", "flair only", "t1 only", "t1ce only", "t2 only"),
     ]
+    papers, ours = (next(r for r in table3 if r.label.startswith(n)) for n in ("cggm", DEFAULT))
+    assert (papers.own["rule"], papers.own["score"], ours.own) == ("paper", "dice", {})
     assert {run.seed for run in runs} == {0, 1, 2}
     ablation = {r.label: r.own for r in runs if r.data == "iemocap ablation"}
-    assert ablation["magnitude"] == {"rho": 1.0, "direction": "none"}
-    assert ablation["direction"] == {"rule": "none", "lam": 0.1}
+    changed = {k: {n: own[n] for n in SETTINGS[k]} for k, own in ablation.items()}
+    assert changed == SETTINGS
+    assert ablation["magnitude"]["rule"] == "paper"  # the rest as in the paper
     sweep = [r.own for r in runs if r.data == "iemocap scaling" and r.seed == 1]
     assert [own["rho"] for own in sweep] == [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6]
     recorded = {run.bundle for run in runs if run.settings.get("record_gradients")}
