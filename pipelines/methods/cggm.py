@@ -78,8 +78,9 @@ class CGGM(Method):
         direction: "gradient" is eq. 12: cosines of gradients, differentiated through the network.
             "weight" is what the authors released: cosines of last-layer *weights*, one step stale,
             weighted by B / rho, felt by the network's last layer only. "none" leaves it out.
-        smoothing: share of the old score in a running mean of the scores, in [0, 1); 0 is the
-            paper. The mean starts at the first score.
+        smoothing: s in [0, 1), the share of the past in two running means; 0 is the paper. The
+            improvement is how far the running mean of the scores is above its own running mean,
+            so the noise of single batches leaves both. About 1 / (1 - s) steps count.
         ceiling: largest factor of the bounded rule, ``rho`` when not given.
 
     Raises:
@@ -116,7 +117,8 @@ class CGGM(Method):
         self.rho, self.lam = rho, lam
         self.rule, self.apply, self.direction = rule, apply, direction
         self.smoothing, self.ceiling = smoothing, ceiling
-        self._smoothed: Tensor | None = None  # the last step's score, or its running mean
+        self._score: Tensor | None = None  # of the last step, or a running mean up to it
+        self._reference: Tensor | None = None  # what the next score is compared with
         self._improvement = torch.zeros(0)
         self._balance = torch.zeros(0)
         self._stale: tuple[Tensor, Tensor] | None = None  # direction="weight": value, gradient
@@ -137,7 +139,7 @@ class CGGM(Method):
 
     def gradients(self, step: Step) -> None:
         """Eq. 8: scale the encoders' gradients, or the coming update."""
-        self._smoothed = self._next_score(step)
+        self._score, self._reference = self._scores(step)
         if self.direction == "weight":
             self._stale = weight_direction(step, self._balance / self.rho)
         if self.rule == "none":
@@ -154,8 +156,9 @@ class CGGM(Method):
         self._factors.undo()
 
     def _measure(self, step: Step) -> None:
-        score = self._next_score(step)
-        self._improvement = score - self._previous(step)
+        score, _ = self._scores(step)
+        # "Particularly, epsilon^0 is initialized to 0."
+        self._improvement = score if self._reference is None else score - self._reference.to(score)
         if self.rule == "none":
             self._balance = torch.ones_like(score)
         elif self.rule == "paper":
@@ -166,18 +169,17 @@ class CGGM(Method):
             ceiling = self.rho if self.ceiling is None else self.ceiling
             self._balance = bounded_balance(self._improvement, self.rho, ceiling=ceiling)
 
-    def _previous(self, step: Step) -> Tensor:
-        if self._smoothed is None:
-            return torch.zeros_like(step.scores)  # "Particularly, epsilon^0 is initialized to 0"
-        return self._smoothed.to(step.scores)
-
-    def _next_score(self, step: Step) -> Tensor:
-        previous = self._previous(step)
+    def _scores(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Score and reference with this step; they are kept when all its samples were seen."""
         # A score that is not finite says nothing: the modality counts as not improved.
-        score = torch.where(step.scores.isfinite(), step.scores, previous)
-        if self._smoothed is None:
-            return score
-        return self.smoothing * previous + (1 - self.smoothing) * score
+        if self._score is None or self._reference is None:
+            score = step.scores.nan_to_num(0, 0, 0)
+            return score, score
+        before = self._score.to(step.scores)
+        score = torch.where(step.scores.isfinite(), step.scores, before)
+        score = self.smoothing * before + (1 - self.smoothing) * score
+        reference = self._reference.to(score)
+        return score, self.smoothing * reference + (1 - self.smoothing) * score
 
     def _stale_weight_term(self, step: Step) -> Tensor:
         if self._stale is None:
@@ -192,10 +194,10 @@ class CGGM(Method):
         return {"improvement": self._improvement, "balance": self._balance}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"score": self._smoothed, "stale": self._stale}
+        return {"score": self._score, "reference": self._reference, "stale": self._stale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._smoothed = state["score"]
+        self._score, self._reference = state["score"], state["reference"]
         self._stale = None if state["stale"] is None else tuple(state["stale"])
 
 

@@ -127,6 +127,46 @@ def test_released_direction_term_is_a_cosine_of_weights() -> None:
     torch.testing.assert_close(gradient, torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
 
 
+def improvements(method: CGGM, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a method makes of scores (steps, 3): improvements and factors, of the same shape."""
+    step, rows = reference_step(), []
+    for row in scores:
+        step.scores = row
+        method.loss(step)
+        method.gradients(step)
+        rows.append(method.record())
+    return tuple(torch.stack([row[k] for row in rows]) for k in ("improvement", "balance"))
+
+
+def test_improvement_is_that_of_equation_6_or_of_running_means() -> None:
+    scores = torch.rand(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found, _ = improvements(CGGM(direction="none"), scores)
+    assert torch.equal(found[0], scores[0])
+    assert torch.equal(found[1:], scores[1:] - scores[:-1])
+    found, _ = improvements(CGGM(direction="none", smoothing=0.5), scores)
+    score = reference = scores[0]
+    for row, improvement in zip(scores[1:], found[1:], strict=True):
+        score = (score + row) / 2
+        torch.testing.assert_close(improvement, score - reference)
+        reference = (reference + score) / 2
+
+
+def test_running_means_tell_the_fast_modality_from_the_slow_one_through_noise() -> None:
+    """Slopes of 0.002 and 0.0005 a step, under noise of 0.1: a batch says nothing."""
+    draw = torch.Generator().manual_seed(0)
+    slopes = torch.tensor([2e-3, 5e-4, 5e-4])
+    scores = slopes * torch.arange(400)[:, None] + 0.1 * torch.randn(400, 3, generator=draw)
+    settings = {"rule": "centered", "rho": 1.0, "direction": "none", "apply": "gradient"}
+    _, noisy = improvements(CGGM(**settings), scores)
+    _, smooth = improvements(CGGM(**settings, smoothing=0.99), scores)
+    late = smooth[200:]
+    assert (late[:, 0] < late[:, 1:].amin(1)).all()
+    assert 2 * late.std(0).max() < noisy[200:].std(0).min()
+    assert (noisy[200:].mean(0) - 1).abs().max() < 0.1
+    # 1 + (3 / 2 (1 - s) - 1) with s of 2/3 and 1/6 of all that is gained.
+    torch.testing.assert_close(late.mean(0), torch.tensor([0.5, 1.25, 1.25]), rtol=0, atol=0.1)
+
+
 def test_direction_loss_is_zero_only_when_all_directions_agree() -> None:
     gradient = torch.randn(2, 3)
     assert direction_loss(torch.ones(2), gradient, [gradient, 5 * gradient]).item() == (
