@@ -1,6 +1,7 @@
 """A small network with one encoder per modality, and real MONAI trainers for it."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.engines import SupervisedTrainer
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from cggm.models import LateFusion, MultimodalNetwork
 from cggm.pipelines import ClassificationTask, Modulation, RegressionTask, parameter_groups
-from cggm.pipelines.methods import Method
+from cggm.pipelines.methods import CGGM, Method
 from cggm.pipelines.training.scores import negative_error
 
 MODALITIES = ("audio", "text", "video")
@@ -54,6 +55,12 @@ class ToyClassifier(nn.Module):
 
 def probability_of_truth(prediction: Tensor, label: Tensor) -> Tensor:
     return prediction.softmax(1).gather(1, label[:, None])[:, 0]
+
+
+def full_cggm(**changes: Any) -> CGGM:
+    """CGGM with both halves on gradients, as in the paper, but for the bounded rule."""
+    both: dict[str, Any] = {"rho": 1.2, "lam": 0.1, "rule": "bounded", "apply": "gradient"}
+    return CGGM(**both | {"direction": "gradient", "smoothing": 0.0} | changes)
 
 
 class ToyRun:

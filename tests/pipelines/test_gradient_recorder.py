@@ -14,12 +14,12 @@ from cggm.pipelines import GradientRecorder
 from cggm.pipelines.methods import CGGM, Joint, Method
 from cggm.pipelines.methods.ume import UME
 
-from ..toy import MODALITIES, ToyRun
+from ..toy import MODALITIES, ToyRun, full_cggm
 
 
 def training(folder: Path, every: int, method: Method | None = None, **settings: int) -> ToyRun:
     """Two batches of four samples an epoch; the fusion has running statistics and dropout."""
-    run = ToyRun(method or CGGM(), batch_size=4, **settings)
+    run = ToyRun(method or full_cggm(), batch_size=4, **settings)
     assert run.modulation is not None and isinstance(run.network.fusion, nn.Sequential)
     run.network.fusion.append(nn.BatchNorm1d(4)).append(nn.Dropout(0.5))
     run.optimizer.add_param_group({"params": run.network.fusion[2].parameters()})

@@ -8,7 +8,9 @@ from monai.engines import IterationEvents
 from torch import nn
 
 from cggm.pipelines import Modulation, Task, parameter_groups
-from cggm.pipelines.methods import CGGM, Joint
+from cggm.pipelines.methods import Joint
+
+from ..toy import full_cggm
 
 FACTORS_ONLY = {"lam": 0.0, "direction": "none"}
 EVENTS = ["FORWARD_COMPLETED", "LOSS_COMPLETED", "BACKWARD_COMPLETED", "MODEL_COMPLETED"]
@@ -29,7 +31,7 @@ def check_factors(changed: dict, plain: dict, run) -> None:
 
 @pytest.mark.parametrize("rule", ["bounded", "paper"])
 def test_each_encoder_is_scaled_by_its_own_factor_and_nothing_else_is(toy_run, rule) -> None:
-    run = toy_run(CGGM(rho=1.3, rule=rule, **FACTORS_ONLY))
+    run = toy_run(full_cggm(rho=1.3, rule=rule, **FACTORS_ONLY))
     changed = run.first_step_gradients()
     plain = toy_run(Joint()).first_step_gradients()
     assert len(set(run.modulation.record["balance"].values())) > 1
@@ -38,14 +40,14 @@ def test_each_encoder_is_scaled_by_its_own_factor_and_nothing_else_is(toy_run, r
 
 def test_modality_names_that_contain_each_other_are_kept_apart(toy_run) -> None:
     names = ("t1", "t1ce", "t2")
-    run = toy_run(CGGM(**FACTORS_ONLY), modalities=names)
+    run = toy_run(full_cggm(**FACTORS_ONLY), modalities=names)
     changed = run.first_step_gradients()
     check_factors(changed, toy_run(Joint(), modalities=names).first_step_gradients(), run)
 
 
 def test_neutral_cggm_is_joint_training_bit_for_bit(toy_run) -> None:
     kwargs = {"epochs": 3, "samples": 24, "optimizer": torch.optim.AdamW}
-    neutral = toy_run(CGGM(rule="none", lam=0.0), **kwargs).run()
+    neutral = toy_run(full_cggm(rule="none", lam=0.0), **kwargs).run()
     without_handler = toy_run(None, **kwargs).run()
     for name, parameter in neutral.network.state_dict().items():
         assert torch.equal(parameter, without_handler.network.state_dict()[name]), name
@@ -63,7 +65,7 @@ def test_step_scales_the_update_of_adamw_and_leaves_its_decay(toy_run) -> None:
     def adamw(groups, lr):
         return torch.optim.AdamW(groups, lr=lr, weight_decay=0.1)
 
-    run = toy_run(CGGM(apply="step", **FACTORS_ONLY), optimizer=adamw)
+    run = toy_run(full_cggm(apply="step", **FACTORS_ONLY), optimizer=adamw)
     before = copy.deepcopy(run.network.state_dict())
     run.run()
     plain = toy_run(Joint(), optimizer=adamw).run()
@@ -80,22 +82,22 @@ def test_step_scales_the_update_of_adamw_and_leaves_its_decay(toy_run) -> None:
 
 def test_gradient_factors_barely_reach_the_update_of_adam(toy_run) -> None:
     """Why apply="step" exists: Adam's first update is the sign of the gradient."""
-    run = toy_run(CGGM(**FACTORS_ONLY), optimizer=torch.optim.Adam).run()
+    run = toy_run(full_cggm(**FACTORS_ONLY), optimizer=torch.optim.Adam).run()
     plain = toy_run(Joint(), optimizer=torch.optim.Adam).run()
     for name, parameter in run.network.state_dict().items():
         torch.testing.assert_close(parameter, plain.network.state_dict()[name], rtol=0, atol=1e-4)
 
 
 def test_step_and_gradient_agree_under_plain_sgd(toy_run) -> None:
-    step = toy_run(CGGM(apply="step", **FACTORS_ONLY), epochs=2).run()
-    gradient = toy_run(CGGM(apply="gradient", **FACTORS_ONLY), epochs=2).run()
+    step = toy_run(full_cggm(apply="step", **FACTORS_ONLY), epochs=2).run()
+    gradient = toy_run(full_cggm(apply="gradient", **FACTORS_ONLY), epochs=2).run()
     for name, parameter in step.network.state_dict().items():
         torch.testing.assert_close(parameter, gradient.network.state_dict()[name])
 
 
 def test_step_refuses_an_optimizer_that_mixes_encoders(toy_run) -> None:
     run = toy_run(
-        CGGM(apply="step"),
+        full_cggm(apply="step"),
         optimizer=lambda groups, lr: torch.optim.SGD(
             [p for group in groups for p in group["params"]], lr=lr
         ),
@@ -106,7 +108,7 @@ def test_step_refuses_an_optimizer_that_mixes_encoders(toy_run) -> None:
 
 def test_direction_matches_a_brute_force_double_backward(toy_run) -> None:
     lam, rho = 0.3, 1.2
-    run = toy_run(CGGM(rho=rho, lam=lam, rule="none"), dtype=torch.float64)
+    run = toy_run(full_cggm(rho=rho, lam=lam, rule="none"), dtype=torch.float64)
     changed = run.first_step_gradients()
     plain = toy_run(Joint(), dtype=torch.float64).first_step_gradients()
 
@@ -131,12 +133,12 @@ def test_direction_matches_a_brute_force_double_backward(toy_run) -> None:
 
 
 def test_released_direction_reaches_the_last_layer_only_and_one_step_late(toy_run) -> None:
-    first = toy_run(CGGM(rule="none", direction="weight", lam=1.0)).first_step_gradients()
+    first = toy_run(full_cggm(rule="none", direction="weight", lam=1.0)).first_step_gradients()
     plain = toy_run(Joint()).first_step_gradients()
     assert all(torch.equal(first[name], plain[name]) for name in plain)
 
     kwargs = {"samples": 16, "lr": 1e-3}
-    second = toy_run(CGGM(rule="none", direction="weight", lam=1.0), **kwargs).run()
+    second = toy_run(full_cggm(rule="none", direction="weight", lam=1.0), **kwargs).run()
     plain_second = toy_run(Joint(), **kwargs).run()
     differing = {
         name
@@ -148,9 +150,11 @@ def test_released_direction_reaches_the_last_layer_only_and_one_step_late(toy_ru
 
 @pytest.mark.parametrize("apply", ["gradient", "step"])
 def test_accumulation_gives_the_magnitude_step_of_the_whole_batch(toy_run, apply) -> None:
-    whole = toy_run(CGGM(apply=apply, **FACTORS_ONLY), samples=16, batch_size=8, epochs=2).run()
+    whole = toy_run(
+        full_cggm(apply=apply, **FACTORS_ONLY), samples=16, batch_size=8, epochs=2
+    ).run()
     parts = toy_run(
-        CGGM(apply=apply, **FACTORS_ONLY),
+        full_cggm(apply=apply, **FACTORS_ONLY),
         samples=16,
         batch_size=2,
         accumulation_steps=4,
@@ -171,8 +175,8 @@ def test_direction_with_accumulation_averages_over_micro_batches(toy_run) -> Non
         run.data[:] = run.data[:2] * (len(run.data) // 2)
         return run
 
-    whole = repeat(toy_run(CGGM(), batch_size=8)).run()
-    parts = repeat(toy_run(CGGM(), batch_size=2, accumulation_steps=4)).run()
+    whole = repeat(toy_run(full_cggm(), batch_size=8)).run()
+    parts = repeat(toy_run(full_cggm(), batch_size=2, accumulation_steps=4)).run()
     for name, parameter in whole.network.state_dict().items():
         torch.testing.assert_close(
             parts.network.state_dict()[name], parameter, rtol=1e-5, atol=1e-6
@@ -189,12 +193,12 @@ def test_all_events_fire_in_order_for_other_handlers(toy_run) -> None:
                     getattr(IterationEvents, name), lambda _, n=name: seen.append(n)
                 )
 
-    toy_run(CGGM(), handlers=[Listener()], samples=16).run()
+    toy_run(full_cggm(), handlers=[Listener()], samples=16).run()
     assert seen == EVENTS * 2
 
 
 def test_scores_follow_the_classifiers_and_start_from_zero(toy_run) -> None:
-    run = toy_run(CGGM())
+    run = toy_run(full_cggm())
     features = {
         name: encoder(torch.stack([s["image"] for s in run.data])[:, i])
         for i, (name, encoder) in enumerate(run.network.encoders.items())
@@ -212,7 +216,7 @@ def test_scores_follow_the_classifiers_and_start_from_zero(toy_run) -> None:
 @pytest.mark.parametrize("direction", ["gradient", "weight"])
 def test_resuming_equals_not_stopping(toy_run, direction) -> None:
     def make(epochs: int):
-        method = CGGM(direction=direction, smoothing=0.5)
+        method = full_cggm(direction=direction, smoothing=0.5)
         return toy_run(method, samples=16, epochs=epochs, optimizer=torch.optim.AdamW)
 
     whole, first, second = make(2).run(), make(1).run(), make(1)
@@ -225,13 +229,13 @@ def test_resuming_equals_not_stopping(toy_run, direction) -> None:
 
 
 def test_no_hook_is_left_after_training(toy_run) -> None:
-    run = toy_run(CGGM()).run()
+    run = toy_run(full_cggm()).run()
     assert all(len(e._forward_hooks) == 0 for e in run.network.encoders.values())
 
 
 def test_amp_scaling_changes_neither_factors_nor_directions(toy_run) -> None:
-    plain = toy_run(CGGM(), samples=16).run()
-    scaled = toy_run(CGGM(), samples=16)
+    plain = toy_run(full_cggm(), samples=16).run()
+    scaled = toy_run(full_cggm(), samples=16)
     scaled.trainer.amp = True
     scaled.trainer.amp_kwargs = {"enabled": False}  # no half precision on a CPU, only the scaler
 
@@ -249,20 +253,20 @@ def test_amp_scaling_changes_neither_factors_nor_directions(toy_run) -> None:
 
 
 def test_compiled_network_is_modulated_and_the_direction_term_refused(toy_run) -> None:
-    compiled = toy_run(CGGM(**FACTORS_ONLY), samples=16, compile=True).run()
-    eager = toy_run(CGGM(**FACTORS_ONLY), samples=16).run()
+    compiled = toy_run(full_cggm(**FACTORS_ONLY), samples=16, compile=True).run()
+    eager = toy_run(full_cggm(**FACTORS_ONLY), samples=16).run()
     assert compiled.modulation.record["balance"] == pytest.approx(
         eager.modulation.record["balance"]
     )
     for name, parameter in eager.network.state_dict().items():
         torch.testing.assert_close(compiled.network.state_dict()[name], parameter)
     with pytest.raises(ValueError, match="torch.compile cannot"):
-        toy_run(CGGM(), compile=True).run()
+        toy_run(full_cggm(), compile=True).run()
 
 
 def test_one_modality_is_refused(toy_run) -> None:
     with pytest.raises(ValueError, match=r"balances 2 or more modalities.*\['text'\].*'joint'"):
-        toy_run(CGGM(), modalities=("text",)).run()
+        toy_run(full_cggm(), modalities=("text",)).run()
     toy_run(Joint(), modalities=("text",)).run()
 
 
@@ -272,38 +276,38 @@ def test_modules_that_do_not_fit_are_refused(toy_run) -> None:
     with pytest.raises(ValueError, match="Linear has no `encoders`"):
         Modulation(Joint(), nn.Linear(1, 1), task)
     with pytest.raises(ValueError, match="CGGM needs one classifier per modality"):
-        Modulation(CGGM(), run.network, task)
+        Modulation(full_cggm(), run.network, task)
     wrong = nn.ModuleDict({name: nn.Linear(5, 3) for name in run.network.encoders})
     with pytest.raises(ValueError, match=r"'audio' has a weight of shape \(3, 5\).*\(2, 4\)"):
-        Modulation(CGGM(), run.network, task, wrong)
+        Modulation(full_cggm(), run.network, task, wrong)
     with pytest.raises(ValueError, match=r"classifiers for \['audio'\], but encoders for"):
-        Modulation(CGGM(), run.network, task, {"audio": run.classifiers["audio"]})
+        Modulation(full_cggm(), run.network, task, {"audio": run.classifiers["audio"]})
     shared = {"audio": run.network.encoders["audio"], "text": run.network.encoders["audio"]}
     with pytest.raises(ValueError, match="'audio' and 'text' share parameters"):
         Modulation(Joint(), run.network, task, encoders=shared)
 
 
 def test_classifiers_that_are_not_optimized_are_refused(toy_run) -> None:
-    run = toy_run(CGGM(), optimizer=lambda groups, lr: torch.optim.SGD(groups[:-1], lr=lr))
+    run = toy_run(full_cggm(), optimizer=lambda groups, lr: torch.optim.SGD(groups[:-1], lr=lr))
     with pytest.raises(ValueError, match="does not train the classifier of 'audio'"):
         run.run()
 
 
 def test_an_encoder_that_is_not_called_is_named(toy_run) -> None:
-    run = toy_run(CGGM())
+    run = toy_run(full_cggm())
     extra = nn.ModuleDict({**run.network.encoders, "smell": nn.Linear(3, 5)})
     classifiers = nn.ModuleDict(
         {**run.classifiers, "smell": copy.deepcopy(run.classifiers["audio"])}
     )
     run.optimizer.add_param_group({"params": classifiers["smell"].parameters()})
-    run.modulation.__init__(CGGM(), run.network, run.task, classifiers, encoders=extra)
+    run.modulation.__init__(full_cggm(), run.network, run.task, classifiers, encoders=extra)
     with pytest.raises(RuntimeError, match="the encoder of 'smell' was not called"):
         run.run()
 
 
 def test_direction_term_stays_finite_where_the_task_has_no_slope(toy_run) -> None:
     """The derivative of a cosine grows as one over the length of the gradient."""
-    run = toy_run(CGGM(rule="none", lam=1.0))
+    run = toy_run(full_cggm(rule="none", lam=1.0))
     nn.init.zeros_(run.network.fusion[0].weight)
     nn.init.zeros_(run.network.fusion[0].bias)  # its tanh, and so the head's gradient, is 0
     gradients = run.first_step_gradients()
@@ -311,21 +315,21 @@ def test_direction_term_stays_finite_where_the_task_has_no_slope(toy_run) -> Non
 
 
 def test_a_broken_classifier_does_not_break_the_network(toy_run) -> None:
-    run = toy_run(CGGM())
+    run = toy_run(full_cggm())
     run.classifiers["text"].head.weight.data.fill_(float("nan"))
     run.run()
     assert all(p.isfinite().all() for p in run.network.parameters())
 
 
 def test_scores_that_are_not_one_per_sample_are_refused(toy_run) -> None:
-    run = toy_run(CGGM())
+    run = toy_run(full_cggm())
     run.modulation.task = Task(run.task.loss, lambda p, y: run.task.scores(p, y).mean())
     with pytest.raises(ValueError, match=r"scores have shape \(\) for 8 samples"):
         run.run()
 
 
 def test_an_interrupted_step_leaves_no_scaled_learning_rate(toy_run) -> None:
-    run = toy_run(CGGM(apply="step", **FACTORS_ONLY))
+    run = toy_run(full_cggm(apply="step", **FACTORS_ONLY))
     step, run.optimizer.step = run.optimizer.step, None
     with pytest.raises(TypeError):
         run.run()

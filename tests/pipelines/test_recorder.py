@@ -8,11 +8,11 @@ from ignite.engine import Events
 from monai.engines import IterationEvents
 
 from cggm.pipelines import Recorder
-from cggm.pipelines.methods import CGGM, Joint, Method
+from cggm.pipelines.methods import Joint, Method
 from cggm.pipelines.training.handler import FUSION
 from cggm.pipelines.training.recorder import COLUMNS, QUANTITIES, end_of_earlier_epochs
 
-from ..toy import MODALITIES, ToyRun
+from ..toy import MODALITIES, ToyRun, full_cggm
 
 ROWS = (*MODALITIES, FUSION)  # of a step
 OF_FUSION = ("score", "loss")
@@ -20,7 +20,7 @@ OF_FUSION = ("score", "loss")
 
 def record(folder: Path, method: Method | None = None, **settings: int) -> ToyRun:
     """Train and record; batches of 4 out of 8 samples, so two per epoch."""
-    run = ToyRun(method or CGGM(), batch_size=4, **settings)
+    run = ToyRun(method or full_cggm(), batch_size=4, **settings)
     assert run.modulation is not None
     Recorder(folder, run.modulation).attach(run.trainer)
     return run.run()
@@ -48,7 +48,7 @@ def test_a_row_per_step_and_modality(tmp_path: Path) -> None:
 
 
 def test_score_and_loss_of_the_network_itself(tmp_path: Path) -> None:
-    run = ToyRun(CGGM(), batch_size=4)
+    run = ToyRun(full_cggm(), batch_size=4)
     assert run.modulation is not None
     Recorder(tmp_path, run.modulation).attach(run.trainer)
     seen: list[tuple[float, float]] = []
@@ -68,7 +68,7 @@ def test_score_and_loss_of_the_network_itself(tmp_path: Path) -> None:
 
 
 def test_a_modality_cannot_have_the_name_of_the_network(tmp_path: Path) -> None:
-    run = ToyRun(CGGM(), modalities=("text", "fusion"))
+    run = ToyRun(full_cggm(), modalities=("text", "fusion"))
     assert run.modulation is not None
     with pytest.raises(ValueError, match="a modality is called 'fusion'"):
         Recorder(tmp_path, run.modulation)
@@ -103,7 +103,7 @@ def test_a_resumed_run_replaces_the_rows_of_one_that_was_stopped(tmp_path: Path)
     whole = (tmp_path / "modulation.csv").read_bytes()
     # Stopped while writing epoch 3, whose first line is whole and whose second is not.
     (tmp_path / "modulation.csv").write_bytes(whole + b"3,5,audio,0.1,,1.0,1.0,0.5,0.7\n3,5,te")
-    run = ToyRun(CGGM(), batch_size=4, epochs=3)
+    run = ToyRun(full_cggm(), batch_size=4, epochs=3)
     assert run.modulation is not None
     Recorder(tmp_path, run.modulation).attach(run.trainer)
 
