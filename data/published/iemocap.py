@@ -149,16 +149,18 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _rows(targets: Path, split: str, short: str, classes: list[str]) -> list[dict[str, Any]]:
-    labels = _numbers(
-        _load(targets / f"{short}_label.npy"), targets / f"{short}_label.npy", classes
-    )
+    path = targets / f"{short}_label.npy"
+    labels = _numbers(_load(path), path, classes)
     path = targets / f"{short}_int2name.npy"
     found = _load(path)
-    if found.dtype.kind not in "SU" or found.size != len(found):
+    if found.dtype.kind not in "SU" or found.ndim == 0 or found.size != len(found):
         raise InputError(
             f"{path} has shape {found.shape} and type {found.dtype}; expected names of shape (N, 1)"
         )
-    names = [name.decode() if isinstance(name, bytes) else str(name) for name in found.ravel()]
+    names = [
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        for name in found.ravel()
+    ]
     if len(names) != len(labels):
         raise InputError(
             f"{path} has {len(names):,} names, {short}_label.npy {len(labels):,} labels; expected "
@@ -188,7 +190,7 @@ def _load(path: Path) -> np.ndarray:
 
 def _numbers(array: np.ndarray, path: Path, classes: list[str]) -> list[int]:
     """Class numbers out of one-hot rows, or as they are."""
-    if array.ndim == 2 and array.shape[1] > 1:
+    if array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "biuf":
         if array.shape[1] != len(classes):
             raise InputError(
                 f"{path} has {array.shape[1]} columns; expected {len(classes)}, one per class "

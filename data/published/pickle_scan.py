@@ -17,8 +17,6 @@ _SIZED = {
     pickletools.TAKEN_FROM_ARGUMENT4U: 4,
     pickletools.TAKEN_FROM_ARGUMENT8U: 8,
 }
-
-
 # Arrays take few codes; each code can take 200 bytes of memory.
 MAX_CODES = 2_000_000
 # A container that is begun and not ended takes one mark.
@@ -37,36 +35,46 @@ def scan(view: mmap.mmap) -> None:
             proportion.
         EOFError: it is cut short, or promises more bytes than follow.
     """
-    size, opcodes, marks = len(view), 0, 0
+    codes, marks = 0, 0
     while True:
-        code = view.read(1)
-        opcode = _OPCODES.get(code.decode("latin-1"))
-        if not code:
-            raise EOFError("its end is missing")
-        if opcode is None:
-            what = "is no pickle" if opcodes < 3 else "is damaged"
-            raise Refused(f"{what} (unknown code {code!r} at byte {view.tell() - 1})")
-        opcodes += 1
-        if opcodes == 1 and (opcode.stack_before or opcode.name in _RECALL):
-            raise Refused("is no pickle")
+        opcode = _opcode(view, codes)
+        codes += 1
         if opcode.name == "STOP":
             return
         marks += (opcode.name == "MARK") - (pickletools.markobject in opcode.stack_before)
-        if opcodes > MAX_CODES or marks > MAX_MARKS:
-            too_many = "levels of nesting" if marks > MAX_MARKS else "values outside of arrays"
-            raise Refused(
-                f"has more than {MAX_MARKS if marks > MAX_MARKS else MAX_CODES:,} {too_many}; "
-                "expected arrays: make arrays of NumPy out of lists of numbers"
-            )
+        if codes > MAX_CODES or marks > MAX_MARKS:
+            raise Refused(_limit_passed(marks))
         if opcode.name in _OUTSIDE:
             raise Refused(f"refers to objects outside of it ({opcode.name}); expected arrays only")
         argument = _argument(view, opcode)
         if opcode.name in _MEMO:
             slot = int(argument) if opcode.name == "PUT" else int.from_bytes(argument, "little")
-            if not 0 <= slot <= opcodes:
-                raise Refused(f"is malformed (memo slot {slot} after {opcodes} codes)")
-        if view.tell() > size:
-            raise EOFError("its end is missing")
+            if not 0 <= slot <= codes:
+                raise Refused(f"is malformed (memo slot {slot} after {codes} codes)")
+
+
+def _opcode(view: mmap.mmap, before: int) -> pickletools.OpcodeInfo:
+    """The next code, `before` codes after the beginning."""
+    code = view.read(1)
+    if not code:
+        raise EOFError("its end is missing")
+    opcode = _OPCODES.get(code.decode("latin-1"))
+    if opcode is None:
+        what = "is no pickle" if before < 3 else "is damaged"
+        raise Refused(f"{what} (unknown code {code!r} at byte {view.tell() - 1})")
+    if before == 0 and (opcode.stack_before or opcode.name in _RECALL):
+        raise Refused("is no pickle")
+    return opcode
+
+
+def _limit_passed(marks: int) -> str:
+    most, what = (MAX_MARKS, "levels of nesting")
+    if marks <= MAX_MARKS:
+        most, what = (MAX_CODES, "values outside of arrays")
+    return (
+        f"has more than {most:,} {what}; expected arrays: make arrays of NumPy out of lists of "
+        "numbers"
+    )
 
 
 def _argument(view: mmap.mmap, opcode: pickletools.OpcodeInfo) -> bytes:

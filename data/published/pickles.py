@@ -59,7 +59,7 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Any:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             scan(view)
             view.seek(0)
-            return _Reader(view, size).read()
+            return _Reader(view, size).content()
     except Refused as error:
         raise InputError(f"{path} {error}") from error
     except (EOFError, pickle.UnpicklingError) as error:
@@ -82,8 +82,8 @@ class _Reader(Machine):
 
     def __init__(self, file: mmap.mmap, size: int) -> None:
         super().__init__(file, fix_imports=False, encoding="latin1")
-        self.size = size
-        self.budget = Budget(2 * size + 2**20)  # of what the file may have copied
+        self.most = 2 * size + 2**20
+        self.budget = Budget(self.most)  # of what the file may have copied
 
     def find_class(self, module: str, name: str) -> Any:
         found = _allowed(module, name, self.budget)
@@ -95,8 +95,8 @@ class _Reader(Machine):
             )
         return found
 
-    def read(self) -> Any:
-        return Content(_Array, Budget(2 * self.size + 2**20)).plain(self.load())
+    def content(self) -> Any:
+        return Content(_Array, Budget(self.most)).plain(self.load())
 
 
 class _Sealed:

@@ -149,6 +149,7 @@ def test_missing_folders_folds_and_files(root: Path) -> None:
         (np.ones((16, 4)), "16 rows do not have a single 1"),
         (np.tile(np.eye(5), (4, 1))[:16], "has 5 columns; expected 4, one per class"),
         (np.arange(16), "expected one-hot labels (N, 4), or class numbers below 4"),
+        (np.full((16, 4), "1"), "type <U1; expected one-hot labels (N, 4), or class numbers"),
         (np.tile(np.eye(4)[:2], (8, 1)), ""),
         (np.array([{"a": 1}] * 16, dtype=object), "is no plain array, or holds Python objects"),
     ],
@@ -176,6 +177,10 @@ def test_an_utterance_in_two_parts_and_names_of_another_type(root: Path) -> None
     assert "4 utterances come more than once in trn, val and tst: Ses01" in refusal(root)
     np.save(folder / "val_int2name.npy", np.arange(4))
     assert "expected names of shape (N, 1)" in refusal(root)
+    np.save(folder / "val_int2name.npy", np.array("Ses01"))
+    assert "val_int2name.npy has shape () and type <U5" in refusal(root)
+    np.save(folder / "val_int2name.npy", np.array([b"\xff1", b"\xff2", b"\xff3", b"\xff4"]))
+    assert "utterances of target are not in it" in refusal(root)
     np.save(folder / "val_int2name.npy", np.zeros((0, 1), dtype="S5"))
     np.save(folder / "val_label.npy", np.zeros((0, 4)))
     assert "val_int2name.npy is empty" in refusal(root)
