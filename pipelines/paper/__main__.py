@@ -32,11 +32,7 @@ report. The report is OUTPUT/report/index.html, beside each table and figure as 
 def main(words: Sequence[str] | None = None) -> None:
     """Plan, run, and write the report; end with 1 if a run is not finished."""
     report_plainly()
-    known = _parser().parse_args(words)
-    if known.jobs < 1:
-        raise InputError(f"--jobs is {known.jobs}; expected 1 or more")
-    if known.benchmark is not None and not known.benchmark.is_file():
-        raise InputError(f"--benchmark {known.benchmark}: there is no such file")
+    known = _options(words)
     items = check_items(known.only)
     folders = {bundle: getattr(known, bundle) for bundle in BUNDLES if getattr(known, bundle)}
     chosen = budget(known.budget, folders)
@@ -57,6 +53,17 @@ def main(words: Sequence[str] | None = None) -> None:
     page = write_pieces(output / "report", title, made, _notes(known.budget, runs, made))
     print(f"report: {page}")
     sys.exit(1 if left else 0)
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    known = _parser().parse_args(words)
+    if known.jobs < 1:
+        raise InputError(f"--jobs is {known.jobs}; expected 1 or more")
+    if known.memory_gb is not None and known.memory_gb <= 0:
+        raise InputError(f"--memory_gb is {known.memory_gb:g}; expected a number above 0")
+    if known.benchmark is not None and not known.benchmark.is_file():
+        raise InputError(f"--benchmark {known.benchmark}: there is no such file")
+    return known
 
 
 def _parser() -> argparse.ArgumentParser:

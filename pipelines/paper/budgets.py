@@ -54,8 +54,12 @@ _FEATURES = {"width": 20, "layers": 2, "fusion_layers": 1}
 _SMALL = {
     "food101": {**_FEATURES, "epochs": 6},
     "brats": {
-        **{"channels": 16, "size": 64, "slices_per_case": 4, "batch_size": 4},
-        **{"epochs": 8, "val_interval": 4},
+        "channels": 16,
+        "size": 64,
+        "slices_per_case": 4,
+        "batch_size": 4,
+        "epochs": 8,
+        "val_interval": 4,
     },
     "mosi": {**_FEATURES, "epochs": 6},
     # Twice the batch of the bundle: it has most of the runs.

@@ -11,11 +11,13 @@ from typing import Any
 from ..evaluation.classifiers import FILE, evaluate_classifiers
 from ..experiments.bundles import open_bundle
 from ..experiments.execute import plain_figures
-from ..experiments.record import FAILED, FINISHED, read_record
+from ..experiments.record import FINISHED
 from ..experiments.run import Run
 from ..report.classifier_table import figure_of
-from ..report.collect import DataSet, collect
+from ..report.collect import DataSet, data_sets, read_run, state_of, without
 from ..report.curves import History, read_history
+
+NOT_IN_PAPER = ("f1_macro",)
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Found:
         """What a row's runs recorded of training."""
         return read_history(self.folders(data, label))
 
-    def missing(self, data: str) -> list[str]:
-        """Runs on these data that are not finished, in words."""
-        return [
-            self._state(run) for run in self.runs if run.data == data and not self._is_done(run)
-        ]
+    def missing(self, data: str, *labels: str) -> list[str]:
+        """Runs on these data that are not finished, in words; of all rows where none is named."""
+        of_data = [run for run in self.runs if run.data == data]
+        runs = [run for run in of_data if not labels or run.label in labels]
+        return [self._state(run) for run in runs if not self._is_done(run)]
 
     def classifiers(self, data: str) -> dict[str, dict[str, dict[int, float]]]:
         """Figures of the classifiers on the test part: row, then modality, then seed."""
@@ -75,26 +77,21 @@ class Found:
 
     def _state(self, run: Run) -> str:
         record = self.records.get(run.name)
-        if record is None:
-            return f"{run.label}, seed {run.seed}: not started"
-        why = f" ({record['failure']})" if record["state"] == FAILED else ""
-        return f"{run.label}, seed {run.seed}: {record['state']}{why}"
+        return f"{run.label}, seed {run.seed}: not started" if record is None else state_of(record)
 
 
 def find(runs: Sequence[Run], output: Path) -> Found:
-    """Read what the runs of a plan left; data that the plan does not have are left alone.
+    """Read what the runs of a plan left; other runs in the folder are left alone.
 
     Raises:
         InputError: a record is damaged, or runs of one data set were tested on different samples.
     """
-    read = {run.name: read_record(run.folder(output)) for run in runs}
+    read = {run.name: read_run(run.folder(output)) for run in runs}
     records = {name: record for name, record in read.items() if record is not None}
     found = Found(runs, output, records, {})
-    if not any(record["state"] == FINISHED for record in records.values()):
-        return found
-    planned = {run.data for run in runs}
-    sets = {data.label: data for data in collect(output) if data.label in planned}
+    sets = data_sets(records.values())  # rows in the order of the plan, which is the paper's
+    shown = {data.label: without(data, NOT_IN_PAPER) for data in sets}
+    # With those that were never started, and so left no record.
     return replace(
-        found,
-        sets={label: replace(data, missing=found.missing(label)) for label, data in sets.items()},
+        found, sets={k: replace(data, missing=found.missing(k)) for k, data in shown.items()}
     )

@@ -11,12 +11,12 @@ from ..experiments.bundles import open_bundle
 from ..experiments.grid import plan
 from ..experiments.run import Run
 from ..report.ablation_table import SETTINGS
+from ..report.sweep_figure import SWEEPS
 from .budgets import Budget
 
 EVERY = "*"
 GRADIENTS, ABLATION = "gradients", "ablation"
 DEFAULT = "cggm, default of this library"  # beside "cggm", which is the paper's
-SWEEPS = {"rho": "scaling", "lam": "trade-off"}
 
 # Item to (bundle or bundle and further grid, methods); None is all of them.
 NEEDS: dict[str, list[tuple[str, tuple[str, ...] | None]]] = {
@@ -40,16 +40,19 @@ NEEDS: dict[str, list[tuple[str, tuple[str, ...] | None]]] = {
 
 
 def check_items(words: str | None) -> list[str]:
-    """Items that the user named, such as "table6,figure5"; all when none were.
+    """Items that the user named, such as "table6,figure5", in the order of the report.
+
+    Args:
+        words: separated by commas; None for all.
 
     Raises:
         InputError: the paper has none of this name.
     """
-    items = list(NEEDS) if words is None else words.split(",")
+    items = list(NEEDS) if words is None else [word.strip() for word in words.split(",")]
     wrong = [item for item in items if item not in NEEDS]
     if wrong:
         raise InputError(f"--only has {wrong[0]!r}; expected some of {', '.join(NEEDS)}")
-    return items
+    return [item for item in NEEDS if item in items]
 
 
 def runs_for(items: Sequence[str], budget: Budget) -> list[Run]:

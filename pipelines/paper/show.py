@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+from ..experiments.bundles import open_bundle
 from ..experiments.run import Run
 from ..report.ablation_table import LABELS, ablation_table
+from ..report.captions import missing_lines
 from ..report.classifier_table import classifier_table
-from ..report.collect import DataSet, Row, without
+from ..report.collect import DataSet, Row
 from ..report.gradient_figure import gradient_figure, read_gradients
 from ..report.line_figures import balance_figure, loss_figure, training_figure
 from ..report.memory_table import memory_table
-from ..report.pieces import MissingPiece, Piece, TablePiece
+from ..report.pieces import FigurePiece, MissingPiece, Piece, TablePiece
 from ..report.recipe_table import recipe_table
-from ..report.sweep_figure import sweep_figure
+from ..report.sweep_figure import SWEEPS, sweep_figure
 from ..report.tables import build
 from ..report.write import numbers
 from ..training.gradient_recorder import FILE as GRADIENTS_FILE
 from .budgets import BUNDLES
 from .found import Found, find
-from .needs import ABLATION, GRADIENTS, SWEEPS
+from .needs import ABLATION, GRADIENTS
 
+AnyPiece = TypeVar("AnyPiece", TablePiece, FigurePiece)
 Maker = Callable[[str, DataSet, Found], Piece | None]
 
 TITLES = {
@@ -41,9 +46,10 @@ TITLES = {
     "figure7": "Balancing term",
 }
 # Table or figure to the data that the paper shows.
-OF_PAPER = {"table5": "iemocap", "figure2": "mosi", "figure3": "mosi", "figure6": "mosi"}
-OF_PAPER["figure7"] = "mosi"
-NOT_IN_PAPER = ("f1_macro",)
+OF_PAPER = {
+    "table5": "iemocap",
+    **dict.fromkeys(("figure2", "figure3", "figure6", "figure7"), "mosi"),
+}
 
 
 def pieces(items: Sequence[str], runs: Sequence[Run], output: Path, benchmark: Path) -> list[Piece]:
@@ -81,7 +87,7 @@ def _comparison(found: Found, names: dict[str, str]) -> list[Piece]:
     made: list[Piece] = []
     for name, label in names.items():
         if label in found.sets:
-            data = without(found.sets[label], NOT_IN_PAPER)
+            data = found.sets[label]
             made.append(TablePiece(name, build(data), numbers(data)))
         else:
             made.append(_missing(name, found, label))
@@ -104,45 +110,58 @@ def _everywhere(found: Found, name: str, make: Maker) -> list[Piece]:
 
 def _classifiers(name: str, data: DataSet, found: Found) -> Piece | None:
     measured = found.classifiers(data.label)
-    return classifier_table(name, data, measured) if any(measured.values()) else None
+    if not any(measured.values()):
+        return None
+    alone = [f"{modality} only" for modality in open_bundle(data.bundle).modalities]
+    missing = found.missing(data.label, "unimodal", *alone, *measured)
+    return _noting(missing, classifier_table(name, data, measured))
 
 
 def _training(row: str, name: str, data: DataSet, found: Found) -> Piece | None:
     history = found.history(data.label, row)
-    return None if history is None else training_figure(name, data, row, history)
+    if history is None:
+        return None
+    return _noting(found.missing(data.label, row), training_figure(name, data, row, history))
 
 
 def _losses(name: str, data: DataSet, found: Found) -> Piece | None:
-    read = {row: found.history(data.label, row) for row in ("joint", "cggm")}
-    histories = {row: history for row, history in read.items() if history is not None}
-    return loss_figure(name, data, histories) if histories else None
+    rows = ("joint", "cggm")
+    histories = {row: read for row in rows if (read := found.history(data.label, row)) is not None}
+    if not histories:
+        return None
+    return _noting(found.missing(data.label, *rows), loss_figure(name, data, histories))
 
 
 def _balance(name: str, data: DataSet, found: Found) -> Piece | None:
     history = found.history(data.label, "cggm")
-    return None if history is None else balance_figure(name, data, "cggm", history)
+    if history is None:
+        return None
+    return _noting(found.missing(data.label, "cggm"), balance_figure(name, data, "cggm", history))
 
 
 def _ablation(found: Found) -> list[Piece]:
     label = f"iemocap {ABLATION}"
     rows = {row.label: row for row in _rows(found, label)}
     base = found.sets.get("iemocap")
-    if base is None and not rows:
-        return [_missing("table6", found, "iemocap", label)]
     if base is not None and base.joint is not None:
         rows["joint"] = base.joint
-    data = base or found.sets[label]
-    return [ablation_table("table6", data, {key: rows[key] for key in LABELS if key in rows})]
+    data = base or found.sets.get(label)
+    if data is None or not rows:
+        return [_missing("table6", found, "iemocap", label)]
+    ordered = {key: rows[key] for key in LABELS if key in rows}
+    missing = [*found.missing("iemocap", "joint"), *found.missing(label)]
+    return [_noting(missing, ablation_table("table6", data, ordered))]
 
 
 def _sweeps(found: Found) -> list[Piece]:
     base = found.sets.get("iemocap")
-    sweeps = {setting: _rows(found, f"iemocap {word}") for setting, word in SWEEPS.items()}
-    sweeps = {setting: rows for setting, rows in sweeps.items() if rows}
+    labels = {setting: f"iemocap {word}" for setting, word in SWEEPS.items()}
+    sweeps = {s: rows for s, label in labels.items() if (rows := _rows(found, label))}
     if base is None or base.joint is None or not sweeps:
-        others = [f"iemocap {word}" for word in SWEEPS.values()]
-        return [_missing("figure5", found, "iemocap", *others)]
-    return [sweep_figure("figure5", base, sweeps, base.joint)]
+        return [_missing("figure5", found, "iemocap", *labels.values())]
+    missing = [state for label in labels.values() for state in found.missing(label)]
+    missing = [*found.missing("iemocap", "joint"), *missing]
+    return [_noting(missing, sweep_figure("figure5", base, sweeps, base.joint))]
 
 
 def _gradients(found: Found) -> list[Piece]:
@@ -159,7 +178,10 @@ def _gradients(found: Found) -> list[Piece]:
         bundle: (found.sets[labels[bundle]].name, read_gradients(path))
         for bundle, path in files.items()
     }
-    return [gradient_figure("figure4", read, "cggm")]
+    missing = [
+        f"{bundle}, {state}" for bundle, label in labels.items() for state in found.missing(label)
+    ]
+    return [_noting(missing, gradient_figure("figure4", read, "cggm"))]
 
 
 def _memory(benchmark: Path) -> list[Piece]:
@@ -172,15 +194,27 @@ def _memory(benchmark: Path) -> list[Piece]:
     return [memory_table("table8", benchmark)]
 
 
+def _noting(missing: Sequence[str], piece: AnyPiece) -> AnyPiece:
+    """The same with a sentence on runs that are not finished."""
+    if isinstance(piece, FigurePiece):
+        return replace(piece, caption=[*piece.caption, *missing_lines(missing, "figure")])
+    caption = [*piece.table.caption, *missing_lines(missing, "table")]
+    return replace(piece, table=replace(piece.table, caption=caption))
+
+
 def _rows(found: Found, label: str) -> list[Row]:
     return found.sets[label].rows if label in found.sets else []
 
 
 def _missing(name: str, found: Found, *labels: str) -> MissingPiece:
+    """Say why: runs were not planned, are not finished, or recorded nothing of it."""
     planned = {run.data for run in found.runs}
-    lines = [f"{label}: {'; '.join(found.missing(label))}" for label in labels if label in planned]
-    nowhere = [label for label in labels if label not in planned]
-    reason = f"Missing, since runs are not finished. {' – '.join(lines)}." if lines else ""
-    if nowhere and not lines:
-        reason = f"Missing, since nothing was trained on {', '.join(nowhere)}."
-    return MissingPiece(name, TITLES[name], reason)
+    missing = {label: found.missing(label) for label in labels}
+    lines = [f"{label}: {'; '.join(states)}" for label, states in missing.items() if states]
+    if lines:
+        reason = f"runs are not finished. {' – '.join(lines)}"
+    elif planned.isdisjoint(labels):
+        reason = f"nothing was trained on {', '.join(labels)}"
+    else:
+        reason = f"the finished runs on {', '.join(labels)} left no records of it"
+    return MissingPiece(name, TITLES[name], f"Missing, since {reason}.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.outcomes import PLAIN
+from .captions import generated_line
 from .collect import DataSet, Row
+from .measured import TITLES, figures_of, heading, marks_of
 from .pieces import TablePiece
-from .published import published
+from .published import is_iemocap
 from .published_rest import ABLATION
 from .statistics import Summary, summarize
-from .tables import TITLES, Cell, Table, figures_of, generated_line, marks_of, mean_text
+from .tables import Cell, Table, mean_cell, published_cell
 
 # As in the paper: rho None is no modulation of the magnitude, lambda 0 none of the direction.
 LABELS = {
@@ -35,42 +36,37 @@ def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePi
         data: what was trained on.
         rows: by the names of :data:`LABELS`; those that are not there are left out.
     """
-    is_papers = data.bundle == "iemocap" and published(data.name) is not None
-    figures = [figure for figure in figures_of(data) if figure != "f1_macro"]
-    head, cells = ["model", "seeds"], [[Cell(LABELS[key])] for key in rows]
-    for line, row in zip(cells, rows.values(), strict=True):
-        line.append(Cell(str(len(row.seeds))))
+    columns = {
+        "model": [Cell(LABELS[key]) for key in rows],
+        "seeds": [Cell(str(len(row.seeds))) for row in rows.values()],
+    }
     numbers: list[dict[str, Any]] = []
-    for figure in figures:
-        head.append(TITLES[figure] if figure in PLAIN else f"{TITLES[figure]} (%)")
-        head += [f"{TITLES[figure]}, paper"] if is_papers else []
-        summaries = {
-            k: summarize(list(r.figures.get(figure, {}).values())) for k, r in rows.items()
-        }
-        marks = marks_of({k: s.mean for k, s in summaries.items() if s is not None}, figure)
-        for line, (key, summary) in zip(cells, summaries.items(), strict=True):
-            theirs = ABLATION[key].get(figure) if is_papers else None
-            line.append(Cell(mean_text(summary, figure), marks.get(key, "")))
-            line += [Cell("–" if theirs is None else f"{theirs:.2f}")] if is_papers else []
-            numbers += _numbers(key, figure, summary, theirs)
+    for figure in figures_of(data):
+        found = {k: summarize(row.figures.get(figure, {}).values()) for k, row in rows.items()}
+        marks = marks_of({k: s for k, s in found.items() if s is not None}, figure)
+        columns[heading(figure)] = [
+            mean_cell(found[key], figure, len(row.seeds), marks.get(key, ""))
+            for key, row in rows.items()
+        ]
+        paper = {k: ABLATION[k].get(figure) for k in rows} if is_iemocap(data.name) else {}
+        if paper:
+            columns[f"{TITLES[figure]}, paper"] = [published_cell(paper[k], figure) for k in rows]
+        numbers += [_line(k, figure, s, paper.get(k)) for k, s in found.items() if s is not None]
+    cells = [list(row) for row in zip(*columns.values(), strict=True)]
     title = f"Gradient magnitude and direction, {data.label}"
-    return TablePiece(name, Table(title, _caption(data, is_papers), head, cells), numbers)
+    table = Table(title, _caption(data), list(columns), cells)
+    return TablePiece(name, table, numbers)
 
 
-def _numbers(
-    key: str, figure: str, summary: Summary | None, theirs: float | None
-) -> list[dict[str, Any]]:
-    if summary is None:
-        return []
-    sd = "" if summary.sd is None else summary.sd
-    line = {"model": key, "figure": figure, "seeds": summary.count, "mean": summary.mean, "sd": sd}
-    return [line | {"published": "" if theirs is None else theirs}]
+def _line(key: str, figure: str, found: Summary, published: float | None) -> dict[str, Any]:
+    line = {"model": key, "figure": figure, "seeds": found.count, "mean": found.mean}
+    return {**line, "sd": found.sd, "published": published}
 
 
-def _caption(data: DataSet, is_papers: bool) -> list[str]:
+def _caption(data: DataSet) -> list[str]:
     lines = [
         f"Data: {data.name}, {data.samples} tested; ρ and λ are those of the paper's Table 6.",
         *generated_line(data),
         "Mean ± standard deviation over seeds. Bold: best, underlined: second best of a column.",
     ]
-    return [*lines, "Paper: Table 6 of the CGGM paper."] if is_papers else lines
+    return [*lines, "Paper: Table 6 of the CGGM paper."] if is_iemocap(data.name) else lines

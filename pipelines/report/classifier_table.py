@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.outcomes import PLAIN
 from ..experiments.bundles import open_bundle
-from .collect import DataSet
+from .captions import generated_line
+from .collect import ALONE, DataSet
+from .measured import heading, marks_of
 from .pieces import TablePiece
-from .published import published
+from .published import is_iemocap
 from .published_rest import CLASSIFIERS
 from .statistics import Summary, summarize
-from .tables import TITLES, Cell, Table, digits_of, generated_line, marks_of, mean_text
+from .tables import Cell, Table, mean_cell, published_cell
 
 # The figure of each task; of a segmentation what validation chooses by.
 FIGURES = {
@@ -47,47 +48,41 @@ def classifier_table(name: str, data: DataSet, measured: Measured) -> TablePiece
     alone = {
         row.label.removesuffix(" only"): row.figures.get(figure, {})
         for row in data.rows
-        if row.label.endswith(" only")
+        if row.kind == ALONE
     }
     measured = {"unimodal": alone, **measured}
-    paper = CLASSIFIERS if _is_papers(data) else {}
-    modalities = list(dict.fromkeys(m for part in measured.values() for m in part))
-    title = TITLES[figure] if figure in PLAIN else f"{TITLES[figure]} (%)"
+    most = max(len(seeds) for part in measured.values() for seeds in part.values())
+    paper = CLASSIFIERS if is_iemocap(data.name) else {}
     head = ["modality"]
-    for how in COLUMNS:
-        head += [f"{COLUMNS[how]}: {title}", *(["paper"] if paper else [])]
+    for title in COLUMNS.values():
+        head += [f"{title}: {heading(figure)}", *(["paper"] if paper else [])]
     rows, numbers = [], []
-    for modality in modalities:
-        found = {how: summarize(list(measured[how].get(modality, {}).values())) for how in COLUMNS}
-        rows.append(_row(modality, found, figure, paper))
-        numbers += _numbers(modality, found, figure, paper)
-    table = Table(f"Single modalities after training, {data.label}", _caption(data), head, rows)
-    return TablePiece(name, table, numbers)
+    for modality in dict.fromkeys(m for part in measured.values() for m in part):
+        found = {how: summarize(measured[how].get(modality, {}).values()) for how in COLUMNS}
+        theirs = paper.get(modality, {})
+        rows.append([Cell(modality), *_cells(found, theirs if paper else None, figure, most)])
+        numbers += _lines(modality, found, theirs, figure)
+    title = f"Single modalities after training, {data.label}"
+    return TablePiece(name, Table(title, _caption(data, most), head, rows), numbers)
 
 
-def _row(
-    modality: str,
+def _cells(
     found: Mapping[str, Summary | None],
+    paper: Mapping[str, float] | None,
     figure: str,
-    paper: Mapping[str, Mapping[str, float]],
+    seeds: int,
 ) -> list[Cell]:
-    digits = digits_of(figure)
-    marks = marks_of({how: s.mean for how, s in found.items() if s is not None}, figure)
-    cells = [Cell(modality)]
+    marks = marks_of({how: s for how, s in found.items() if s is not None}, figure)
+    cells = []
     for how, summary in found.items():
-        mark = marks.get(how, "") == "best"
-        cells.append(Cell(mean_text(summary, figure), "best" if mark else ""))
-        if paper:
-            theirs = paper.get(modality, {}).get(how)
-            cells.append(Cell("–" if theirs is None else f"{theirs:.{digits}f}"))
+        mark = "best" if marks.get(how) == "best" else ""
+        cells.append(mean_cell(summary, figure, seeds, mark))
+        cells += [] if paper is None else [published_cell(paper.get(how), figure)]
     return cells
 
 
-def _numbers(
-    modality: str,
-    found: Mapping[str, Summary | None],
-    figure: str,
-    paper: Mapping[str, Mapping[str, float]],
+def _lines(
+    modality: str, found: Mapping[str, Summary | None], paper: Mapping[str, float], figure: str
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -96,25 +91,21 @@ def _numbers(
             "figure": figure,
             "seeds": summary.count,
             "mean": summary.mean,
-            "sd": "" if summary.sd is None else summary.sd,
-            "published": paper.get(modality, {}).get(how, ""),
+            "sd": summary.sd,
+            "published": paper.get(how),
         }
         for how, summary in found.items()
         if summary is not None
     ]
 
 
-def _is_papers(data: DataSet) -> bool:
-    """Whether the paper's Table 5 is of these data."""
-    return data.bundle == "iemocap" and published(data.name) is not None
-
-
-def _caption(data: DataSet) -> list[str]:
+def _caption(data: DataSet, most: int) -> list[str]:
     lines = [
         f"Data: {data.name}, {data.samples} tested. Unimodal training: a network of its own per "
         "modality. Otherwise: the classifier on the modality's features in the network that was "
         "trained jointly or with CGGM, of the epoch that validation chose for the network.",
         *generated_line(data),
-        "Mean ± standard deviation over seeds. Bold: best of a row.",
+        "One seed." if most == 1 else f"Mean ± standard deviation over up to {most} seeds.",
+        "Bold: best of a row.",
     ]
-    return [*lines, "Paper: Table 5 of the CGGM paper."] if _is_papers(data) else lines
+    return [*lines, "Paper: Table 5 of the CGGM paper."] if is_iemocap(data.name) else lines

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import median_filter, uniform_filter1d
 
+from ...data.errors import InputError
 from ..training.handler import FUSION
+from ..training.recorder import QUANTITIES
 
 POINTS = 400  # drawn of a line, at most
 SHARE = 20  # the window of smoothing is this part of all steps
@@ -29,6 +30,14 @@ class Curve:
     steps: np.ndarray
     mean: np.ndarray
     sd: np.ndarray | None
+
+    def points(self) -> list[dict[str, float | None]]:
+        """What is drawn, for a CSV file; a spread that is not known is left empty."""
+        spread = [None] * len(self.steps) if self.sd is None else self.sd.tolist()
+        return [
+            {"step": step, "mean": mean, "sd": sd}
+            for step, mean, sd in zip(self.steps.tolist(), self.mean.tolist(), spread, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,8 @@ class History:
 
     def largest(self, quantity: str) -> float:
         """The largest absolute value of any modality, 0 where nothing was recorded."""
-        found = [abs(v[np.isfinite(v)]).max() for (_, q), v in self.values.items() if q == quantity]
-        return float(max(found, default=0.0))
+        values = [v[np.isfinite(v)] for (_, name), v in self.values.items() if name == quantity]
+        return float(max((np.abs(v).max() for v in values if v.size), default=0.0))
 
     def curve(self, modality: str, quantity: str, *, robust: bool = False) -> Curve | None:
         """A smoothed line; None where nothing was recorded.
@@ -72,56 +81,62 @@ class History:
         values = self.values.get((modality, quantity))
         if values is None or not np.isfinite(values).any():
             return None
-        smooth = moving_median if robust else moving_mean
-        lines = np.stack([smooth(row, self.window) for row in values])
         shown = np.unique(np.linspace(0, self.steps - 1, min(POINTS, self.steps)).astype(int))
-        sd = lines.std(0, ddof=1)[shown] if len(lines) > 1 else None
-        return Curve(shown + 1, lines.mean(0)[shown], sd)
+        lines = np.stack([smoothed(row, self.window, shown, robust=robust) for row in values])
+        sd = lines.std(0, ddof=1) if len(lines) > 1 else None
+        return Curve(shown + 1, lines.mean(0), sd)
 
     def smoothing(self, word: str = "mean") -> str:
         """A sentence on what a reader sees."""
         band = f"; band: ± 1 standard deviation over {self.seeds} seeds" if self.seeds > 1 else ""
         if self.window == 1:
-            return f"One point per optimizer step, mean over {self._count()}{band}."
+            return f"One point per optimizer step, {self._seeds()}{band}."
         return (
             f"Each point is the moving {word} over {self.window} of {self.steps} optimizer steps, "
-            f"averaged over {self._count()}{band}."
+            f"{self._seeds()}{band}."
         )
 
-    def _count(self) -> str:
-        return "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+    def _seeds(self) -> str:
+        return "of one seed" if self.seeds == 1 else f"averaged over {self.seeds} seeds"
 
 
 def read_history(folders: Sequence[Path]) -> History | None:
-    """Read the records of runs that differ in their seed; None without any."""
+    """Read the records of runs that differ in their seed; None without any.
+
+    Raises:
+        InputError: a record is damaged.
+    """
     runs = [_read(folder / "modulation.csv") for folder in folders]
     runs = [run for run in runs if run]
-    if not runs:
+    keys = [key for key in runs[0] if all(key in run for run in runs)] if runs else []
+    if not keys:
         return None
-    keys = [key for key in runs[0] if all(key in run for run in runs)]
     length = min(len(run[key]) for run in runs for key in keys)
     values = {key: np.stack([run[key][:length] for run in runs]) for key in keys}
     modalities = list(dict.fromkeys(name for name, _ in keys if name != FUSION))
     return History(modalities, values, len(runs))
 
 
-def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over a window around each value, shorter at the ends, of the values that are finite.
+def smoothed(
+    values: np.ndarray, window: int, at: np.ndarray, *, robust: bool = False
+) -> np.ndarray:
+    """Mean (or median) over a window around some places, shorter at the ends.
 
-    >>> moving_mean(np.array([1.0, 2.0, 6.0, np.nan]), 3)
+    Values that are not finite are left out; NaN where there is no other.
+
+    Args:
+        values: shape (N,).
+        window: an odd number of values.
+        at: places, shape (P,); a long record is drawn in few of its points.
+        robust: take the median.
+
+    >>> smoothed(np.array([1.0, 2.0, 6.0, np.nan]), 3, np.arange(4))
     array([1.5, 3. , 4. , 6. ])
     """
-    known = np.isfinite(values)
-    total, count = (
-        uniform_filter1d(x, window, mode="constant")
-        for x in (np.where(known, values, 0.0), known.astype(float))
-    )
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 1e-9)
-
-
-def moving_median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median over a window around each value; the ends see themselves mirrored."""
-    return median_filter(values, size=window, mode="reflect")
+    middle = np.median if robust else np.mean
+    parts = [values[max(0, i - window // 2) : i + window // 2 + 1] for i in at]
+    finite = [part[np.isfinite(part)] for part in parts]
+    return np.array([middle(part) if part.size else np.nan for part in finite])
 
 
 def _read(path: Path) -> dict[tuple[str, str], np.ndarray]:
@@ -129,10 +144,14 @@ def _read(path: Path) -> dict[tuple[str, str], np.ndarray]:
     if not path.is_file():
         return {}
     found: dict[tuple[str, str], list[float]] = {}
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            for name, text in row.items():
-                if name not in ("epoch", "iteration", "modality"):
-                    value = float(text) if text else float("nan")
-                    found.setdefault((row["modality"], name), []).append(value)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                for quantity in QUANTITIES:
+                    value = float(row[quantity] or "nan")
+                    found.setdefault((row["modality"], quantity), []).append(value)
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove the folder of this run to have it done again"
+        ) from error
     return {key: np.array(v) for key, v in found.items() if np.isfinite(v).any()}

@@ -75,6 +75,13 @@ def share_legend(figure: Figure, axes: Axes) -> None:
     )
 
 
+def share_y(grid: Sequence[Axes]) -> None:
+    """Give all panels the same y axis, so that heights can be compared."""
+    low, high = zip(*(axes.get_ylim() for axes in grid), strict=True)
+    for axes in grid:
+        axes.set_ylim(min(low), max(high))
+
+
 def as_png(figure: Figure) -> bytes:
     """The figure as a PNG."""
     file = BytesIO()

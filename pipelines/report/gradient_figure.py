@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.axes import Axes
 from sklearn.manifold import TSNE
 
+from ...data.errors import InputError
 from .drawing import name_panels, panels, style_of
 from .pieces import FigurePiece
 
@@ -47,13 +49,28 @@ class Gradients:
 
 
 def read_gradients(path: Path) -> Gradients:
-    """Read the file; directions only, as eq. 12 compares them."""
-    with np.load(path) as file:
-        names = [str(name) for name in file["modalities"]]
-        kinds = {kind: file[kind] for kind in KINDS}
-    count = len(kinds["classifier"])
+    """Read the file; directions only, as eq. 12 compares them. Steps that diverged are left out.
+
+    Raises:
+        InputError: it is damaged, or no step has finite gradients.
+    """
+    try:
+        with np.load(path) as file:
+            names = [str(name) for name in file["modalities"]]
+            both = np.stack([file[kind] for kind in KINDS])
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove the folder of this run to have it done again"
+        ) from error
+    both = both[:, np.isfinite(both).all((0, 2, 3))]
+    count = both.shape[1]
+    if count == 0:
+        raise InputError(
+            f"{path} has no step with finite gradients; remove the folder of this run, and have it "
+            "done again with a lower learning rate"
+        )
     chosen = np.unique(np.linspace(0, count - 1, min(MOST, count)).astype(int))
-    return Gradients(names, *(_unit(kinds[kind][chosen]) for kind in KINDS))
+    return Gradients(names, *_unit(both[:, chosen]))
 
 
 def embedded(gradients: Gradients, seed: int = 0) -> np.ndarray:
@@ -79,9 +96,8 @@ def gradient_figure(name: str, found: Mapping[str, tuple[str, Gradients]], row: 
     figure, grid = panels(len(found), columns=2)
     figure.suptitle(title, fontsize=11)
     numbers: list[dict[str, Any]] = []
-    for axes, (_, gradients) in zip(grid, found.values(), strict=True):
+    for axes, (short, (data, gradients)) in zip(grid, found.items(), strict=True):
         _draw(axes, gradients)
-    for short, (data, gradients) in found.items():
         numbers += [{"data": data, "panel": short, **line} for line in gradients.agreement()]
     name_panels(grid, list(found))
     names = "; ".join(f"{short}: {data}" for short, (data, _) in found.items())

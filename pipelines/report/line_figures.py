@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
+from monai.bundle import ConfigParser
 
 from ..experiments.bundles import open_bundle
 from ..training.handler import FUSION
 from .collect import DataSet
 from .curves import History
-from .drawing import BLACK, name_panels, panels, share_legend, style_of
+from .drawing import BLACK, name_panels, panels, share_legend, share_y, style_of
 from .pieces import FigurePiece
 
 X = "optimizer step"
@@ -24,6 +24,8 @@ _SCORES = {
     "log_probability": "log-probability of the true class",
     "mae": "score: minus mean absolute error",
     "acc2": "share with the right sign",
+    "dice": "Dice, mean of WT, TC, ET",
+    "soft_dice": "Dice of probabilities, mean of WT, TC, ET",
 }
 
 
@@ -58,9 +60,8 @@ def training_figure(name: str, data: DataSet, row: str, history: History) -> Fig
         row: the method.
         history: its records.
     """
-    score = score_of(data.bundle)
     shown = [
-        Panel("Score of each modality and the fusion", "score", score, history),
+        Panel("Score of each modality and the fusion", "score", score_of(data, row), history),
         Panel("Gradient magnitude", "gradient_norm", "Euclidean norm, encoder", history),
         Panel("Gradient direction", "cosine", "cosine, modality and fusion", history),
     ]
@@ -81,10 +82,18 @@ def loss_figure(name: str, data: DataSet, histories: Mapping[str, History]) -> F
     caption = [
         f"Loss of each modality's classifier and of the network itself (fusion) on {data.name}, "
         "without what a method adds to it.",
-        next(iter(histories.values())).smoothing(),
+        *_smoothing(histories),
     ]
     title = f"Losses during training, {data.label}"
-    return _piece(name, title, caption, shown, share_y=True)
+    return _piece(name, title, caption, shown, is_one_scale=True)
+
+
+def _smoothing(histories: Mapping[str, History]) -> list[str]:
+    """What a reader sees, by method where they differ."""
+    said = {row: history.smoothing() for row, history in histories.items()}
+    if len(set(said.values())) == 1:
+        return list(said.values())[:1]
+    return [f"{row}: {sentence}" for row, sentence in said.items()]
 
 
 def balance_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
@@ -98,13 +107,19 @@ def balance_figure(name: str, data: DataSet, row: str, history: History) -> Figu
     return _piece(name, f"Balancing term of {row}, {data.label}", caption, [panel])
 
 
-def score_of(bundle: str) -> str:
-    """What epsilon of eq. 6 is in a bundle, for an axis."""
-    return _SCORES.get(str(open_bundle(bundle).train.get("score")), "Dice, mean of WT, TC, ET")
+def score_of(data: DataSet, label: str) -> str:
+    """What epsilon of eq. 6 is in the runs of a row, for an axis."""
+    method, own = next(((r.method, r.own) for r in data.rows if r.label == label), (label, {}))
+    common = next(iter(data.settings.values()), {})
+    content = {**open_bundle(data.bundle).train, **common, **own}
+    # A bundle may choose its score by method, in an expression of MONAI's.
+    parser = ConfigParser({"method": method, "score": content["score"]})
+    name = str(parser.get_parsed_content("score"))
+    return _SCORES.get(name, name)
 
 
 def _piece(
-    name: str, title: str, caption: list[str], shown: list[Panel], *, share_y: bool = False
+    name: str, title: str, caption: list[str], shown: list[Panel], *, is_one_scale: bool = False
 ) -> FigurePiece:
     figure, grid = panels(len(shown))
     figure.suptitle(title, fontsize=11)
@@ -114,10 +129,8 @@ def _piece(
     if len(shown) > 1:
         name_panels(grid, [panel.title for panel in shown])
     share_legend(figure, grid[0])
-    if share_y:
-        low, high = zip(*(axes.get_ylim() for axes in grid), strict=True)
-        for axes in grid:
-            axes.set_ylim(min(low), max(high))
+    if is_one_scale:
+        share_y(grid)
     return FigurePiece(name, title, caption, figure, numbers)
 
 
@@ -129,15 +142,11 @@ def _draw(axes: Axes, panel: Panel) -> list[dict[str, Any]]:
             continue
         style = style_of(modality, history.modalities)
         axes.plot(curve.steps, curve.mean, label=modality, **style)
-        sd = np.zeros_like(curve.mean) if curve.sd is None else curve.sd
         if curve.sd is not None:
-            band = (curve.mean - sd, curve.mean + sd)
+            band = (curve.mean - curve.sd, curve.mean + curve.sd)
             axes.fill_between(curve.steps, *band, color=style["color"], alpha=0.15, linewidth=0)
-        numbers += [
-            {"panel": panel.title, "quantity": panel.quantity, "modality": modality}
-            | {"step": int(step), "mean": float(mean), "sd": float(spread)}
-            for step, mean, spread in zip(curve.steps, curve.mean, sd, strict=True)
-        ]
+        what = {"panel": panel.title, "quantity": panel.quantity, "modality": modality}
+        numbers += [{**what, **point} for point in curve.points()]
     if panel.quantity == "balance":
         axes.axhline(1, color=BLACK, linewidth=0.9, linestyle="--", zorder=0)
     if panel.quantity == "cosine":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
+from typing import NamedTuple
 
 Figures = Mapping[str, tuple[float, ...]]
 
-_UNIMODAL_VIDEO = "vision only"  # the paper says video
+_VIDEO_ONLY = "vision only"  # the paper says video
+_IEMOCAP_NAME = r"IEMOCAP(, fold \d+)?"
 
 _FOOD: Figures = {
     "text only": (84.77, 84.72),
@@ -42,7 +44,7 @@ _BRATS: Figures = {
 _MOSI: Figures = {
     "text only": (76.83, 28.24, 76.80, 1.016, 0.664),
     "audio only": (64.12, 23.04, 66.96, 1.451, 0.510),
-    _UNIMODAL_VIDEO: (62.00, 21.65, 66.18, 1.441, 0.499),
+    _VIDEO_ONLY: (62.00, 21.65, 66.18, 1.441, 0.499),
     "joint": (81.23, 29.26, 81.23, 0.952, 0.710),
     "mrd": (80.78, 31.44, 80.75, 0.975, 0.688),
     "mslr": (81.22, 31.00, 81.19, 0.950, 0.704),
@@ -53,7 +55,7 @@ _MOSI: Figures = {
 _IEMOCAP: Figures = {
     "text only": (65.35, 64.30),
     "audio only": (52.18, 50.14),
-    _UNIMODAL_VIDEO: (54.55, 53.97),
+    _VIDEO_ONLY: (54.55, 53.97),
     "joint": (70.74, 69.53),
     "mrd": (71.81, 71.08),
     "mslr": (71.99, 70.96),
@@ -74,23 +76,35 @@ _TABLES: tuple[tuple[str, int, tuple[str, ...], Figures], ...] = (
     (r"UPMC-Food 101", 2, _CLASSES, _FOOD),
     (r"RSNA_ASNR_MICCAI_BraTS2021_Training_?Data|BraTS2021_Training_Data", 3, _DICE, _BRATS),
     (r"CMU-MOSI", 4, _VALUES, _MOSI),
-    (r"IEMOCAP(, fold \d+)?", 4, _CLASSES, _IEMOCAP),
+    (_IEMOCAP_NAME, 4, _CLASSES, _IEMOCAP),
 )
 
 
-def published(data: str) -> tuple[int, dict[str, dict[str, float]]] | None:
+class Published(NamedTuple):
+    """A table of the paper: its number; row (method, or "text only") to figure to value."""
+
+    table: int
+    rows: dict[str, dict[str, float]]
+
+
+def published(data: str) -> Published | None:
     """The paper's figures for data of this name; None where the paper has no such data.
 
     Args:
         data: the name that the evaluation reports; of BraTS, the folder.
-
-    Returns:
-        The number of the paper's table, and row (method, or "text only") to figure to value.
     """
+    name = PurePath(data.replace("\\", "/")).name if _is_path(data) else data
     for pattern, table, figures, rows in _TABLES:
-        name = PurePath(data).name if "/" in data or "\\" in data else data
         if re.fullmatch(pattern, name):
-            return table, {
-                row: dict(zip(figures, values, strict=True)) for row, values in rows.items()
-            }
+            named = {row: dict(zip(figures, values, strict=True)) for row, values in rows.items()}
+            return Published(table, named)
     return None
+
+
+def is_iemocap(data: str) -> bool:
+    """Whether data of this name are those of the paper's Tables 5 and 6."""
+    return re.fullmatch(_IEMOCAP_NAME, data) is not None
+
+
+def _is_path(data: str) -> bool:
+    return "/" in data or "\\" in data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ class Summary:
 class Difference:
     """A figure of one method minus that of another with the same seeds.
 
+    The test is the plain one: seeds are independent trainings, tested on the same samples, and no
+    parts of data that overlap, for which Nadeau and Bengio correct.
+
     Attributes:
         mean: of the differences.
         interval: 95 % interval of that mean, by Student's t; None with fewer than 3 pairs, or
@@ -39,12 +42,13 @@ class Difference:
     count: int
 
 
-def summarize(values: Sequence[float]) -> Summary | None:
+def summarize(values: Iterable[float]) -> Summary | None:
     """Mean and standard deviation; None without any value."""
-    if not values:
+    found = list(values)
+    if not found:
         return None
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Summary(float(np.mean(values)), sd, len(values))
+    sd = float(np.std(found, ddof=1)) if len(found) > 1 else None
+    return Summary(float(np.mean(found)), sd, len(found))
 
 
 def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:

@@ -8,17 +8,22 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ..demo.steps import LINES
+from ..evaluation.outcomes import PLAIN
 from .collect import DataSet, Row
-from .drawing import BLACK, name_panels, panels
+from .drawing import BLACK, name_panels, panels, share_y
+from .measured import TITLES, figures_of
 from .pieces import FigurePiece
 from .statistics import summarize
-from .tables import TITLES, figures_of
 
 SIGNS = {"rho": "ρ", "lam": "λ"}
+SWEEPS = {"rho": "scaling", "lam": "trade-off"}  # the paper's words
 
 
 def sweep_figure(
-    name: str, data: DataSet, sweeps: Mapping[str, Sequence[Row]], joint: Row
+    name: str,
+    data: DataSet,
+    sweeps: Mapping[str, Sequence[Row]],
+    joint: Row,
 ) -> FigurePiece:
     """A panel for each setting that was varied.
 
@@ -31,27 +36,24 @@ def sweep_figure(
     figure, grid = panels(len(sweeps))
     title = f"CGGM against joint training with other ρ and λ, {data.label}"
     figure.suptitle(title, fontsize=11)
-    unit = figures_of(data)[0]
+    shown = figures_of(data)[0]
     numbers: list[dict[str, Any]] = []
     for axes, (setting, rows) in zip(grid, sweeps.items(), strict=True):
-        lines = gains(setting, rows, joint, unit)
-        _draw(axes, setting, lines, TITLES[unit])
+        lines = gains(setting, rows, joint, shown)
+        _draw(axes, setting, lines)
         numbers += lines
-    name_panels(
-        grid, [f"scaling {SIGNS[s]}" if s == "rho" else f"trade-off {SIGNS[s]}" for s in sweeps]
-    )
-    return FigurePiece(
-        name,
-        title,
-        [
-            f"{TITLES[unit]} on the test part of {data.name}, minus that of joint training with "
-            "the same seeds; bars: ± 1 standard deviation of the difference over the seeds. The "
-            "dashed line is joint training.",
-            *(_fixed(setting, rows) for setting, rows in sweeps.items()),
-        ],
-        figure,
-        numbers,
-    )
+    unit = "" if shown in PLAIN else " (percentage points)"
+    grid[0].set_ylabel(f"{TITLES[shown]}, difference to joint{unit}")
+    share_y(grid)
+    name_panels(grid, [f"{SWEEPS[setting]} {SIGNS[setting]}" for setting in sweeps])
+    caption = [
+        f"{TITLES[shown]} on the test part of {data.name}, minus that of joint training with the "
+        "same seeds.",
+        _seeds(numbers),
+        "The dashed line is joint training.",
+        *(_fixed(setting, rows) for setting, rows in sweeps.items()),
+    ]
+    return FigurePiece(name, title, caption, figure, numbers)
 
 
 def gains(setting: str, rows: Sequence[Row], joint: Row, figure: str) -> list[dict[str, Any]]:
@@ -62,11 +64,20 @@ def gains(setting: str, rows: Sequence[Row], joint: Row, figure: str) -> list[di
         found = summarize([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
         if found is not None:
             line = {"setting": setting, "value": row.own[setting], "figure": figure}
-            lines.append(line | {"mean": found.mean, "sd": found.sd or "", "seeds": found.count})
+            lines.append(line | {"mean": found.mean, "sd": found.sd, "seeds": found.count})
     return lines
 
 
-def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]], figure: str) -> None:
+def _seeds(numbers: Sequence[Mapping[str, Any]]) -> str:
+    """Over how many seeds the points are means."""
+    counts = sorted({line["seeds"] for line in numbers})
+    if counts == [1]:
+        return "One seed."
+    most = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[-1]}"
+    return f"Mean over {most} seeds; bars: ± 1 standard deviation of the difference over them."
+
+
+def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]]) -> None:
     # At equal distances: the values of lambda lie far apart.
     places = range(len(lines))
     means = [line["mean"] for line in lines]
@@ -74,7 +85,7 @@ def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]], figure: 
     axes.axhline(0, color=BLACK, linewidth=0.9, linestyle="--", zorder=0)
     axes.errorbar(places, means, spreads, color=LINES[0], marker="o", capsize=3, linewidth=1.6)
     axes.set_xticks(list(places), [f"{line['value']:g}" for line in lines])
-    axes.set(xlabel=f"{SIGNS[setting]} ({setting})", ylabel=f"{figure}, difference to joint")
+    axes.set_xlabel(f"{SIGNS[setting]} ({setting})")
 
 
 def _fixed(setting: str, rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from ...data.files import write_csv, write_text
 from ..evaluation.outcomes import PLAIN
 from ..experiments.run import slug
 from .collect import DataSet, collect
+from .measured import Measured, is_extension, measure, relative_cost
 from .page import document, table_section
-from .tables import Cell, Table, build, is_extension, measure, relative_cost
+from .tables import Cell, Table, build
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -20,9 +22,15 @@ _LATEX = {
     "±": r"$\pm$",
     "×": r"$\times$",
     "†": r"$\dagger$",
+    "ρ": r"$\rho$",
+    "λ": r"$\lambda$",
     "–": "--",
     "<": "$<$",
     ">": "$>$",
+    "|": r"\textbar{}",
+    # After the end of a row these two would be taken for options of the line break.
+    "[": "{[}",
+    "*": "{*}",
 }
 
 
@@ -32,20 +40,33 @@ def write_tables(folder: Path, target: Path) -> list[Path]:
     Raises:
         InputError: there are none, or the files cannot be written.
     """
-    sets = collect(folder)
-    written = []
-    tables = []
-    for data in sets:
+    written: list[Path] = []
+    sections = []
+    for data in collect(folder):
         table = build(data)
-        tables.append(table)
-        for suffix, text in (("md", markdown(table)), ("tex", latex(table))):
-            written.append(target / f"{slug(data.label)}.{suffix}")
-            write_text(written[-1], text)
-        written.append(target / f"{slug(data.label)}.csv")
-        write_csv(written[-1], numbers(data))
-    written.append(target / "index.html")
-    write_text(written[-1], document("Experiments", [table_section(table) for table in tables]))
-    return written
+        sections.append(table_section(table))
+        written += write_table(target, slug(data.label), table, numbers(data))
+    page = target / "index.html"
+    write_text(page, document("Experiments", sections))
+    return [*written, page]
+
+
+def write_table(
+    target: Path, name: str, table: Table, lines: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write one table in each format; give the files.
+
+    Args:
+        target: folder.
+        name: of the files, without their endings.
+        table: what Markdown and LaTeX show.
+        lines: what the CSV file holds, with all decimals.
+    """
+    paths = [target / f"{name}.{suffix}" for suffix in ("md", "tex", "csv")]
+    write_text(paths[0], markdown(table))
+    write_text(paths[1], latex(table))
+    write_csv(paths[2], lines)
+    return paths
 
 
 def markdown(table: Table) -> str:
@@ -98,32 +119,27 @@ def tex(text: str) -> str:
 
 
 def numbers(data: DataSet) -> list[dict[str, Any]]:
-    """One line per method and figure, with all decimals."""
-    lines = []
-    for measured in measure(data).values():
-        found, row = measured.difference, measured.row
-        low, high = (found.interval if found and found.interval else None) or ("", "")
-        lines.append(
-            {
-                "method": row.label,
-                "extension": is_extension(row, data),
-                "figure": measured.figure,
-                "unit": "plain" if measured.figure in PLAIN else "percent",
-                "seeds": measured.summary.count,
-                "mean": measured.summary.mean,
-                "sd": _known(measured.summary.sd),
-                "difference_to_joint": _known(found and found.mean),
-                "low_95": low,
-                "high_95": high,
-                "p": _known(found and found.p),
-                "p_holm": _known(measured.p_holm),
-                "published": _known(measured.published),
-                "relative_training_time": _known(data.joint and relative_cost(row, data.joint)),
-                "data": data.name,
-            }
-        )
-    return lines
+    """One line per method and figure, with all decimals; empty where something is not known."""
+    return [_line(measured, data) for measured in measure(data).values()]
 
 
-def _known(value: float | None) -> float | str:
-    return "" if value is None else value
+def _line(measured: Measured, data: DataSet) -> dict[str, Any]:
+    found, row = measured.difference, measured.row
+    low, high = found.interval if found and found.interval else (None, None)
+    return {
+        "method": row.label,
+        "extension": is_extension(row, data),
+        "figure": measured.figure,
+        "unit": "plain" if measured.figure in PLAIN else "percent",
+        "seeds": measured.summary.count,
+        "mean": measured.summary.mean,
+        "sd": measured.summary.sd,
+        "difference_to_joint": found and found.mean,
+        "low_95": low,
+        "high_95": high,
+        "p": found and found.p,
+        "p_holm": measured.p_holm,
+        "published": measured.published,
+        "relative_training_time": data.joint and relative_cost(row, data.joint),
+        "data": data.name,
+    }

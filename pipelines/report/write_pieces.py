@@ -10,8 +10,8 @@ from pathlib import Path
 from ...data.files import write_csv, write_text
 from .drawing import write_figure
 from .page import document, piece_section
-from .pieces import FigurePiece, MissingPiece, Piece, TablePiece, is_extra
-from .write import latex, markdown
+from .pieces import FigurePiece, Piece, TablePiece, is_extra
+from .write import write_table
 
 
 def write_pieces(target: Path, title: str, pieces: Sequence[Piece], notes: Sequence[str]) -> Path:
@@ -45,15 +45,13 @@ def number_of(name: str) -> str:
 
 def _write(target: Path, piece: Piece) -> None:
     if isinstance(piece, TablePiece):
-        write_text(target / f"{piece.name}.md", markdown(piece.table))
-        write_text(target / f"{piece.name}.tex", latex(piece.table))
+        write_table(target, piece.name, piece.table, piece.numbers)
     elif isinstance(piece, FigurePiece):
         write_figure(target, piece.name, piece.figure)
         text = "\n\n".join(
             [f"# {piece.title}", f"![{piece.title}]({piece.name}.png)", *piece.caption]
         )
         write_text(target / f"{piece.name}.md", f"{text}\n")
-    if not isinstance(piece, MissingPiece):
         write_csv(target / f"{piece.name}.csv", piece.numbers)
 
 

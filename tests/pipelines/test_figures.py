@@ -10,24 +10,22 @@ from scipy.spatial.distance import cosine
 
 from cggm.data.errors import InputError
 from cggm.pipelines import GradientRecorder, Recorder
-from cggm.pipelines.methods import CGGM
-from cggm.pipelines.report.ablation_table import ablation_table
-from cggm.pipelines.report.classifier_table import classifier_table
-from cggm.pipelines.report.collect import DataSet, Row
-from cggm.pipelines.report.curves import History, moving_mean, moving_median, read_history
+from cggm.pipelines.report.curves import History, read_history, smoothed
 from cggm.pipelines.report.drawing import write_figure
 from cggm.pipelines.report.gradient_figure import embedded, gradient_figure, read_gradients
-from cggm.pipelines.report.line_figures import balance_figure, loss_figure, training_figure
-from cggm.pipelines.report.memory_table import memory_table
+from cggm.pipelines.report.line_figures import (
+    balance_figure,
+    loss_figure,
+    score_of,
+    training_figure,
+)
 from cggm.pipelines.report.pieces import FigurePiece, MissingPiece, TablePiece
-from cggm.pipelines.report.published_rest import RECIPES
 from cggm.pipelines.report.recipe_table import recipe_table
 from cggm.pipelines.report.sweep_figure import sweep_figure
 from cggm.pipelines.report.write_pieces import write_pieces
 
-from ..toy import MODALITIES, ToyRun
-
-STAND_IN = "generated features (no real samples): iemocap"
+from ..toy import MODALITIES, ToyRun, full_cggm
+from .measured_rows import STAND_IN, data_set, row
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     made = []
     for epochs in (6, 5):
         folder = tmp_path_factory.mktemp("run")
-        run = ToyRun(CGGM(), batch_size=4, epochs=epochs, lr=0.1 / epochs)
+        run = ToyRun(full_cggm(), batch_size=4, epochs=epochs, lr=0.1 / epochs)
         assert run.modulation is not None
         Recorder(folder, run.modulation).attach(run.trainer)
         GradientRecorder(folder, run.modulation, 1).attach(run.trainer)
@@ -50,17 +48,6 @@ def history(folders: list[Path]) -> History:
     found = read_history(folders)
     assert found is not None
     return found
-
-
-def data_set(name: str = STAND_IN, rows: list[Row] | None = None) -> DataSet:
-    return DataSet("iemocap", "iemocap", name, 100, rows or [], {}, [], [])
-
-
-def row(label: str, values: list[float], **own: float) -> Row:
-    method = "joint" if label == "joint" else "cggm"
-    kind = {"joint": 1}.get(label, 0 if label.endswith(" only") else 2)
-    figures = {"accuracy": dict(enumerate(values)), "f1_weighted": dict(enumerate(values))}
-    return Row(label, method, kind, own, None, figures, seeds=set(range(len(values))))
 
 
 def recorded(folder: Path, modality: str, quantity: str) -> np.ndarray:
@@ -86,17 +73,32 @@ def test_a_curve_is_mean_and_spread_of_the_records(folders: list[Path], history:
     assert read_history([folders[0] / "nowhere"]) is None
 
 
-def test_smoothing_is_a_moving_mean_or_median() -> None:
+def test_smoothing_is_a_moving_mean_or_median_of_what_is_known() -> None:
     values = np.random.default_rng(0).normal(size=101)
-    for i in (0, 3, 50, 100):
-        around = values[max(0, i - 5) : i + 6]
-        assert moving_mean(values, 11)[i] == pytest.approx(around.mean())
-    assert moving_median(values, 11)[50] == np.median(values[45:56])
+    places = np.array([0, 3, 50, 100])
+    around = [values[max(0, i - 5) : i + 6] for i in places]
+    np.testing.assert_allclose(smoothed(values, 11, places), [part.mean() for part in around])
+    medians = smoothed(values, 11, places, robust=True)
+    np.testing.assert_array_equal(medians, [np.median(part) for part in around])
+    gaps = np.array([np.nan, 1.0, np.inf, 3.0, np.nan, np.nan, np.nan])
+    for robust in (False, True):
+        found = smoothed(gaps, 3, np.arange(7), robust=robust)
+        np.testing.assert_array_equal(found, [1, 1, 2, 3, 3, np.nan, np.nan])
     wild = History(["a"], {("a", "balance"): np.where(values > 2, 1e6, 1.0)[None]}, 1)
     assert wild.window == 5 and wild.largest("balance") == 1e6
     curve = wild.curve("a", "balance", robust=True)
     assert curve is not None and curve.mean.max() == 1.0
-    assert "moving median over 5 of 101 optimizer steps" in wild.smoothing("median")
+    assert "moving median over 5 of 101 optimizer steps, of one seed." in wild.smoothing("median")
+
+
+def test_damaged_records_are_named(tmp_path: Path) -> None:
+    head = "epoch,iteration,modality,score,improvement,balance,gradient_norm,cosine,loss\n"
+    for content in (f"{head}1,1,text,0.5,x,,,,\n", "epoch,iteration\n1,1\n", "\xff\xfe"):
+        (tmp_path / "modulation.csv").write_text(content, "latin-1")
+        with pytest.raises(InputError, match=r"modulation\.csv is damaged .* done again"):
+            read_history([tmp_path])
+    (tmp_path / "modulation.csv").write_text(head)
+    assert read_history([tmp_path]) is None
 
 
 def test_long_trainings_are_thinned_out() -> None:
@@ -104,6 +106,7 @@ def test_long_trainings_are_thinned_out() -> None:
     curve = long.curve("a", "score")
     assert curve is not None and len(curve.steps) == 400
     assert (curve.steps[0], curve.steps[-1]) == (1, 5000) and curve.sd is None
+    assert curve.points()[0] == {"step": 1, "mean": 62.5, "sd": None}  # of 0 to 125
 
 
 # --- figures
@@ -122,7 +125,8 @@ def lines_of(piece: FigurePiece) -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_figures_2_and_3_draw_score_magnitude_and_direction(history: History) -> None:
-    piece = training_figure("figure3", data_set(), "cggm", history)
+    data = data_set(rows=[row("cggm", [1.0], score="accuracy")])
+    piece = training_figure("figure3", data, "cggm", history)
     drawn = lines_of(piece)
     assert [set(lines) for lines in drawn.values()] == [
         {*MODALITIES, "fusion"},
@@ -146,10 +150,19 @@ def test_figures_2_and_3_draw_score_magnitude_and_direction(history: History) ->
     assert fusion is not None and line["mean"] == fusion.mean[2]
 
 
+def test_the_score_is_called_what_the_run_took() -> None:
+    data = data_set(rows=[row("cggm", [1.0], score="probability"), row("joint", [1.0])])
+    assert score_of(data, "cggm") == "probability of the true class"
+    assert score_of(data, "joint") == "accuracy"
+
+
 def test_figures_6_and_7_draw_losses_and_balance(history: History) -> None:
     losses = loss_figure("figure6", data_set(), {"joint": history, "cggm": history})
     assert list(lines_of(losses)) == ["(a) joint", "(b) cggm"]
     assert losses.figure.axes[0].get_ylim() == losses.figure.axes[1].get_ylim()
+    one = History(history.modalities, {k: v[:1] for k, v in history.values.items()}, 1)
+    uneven = loss_figure("figure6", data_set(), {"joint": history, "cggm": one})
+    assert uneven.caption[-1] == "cggm: One point per optimizer step, of one seed."
     balance = balance_figure("figure7", data_set(), "cggm", history)
     (drawn,) = lines_of(balance).values()
     assert set(drawn) == {*MODALITIES}
@@ -180,6 +193,20 @@ def test_figure_4_compares_directions(folders: list[Path]) -> None:
     assert f"{own:.2f} and {others:.2f}" in piece.caption[1]
 
 
+def test_gradients_that_diverged_or_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "gradients.npz"
+    vectors = np.random.default_rng(0).normal(size=(3, 2, 4))
+    vectors[1, 0, 0] = np.nan
+    np.savez(path, modalities=["a", "b"], classifier=vectors, unimodal=np.ones((3, 2, 4)))
+    assert read_gradients(path).classifier.shape == (2, 2, 4)
+    np.savez(path, modalities=["a"], classifier=vectors[1:2], unimodal=vectors[1:2])
+    with pytest.raises(InputError, match="has no step with finite gradients"):
+        read_gradients(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"gradients\.npz is damaged .* done again"):
+        read_gradients(path)
+
+
 def _cosine_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(cosine(a, b))
 
@@ -187,11 +214,19 @@ def _cosine_distance(a: np.ndarray, b: np.ndarray) -> float:
 def test_figure_5_is_the_difference_with_the_same_seeds() -> None:
     joint = row("joint", [70.0, 71.0, 75.0])
     ours = [row("rho 1.3", [72.0, 72.0, 74.0], rho=1.3), row("rho 1", [70.0, 72.0], rho=1.0)]
-    piece = sweep_figure("figure5", data_set(rows=[joint, *ours]), {"rho": ours}, joint)
+    lam = [row("lam 0.1", [71.0, 72.0, 76.0], lam=0.1)]
+    data = data_set(rows=[joint, *ours])
+    piece = sweep_figure("figure5", data, {"rho": ours, "lam": lam}, joint)
     assert [(n["value"], n["mean"], n["seeds"]) for n in piece.numbers] == [
         (1.0, 0.5, 2),
         (1.3, pytest.approx(2 / 3), 3),
+        (0.1, 1.0, 3),
     ]
+    assert piece.numbers[2]["sd"] == 0, "that is known, and no gap"
+    assert "Mean over 2 to 3 seeds; bars: ± 1" in piece.caption[1]
+    rho, other = piece.figure.axes
+    assert rho.get_ylabel() == "Acc, difference to joint (percentage points)"
+    assert rho.get_ylim() == other.get_ylim()
     assert piece.numbers[1]["sd"] == pytest.approx(np.std([2, 1, -1], ddof=1))
     assert [t.get_text() for t in piece.figure.axes[0].get_xticklabels()] == ["1", "1.3"]
 
@@ -205,58 +240,6 @@ def test_figures_are_written_for_screen_and_print(history: History, tmp_path: Pa
     assert first[0].startswith(b"\x89PNG") and b"<svg" in first[1] and first[2].startswith(b"%PDF")
     assert b">optimizer step</text>" in first[1], "text stays text"
     assert write() == first
-
-
-# --- tables 5 to 8
-
-
-def test_table_5_has_single_modalities_after_each_training() -> None:
-    rows = [row("text only", [65.0, 67.0]), row("joint", [70.0])]
-    measured = {"joint": {"text": {0: 60.0, 1: 61.0}}, "cggm": {"text": {0: 68.0}}}
-    piece = classifier_table("table5", data_set(rows=rows), measured)
-    (cells,) = piece.table.rows
-    assert [cell.text for cell in cells] == ["text", "66.00 ± 1.41", "60.50 ± 0.71", "68.00"]
-    assert [cell.mark for cell in cells] == ["", "", "", "best"]
-    assert "paper" not in piece.table.head and "generated" in " ".join(piece.table.caption)
-    theirs = classifier_table("table5", data_set("IEMOCAP, fold 1", rows), measured)
-    assert [c.text for c in theirs.table.rows[0]][2::2] == ["65.35", "67.15", "67.39"]
-    food = DataSet("f", "food101", "UPMC-Food 101", 9, rows, {}, [], [])
-    assert "paper" not in classifier_table("table5-f", food, measured).table.head
-
-
-def test_table_6_has_the_papers_column_on_its_data_only() -> None:
-    rows = {"joint": row("joint", [70.0, 72.0]), "both": row("both", [74.0, 74.0])}
-    ours = ablation_table("table6", data_set(rows=[*rows.values()]), rows)
-    assert ours.table.head == ["model", "seeds", "Acc (%)", "F1 (%)"]
-    assert [c.text for c in ours.table.rows[1]] == [
-        "magnitude and direction (ρ = 1.0, λ = 0.1)",
-        *("2", "74.00 ± 0.00", "74.00 ± 0.00"),
-    ]
-    paper = ablation_table("table6", data_set("IEMOCAP", [*rows.values()]), rows)
-    assert [c.text for c in paper.table.rows[1]][3::2] == ["73.74", "73.18"]
-    assert ours.numbers[0]["mean"] == 71 and ours.numbers[0]["sd"] == pytest.approx(2**0.5)
-
-
-def test_table_7_shows_that_our_recipes_are_the_papers() -> None:
-    piece = recipe_table("table7")
-    assert len(piece.numbers) == 11 * len(RECIPES)
-    assert all(line["ours"] == line["published"] for line in piece.numbers)
-
-
-def test_table_8_reads_the_benchmark(tmp_path: Path) -> None:
-    path = tmp_path / "b.csv"
-    head = (
-        "method,bundle,step_ms_ratio,step_ms_low,step_ms_high,peak_mb,peak_mb_without_classifiers"
-    )
-    path.write_text(f"{head}\ncggm,mosi,1.25,1.2,1.31,812,\njoint,mosi,1,1,1,805,800\n")
-    piece = memory_table("table8", path)
-    assert [c.text for c in piece.table.rows[0]] == [
-        *("mosi, cggm", "812", "–", "+12", "1.25 ×", "1.20 to 1.31"),
-    ]
-    assert [c.text for c in piece.table.rows[1]][1:4] == ["805", "800", "+5"]
-    path.write_text("method,bundle\ncggm,mosi\n")
-    with pytest.raises(InputError, match="has no column 'step_ms_ratio'; expected method, bundle"):
-        memory_table("table8", path)
 
 
 # --- the page

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_the_papers_recipes_are_for_given_data_only() -> None:
 
 def test_items_are_the_papers() -> None:
     assert check_items(None) == list(NEEDS)
-    assert check_items("figure5,table6") == ["figure5", "table6"]
+    assert check_items("figure5, table6,table6") == ["table6", "figure5"]
     with pytest.raises(InputError, match="--only has 'table9'; expected some of table2, table3"):
         check_items("table9")
 
@@ -138,15 +139,25 @@ def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     assert umt["mean"] == pytest.approx(over_seeds("food101", "umt").mean())
     assert umt["sd"] == pytest.approx(over_seeds("food101", "umt").std(ddof=1))
     assert umt["published"] == 91.82 and "Acc, paper" in table2.table.head
+    labels = [cells[0].text for cells in table2.table.rows]
+    assert labels[:3] == ["image only", "text only", "joint"]
+    assert labels[3:5] == ["gblending", "greedy"] and labels[-2:] == ["cggm", DEFAULT], "paper's"
     assert not any("macro" in word for word in table2.table.head)
     both = next(n for n in table6.numbers if (n["model"], n["figure"]) == ("both", "accuracy"))
     assert both["mean"] == pytest.approx(over_seeds("iemocap ablation", "both").mean())
-    assert both["published"] == "" and not any("paper" in word for word in table6.table.head)
+    assert both["published"] is None and not any("paper" in word for word in table6.table.head)
     assert isinstance(figure5, FigurePiece)
     gain = over_seeds("iemocap scaling", "rho 1.2") - over_seeds("iemocap", "joint")
     line = next(n for n in figure5.numbers if (n["setting"], n["value"]) == ("rho", 1.2))
     assert line["mean"] == pytest.approx(gain.mean())
     assert line["sd"] == pytest.approx(gain.std(ddof=1))
+
+    (runs[-1].folder(tmp_path) / "run.json").unlink()
+    last = f"{runs[-1].label}, seed 2: not started."
+    table6, figure5 = pieces(["table6", "figure5"], runs, tmp_path, tmp_path / "x")
+    assert isinstance(figure5, FigurePiece) and isinstance(table6, TablePiece)
+    assert figure5.caption[-1] == f"Not in the figure: {last}"
+    assert not any(last in line for line in table6.table.caption)
 
 
 def test_runs_of_another_budget_are_not_shown(tmp_path: Path) -> None:
@@ -166,7 +177,24 @@ def test_data_of_others_are_left_alone(tmp_path: Path) -> None:
     finish(run, tmp_path, {"mae": 1.0})
     assert list(find([run], tmp_path).sets) == ["mosi"]
     (piece,) = pieces(["figure7"], [run], tmp_path, tmp_path / "x")
-    assert isinstance(piece, MissingPiece), "it left no records"
+    assert isinstance(piece, MissingPiece)
+    assert piece.reason == "Missing, since the finished runs on mosi left no records of it."
+
+
+def test_rows_of_an_earlier_plan_are_left_alone(tmp_path: Path) -> None:
+    """As after a run with more seeds, or of all methods."""
+    runs = runs_for(["table2"], budget("tiny", {}))
+    for run in [*runs, Run("food101", "food101", "umt", "umt", 0), replace(runs[0], seed=7)]:
+        finish(run, tmp_path, {"accuracy": 50.0})
+    (data,) = find(runs, tmp_path).sets.values()
+    assert {row.label for row in data.rows}.isdisjoint({"umt"})
+    assert all(row.seeds == {0} for row in data.rows)
+
+
+def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
+    for words, message in ((["--jobs", "0"], "1 or more"), (["--memory_gb", "0"], "above 0")):
+        with pytest.raises(InputError, match=f"{words[0]} is 0; expected .*{message}"):
+            main([*words, "--output", str(tmp_path)])
 
 
 @pytest.mark.slow

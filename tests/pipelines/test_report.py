@@ -1,6 +1,7 @@
 """Do the tables say what the runs measured, and no more than the seeds allow?"""
 
 import csv
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from cggm.pipelines.experiments.record import surroundings, write_record
 from cggm.pipelines.experiments.run import Run
 from cggm.pipelines.report.__main__ import main
 from cggm.pipelines.report.collect import collect
+from cggm.pipelines.report.measured import measure
 from cggm.pipelines.report.published import published
 from cggm.pipelines.report.statistics import difference, holm, summarize
-from cggm.pipelines.report.write import write_tables
+from cggm.pipelines.report.tables import Cell, Table
+from cggm.pipelines.report.write import latex, write_tables
 
 
 def finished(output: Path, name: str, row: str, seed: int, method: str, **other: Any) -> None:
@@ -129,7 +132,7 @@ def test_smaller_errors_are_better_and_extensions_are_marked(tmp_path: Path) -> 
     text = (tmp_path / "d.md").read_text()
     assert "qualm † | 1 | **0.800**" in text and "<u>0.900</u>" in text
     assert "0.700" in text and "**0.700**" not in text  # equal figures are not ranked
-    assert "one seed" in text
+    assert "One seed: nothing is known of the spread." in text
 
 
 def test_the_papers_figures_stand_beside_its_own_data_only(tmp_path: Path) -> None:
@@ -140,6 +143,42 @@ def test_the_papers_figures_stand_beside_its_own_data_only(tmp_path: Path) -> No
     assert "MAE, paper" in (tmp_path / "a.md").read_text()
     assert "0.952" in (tmp_path / "a.md").read_text()
     assert "paper" not in (tmp_path / "b.md").read_text()
+
+
+def test_the_papers_figure_is_of_the_papers_training(tmp_path: Path) -> None:
+    """Not of fewer modalities, and not of a variant beside the method itself."""
+    papers = {"figures": {"mae": 1.0}, "tested_on": "CMU-MOSI"}
+    finished(tmp_path, "a", "cggm", 0, "cggm", **papers)
+    finished(tmp_path, "a", "cggm, other rule", 0, "cggm", own={"rule": "ratio"}, **papers)
+    finished(tmp_path, "a", "Ume", 0, "ume", **papers)
+    finished(tmp_path, "b", "cggm", 0, "cggm", modalities=("text", "audio"), **papers)
+    a, b = (
+        {label: m.published for (label, _), m in measure(data).items()}
+        for data in collect(tmp_path)
+    )
+    assert a == {"cggm": 0.915, "cggm, other rule": None, "Ume": 0.969}
+    assert b == {"cggm": None}
+
+
+def test_undefined_figures_are_left_out_and_said(tmp_path: Path) -> None:
+    """A network that predicts one value for all has no correlation."""
+    for seed, corr in enumerate((0.5, None, 0.7)):
+        finished(tmp_path, "d", "joint", seed, "joint", figures={"mae": 1.0, "corr": corr})
+    write_tables(tmp_path, tmp_path)
+    text = (tmp_path / "d.md").read_text()
+    assert "0.600 ± 0.141 (2 of 3)" in text and "in the other runs this figure is undefined" in text
+    assert "Difference to joint" not in text, "nothing is compared"
+
+
+def test_latex_of_any_label() -> None:
+    words = [r"a_b & 50 % #1 $x$ {y} \z ~ ^", "[x] * |", "ρ = 1 ± λ × 2 – 3 < 4 > 5 †"]
+    table = Table("t", [], ["method"], [[Cell(word)] for word in words])
+    text = latex(table)
+    assert text.isascii()
+    assert r"a\_b \& 50 \% \#1 \$x\$ \{y\} \textbackslash{}z \textasciitilde{}" in text
+    assert not any(line.startswith(("[", "*")) for line in text.splitlines()), (
+        "the row before would take it for an option"
+    )
 
 
 def test_names_that_are_and_are_not_the_papers() -> None:
@@ -155,10 +194,23 @@ def test_names_that_are_and_are_not_the_papers() -> None:
         assert published(name) is None
 
 
+def test_records_without_what_tables_need_are_named(tmp_path: Path) -> None:
+    finished(tmp_path, "d", "joint", 0, "joint", figures={"accuracy": 1.0})
+    path = tmp_path / "d" / "joint" / "seed-0" / "run.json"
+    content = json.loads(path.read_text())
+    for name in ("seconds", "data_label", "single"):
+        path.write_text(json.dumps({k: v for k, v in content.items() if k != name}))
+        with pytest.raises(InputError, match=rf"run\.json has no '{name}'.*remove its folder"):
+            collect(tmp_path)
+    path.write_text(json.dumps({**content, "figures": {"joint": {"accuracy": float("nan")}}}))
+    (data,) = collect(tmp_path)
+    assert data.joint is not None and data.joint.figures == {}
+
+
 def test_runs_on_other_data_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no finished run"):
         collect(tmp_path)
     finished(tmp_path, "d", "joint", 0, "joint", figures={"accuracy": 1.0})
     finished(tmp_path, "d", "cggm", 0, "cggm", figures={"accuracy": 1.0}, tested_on="others")
-    with pytest.raises(InputError, match=r"'d' were tested on others .* and stand-in"):
+    with pytest.raises(InputError, match=r"'d' were tested on others .*food101\) and stand-in"):
         collect(tmp_path)
