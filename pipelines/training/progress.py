@@ -103,7 +103,11 @@ class EpochLog:
         """Register on the trainer; processes other than the first stay silent."""
         if not is_main_process():
             return
-        engine.add_event_handler(Events.STARTED, self._print_facts)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._print_facts)
+        # After all that may refuse to start, such as a checkpoint that does not fit, and before
+        # what a method tries out in the first epoch.
+        first = engine._event_handlers[Events.EPOCH_STARTED]
+        first.insert(0, first.pop())
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_STARTED, self._note_rate)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
@@ -112,6 +116,8 @@ class EpochLog:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
 
     def _print_facts(self, engine: SupervisedTrainer) -> None:
+        if self._seconds:  # of an earlier epoch
+            return
         count = sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
         facts = {
             "device": engine.state.device,

@@ -10,6 +10,7 @@ import struct
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 from torch import nn
 from torch.utils.data import DataLoader
 
+from cggm.data.errors import InputError
 from cggm.pipelines.training import progress
 from cggm.pipelines.training.progress import EpochLog, SetEpoch, add_row
 from cggm.pipelines.training.schedule import warmup_cosine
@@ -40,7 +42,11 @@ class Balance:
 
 
 def build(
-    folder: Path, epochs: int = 3, validate_every: int | None = None, **settings: Any
+    folder: Path,
+    epochs: int = 3,
+    validate_every: int | None = None,
+    before: Sequence[Any] = (),
+    **settings: Any,
 ) -> SupervisedTrainer:
     network = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
@@ -67,7 +73,7 @@ def build(
         network=network,
         optimizer=optimizer,
         loss_function=nn.MSELoss(),
-        train_handlers=[*handlers, Balance(), log],
+        train_handlers=[*before, *handlers, Balance(), log],
     )
 
 
@@ -96,6 +102,31 @@ def test_one_line_per_epoch_with_everything_on_it(tmp_path: Path, capsys: Any) -
         lines[4],
     )
     assert "left" not in lines[6]
+
+
+def test_a_training_that_is_refused_announces_nothing(tmp_path: Path, capsys: Any) -> None:
+    trainer = build(tmp_path)
+
+    def refuse() -> None:
+        raise InputError("this run does not fit")
+
+    trainer.add_event_handler(Events.STARTED, refuse)
+    with pytest.raises(InputError):
+        trainer.run()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_announcement_comes_before_what_a_method_does_in_an_epoch(
+    tmp_path: Path, capsys: Any
+) -> None:
+    class Trial:
+        def attach(self, engine: SupervisedTrainer) -> None:
+            engine.add_event_handler(Events.EPOCH_STARTED, lambda: print("a trial"))
+
+    build(tmp_path, before=[Trial()]).run()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "device: cpu" and lines.count("a trial") == 3
+    assert sum(line.startswith("device") for line in lines) == 1
 
 
 def test_works_without_an_evaluator(tmp_path: Path, capsys: Any) -> None:
