@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import linecache
 import logging
 import os
 import re
@@ -22,6 +23,9 @@ _OWN_FOLDERS = tuple(
     for name in ("data", "models", "pipelines")
 )
 _KILLED = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal|exited)")
+_FROM_WORKER = "in DataLoader worker process"
+# A place in a traceback: the file, and the line of code.
+_PLACE = re.compile(r'^\s*File "([^"]+)", line \d+, in .*\n(?: {4}\s*(.*))?', re.MULTILINE)
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)): ?(.*)$", re.MULTILINE)
 _OUT_OF_MEMORY = (
     "out of memory; use a smaller batch, smaller slices or, on a GPU, mixed precision, "
@@ -55,26 +59,24 @@ def report_plainly(output_dir: str | Path | None = None) -> None:
 
 
 def explain(error: BaseException, output_dir: str | Path | None = None) -> str | None:
-    """Say in one line what went wrong, or give None for a fault of the program.
+    """Say in one line what went wrong, or give None for a fault of the program."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"stopped by the user{_where_to_go_on(output_dir)}"
+    reason = reason_of(error)
+    return None if reason is None else f"error: {reason}"
+
+
+def reason_of(error: BaseException) -> str | None:
+    """What was wrong, in a sentence; None for a fault of the program.
 
     MONAI wraps what a component raises in `RuntimeError: Failed to instantiate …`; the outermost
     error of ours in the chain is the one written for the user.
     """
-    if isinstance(error, KeyboardInterrupt):
-        return f"stopped by the user{_where_to_go_on(output_dir)}"
-    chain = list(_chain(error))
-    for link in chain:
-        message = _input_error(link)
-        if message is not None:
-            return f"error: {message}"
-    for link in chain:
-        message = _shortage(link)
-        if message is not None:
-            return f"error: {message}"
-    for link in chain:
-        message = _refused_by_us(link)
-        if message is not None:
-            return f"error: {message} (CGGM_TRACEBACK=1 shows where)"
+    for find in (_input_error, _shortage, _of_our_code):
+        for link in _chain(error):
+            reason = find(link)
+            if reason is not None:
+                return reason
     return None
 
 
@@ -86,7 +88,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _input_error(error: BaseException) -> str | None:
-    if "in DataLoader worker process" in str(error):
+    if _FROM_WORKER in str(error):
         # The worker sends its traceback as text; the last error of ours in it is the outermost.
         found = [text for name, text in _ERROR_LINE.findall(str(error)) if name == "InputError"]
         return found[-1] if found else None
@@ -120,18 +122,35 @@ def _shortage(error: BaseException) -> str | None:
     return None
 
 
-def _refused_by_us(error: BaseException) -> str | None:
+def _of_our_code(error: BaseException) -> str | None:
+    """An argument that our code refuses, or stumbles over: as a rule a setting."""
     if not isinstance(error, (ValueError, TypeError)):
         return None
-    if "in DataLoader worker process" in str(error):
-        files = re.findall(r'^\s*File "([^"]+)", line', str(error), re.MULTILINE)
-        lines = _ERROR_LINE.findall(str(error))
-        ours = bool(files and lines) and files[-1].startswith(_OWN_FOLDERS)
-        return lines[-1][1] if ours else None
-    frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames or not frames[-1][0].f_globals.get("__name__", "").startswith("cggm."):
+    found = _in_worker(str(error)) if _FROM_WORKER in str(error) else _in_this_process(error)
+    if found is None:
         return None
-    return str(error)
+    message, source = found
+    # What is refused on purpose is written for the user; of the rest, the place says more.
+    return message if source.startswith("raise ") else f"{message} (CGGM_TRACEBACK=1 shows where)"
+
+
+def _in_this_process(error: BaseException) -> tuple[str, str] | None:
+    """The message of an error that came up in our code, and the line of code."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return None
+    frame, number = frames[-1]
+    if not frame.f_globals.get("__name__", "").startswith("cggm."):
+        return None
+    return str(error), linecache.getline(frame.f_code.co_filename, number).strip()
+
+
+def _in_worker(text: str) -> tuple[str, str] | None:
+    """The same, of the traceback that a worker sends as text."""
+    places, lines = _PLACE.findall(text), _ERROR_LINE.findall(text)
+    if not places or not lines or not places[-1][0].startswith(_OWN_FOLDERS):
+        return None
+    return lines[-1][1], places[-1][1]
 
 
 def _where_to_go_on(output_dir: str | Path | None) -> str:

@@ -102,7 +102,7 @@ def settings(config: Mapping[str, Any]) -> list[str]:
         value = config.get(name)
         if name in seen or isinstance(value, (dict, list)) or name not in config:
             return False
-        uses = _references(value)
+        uses = references(value)
         return all(is_plain(ReferenceResolver.split_id(use)[0], (*seen, name)) for use in uses)
 
     hidden = {"initialize", "run", "finalize", "imports"}
@@ -193,11 +193,10 @@ def _check_method(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
         guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
         names = ", ".join(methods)
         raise InputError(f"no method is called '{method}'{guess} The methods are: {names}")
-    elsewhere = {key: value for key, value in config.items() if key != "methods"}
     for key in overrides:
-        users = [name for name, block in methods.items() if key in _references(block)]
-        if users and method not in users and key not in _references(elsewhere):
-            own = sorted(_references(methods[method]))
+        users = users_of(config, key)
+        if users and method not in users:
+            own = sorted(references(methods[method]))
             has = f"has the settings {', '.join(own)}" if own else "has no settings"
             raise InputError(
                 f"'{key}' is a setting of {' and '.join(users)}, but the method is '{method}', "
@@ -205,7 +204,16 @@ def _check_method(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
             )
 
 
-def _references(value: Any) -> set[str]:
+def users_of(config: Mapping[str, Any], setting: str) -> list[str]:
+    """The methods that a setting is for; none where it concerns all of them."""
+    elsewhere = {name: value for name, value in config.items() if name != "methods"}
+    if setting in references(elsewhere):
+        return []
+    return [name for name, own in config["methods"].items() if setting in references(own)]
+
+
+def references(value: Any) -> set[str]:
+    """Names of all entries that a part of a config refers to."""
     return {name for text in _texts(value) for name in ReferenceResolver.match_refs_pattern(text)}
 
 

@@ -43,7 +43,9 @@ def train_teachers(given: Mapping[str, Any], method: str, output_dir: str | Path
     print(f"{method}: first the teachers, by --method {stage}, into {folder}", flush=True)
     settings = {**given, "method": stage, "output_dir": str(folder)}
     settings["resume"] = (folder / "models" / "last.pt").is_file()
-    command = [sys.executable, "-m", "monai.bundle", "run", *_words(settings, method)]
+    # MONAI has just warned of this configuration.
+    python = [sys.executable, "-W", "ignore:parsing config_file:UserWarning"]
+    command = [*python, "-m", "monai.bundle", "run", *_words(settings, method)]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise InputError(f"the teachers in {folder} could not be trained (exit code {code})")

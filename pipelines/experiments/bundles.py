@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ReferenceResolver
 
 from ...data.errors import InputError
-from ..command_line.overrides import check_overrides
+from ..command_line.overrides import check_overrides, users_of
 from .run import Run
 
 
@@ -65,10 +64,7 @@ class Bundle:
         path = ReferenceResolver.split_id(setting)
         if path[0] == "methods":
             return {path[1]} if len(path) > 1 else set()
-        others = {name: value for name, value in self.train.items() if name != "methods"}
-        if setting in _references(others):
-            return set()
-        return {name for name, own in self.train["methods"].items() if setting in _references(own)}
+        return set(users_of(self.train, setting))
 
     def check(self, run: Run) -> None:
         """Refuse settings that neither configuration has, before anything is started.
@@ -76,12 +72,10 @@ class Bundle:
         Raises:
             InputError: a setting is unknown, unfit, or of another method.
         """
-        given = self._settings(run)
-        training = {k: v for k, v in given.items() if self._is_of_training(k)}
+        training = {**self._of_training(run), "method": run.method}
         try:
-            check_overrides(self.train, {**training, "method": run.method}, free=("methods",))
-            testing = {k: v for k, v in given.items() if k in self.evaluate}
-            check_overrides(self.evaluate, testing)
+            check_overrides(self.train, training, free=("methods",))
+            check_overrides(self.evaluate, self._of_testing(run))
         except InputError as error:
             raise InputError(f"{run.data}, {run.label}: {error}") from error
 
@@ -114,19 +108,23 @@ class Bundle:
         return self._command("evaluate.json", given)
 
     def _for_training(self, run: Run, folder: Path) -> dict[str, Any]:
-        given = {k: v for k, v in self._settings(run).items() if self._is_of_training(k)}
-        return {**given, "method": run.method, "seed": run.seed, "output_dir": str(folder)}
+        own = {"method": run.method, "seed": run.seed, "output_dir": str(folder)}
+        return {**self._of_training(run), **own}
 
     def _for_testing(self, run: Run, folder: Path) -> dict[str, Any]:
-        given = {k: v for k, v in self._settings(run).items() if k in self.evaluate}
-        return {**given, "output_dir": str(folder), "part": "test"}
+        return {**self._of_testing(run), "output_dir": str(folder), "part": "test"}
+
+    def _of_training(self, run: Run) -> dict[str, Any]:
+        # What neither configuration has is kept, to be refused.
+        given = self._settings(run)
+        return {k: v for k, v in given.items() if k in self.train or k not in self.evaluate}
+
+    def _of_testing(self, run: Run) -> dict[str, Any]:
+        return {k: v for k, v in self._settings(run).items() if k in self.evaluate}
 
     def _settings(self, run: Run) -> dict[str, Any]:
         given = {**run.settings, **run.own}
         return given if run.modalities is None else {**given, self.setting: list(run.modalities)}
-
-    def _is_of_training(self, name: str) -> bool:
-        return name not in self.evaluate or name in self.train
 
     def _command(self, config: str, given: Mapping[str, Any]) -> list[str]:
         words = [f"--{name}={as_word(value)}" for name, value in given.items()]
@@ -153,13 +151,6 @@ def open_bundle(name: str) -> Bundle:
     return Bundle(name, folder, train, evaluate)
 
 
-def _references(content: Any) -> set[str]:
-    if isinstance(content, str):
-        return set(ReferenceResolver.match_refs_pattern(content))
-    inside = content.values() if isinstance(content, dict) else content
-    return set().union(*map(_references, inside)) if isinstance(inside, Iterable) else set()
-
-
 def as_word(value: Any) -> str:
     """Write a value so that MONAI's command line reads the same value.
 
@@ -171,11 +162,3 @@ def as_word(value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
     return value if DefaultParseValue(value) == value else repr(value)
-
-
-def from_word(word: str) -> Any:
-    """Read a value as Python writes it; anything else is a text."""
-    try:
-        return {"null": None, "true": True, "false": False}.get(word, ast.literal_eval(word))
-    except (ValueError, SyntaxError):
-        return {"null": None, "true": True, "false": False}.get(word, word)

@@ -9,6 +9,7 @@ import runpy
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ def become(order: Order) -> None:
         torch.set_num_threads(order.threads)
     for stream, ending in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{order.log}.{ending}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    # MONAI warns of configurations from strangers; those of a run are this package's own.
+    warnings.filterwarnings("ignore", "parsing config_file ", UserWarning)
     _run(order.words)
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -177,5 +178,18 @@ def _call(
 
 
 def _keep(folder: Path, record: dict[str, Any], code: int, text: str, lines: list[str]) -> None:
-    record |= {"state": FAILED, "exit_code": code, "failure": lines[-1] if lines else text}
-    write_text(folder / FAILURE, "\n".join([text, "", *lines]) + "\n")
+    reason = reason_in(lines) if code > 0 and lines else text
+    record |= {"state": FAILED, "exit_code": code, "failure": reason}
+    others = [line for line in (text, *lines) if line != reason]
+    write_text(folder / FAILURE, "\n".join([reason, "", *others]).rstrip() + "\n")
+
+
+def reason_in(lines: Sequence[str]) -> str:
+    """The line of an error output that says what was wrong.
+
+    >>> reason_in(["a warning", "error: rho is -1", "a leak was found"])
+    'error: rho is -1'
+    >>> reason_in(["Traceback (most recent call last):", "KeyError: 'x'"])
+    "KeyError: 'x'"
+    """
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])

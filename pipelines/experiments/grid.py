@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,24 +149,24 @@ def _check_used(users: Mapping[str, set[str]], methods: Sequence[Entry]) -> None
 
 
 def _of_seed(table: _Table, seed: int) -> list[Run]:
-    bundle, label, common = table.bundle.name, table.label, table.settings
-    runs = [
-        Run(bundle, label, m.name, m.label, seed, common, m.settings, table.modalities)
-        for m in table.methods
-    ]
+    run = partial(
+        Run,
+        bundle=table.bundle.name,
+        data=table.label,
+        seed=seed,
+        settings=table.settings,
+        modalities=table.modalities,
+    )
+    runs = [run(method=m.name, label=m.label, own=m.settings) for m in table.methods]
     if not table.unimodal or len(table.names) < 2:
         return runs
     if table.bundle.tests_alone:
-        name = "unimodal"
-        run = Run(bundle, label, name, name, seed, common, {}, table.modalities, table.names)
-        return [*runs, run]
-    return [
-        *runs,
-        *(
-            Run(bundle, label, "joint", f"{name} only", seed, common, {}, (name,), single=True)
-            for name in table.names
-        ),
+        return [*runs, run(method="unimodal", label="unimodal", alone=table.names)]
+    singles = [
+        run(method="joint", label=f"{name} only", modalities=(name,), single=True)
+        for name in table.names
     ]
+    return [*runs, *singles]
 
 
 def _seeds(given: Any) -> list[int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
 from typing import Any
 
 from ...data.errors import InputError
-from .bundles import from_word
 from .grid import read_grid
+from .schedule import FIRST_GUESS
+
+_JSON_WORDS = {"null": None, "true": True, "false": False}
 
 GRID_HELP = """\
 A grid is a JSON file:
@@ -33,56 +36,74 @@ def read_options(words: list[str] | None) -> argparse.Namespace:
     Raises:
         InputError: a value is out of its range.
     """
-    known = _parser().parse_args(words)
+    options = _parser().parse_args(words)
     for name in ("jobs", "memory_gb", "run_memory_gb"):
-        value = getattr(known, name)
+        value = getattr(options, name)
         if value is not None and value <= 0:
             raise InputError(f"--{name} is {value:g}; expected a number above 0")
-    if known.run_gpus < 0:
-        raise InputError(f"--run_gpus is {known.run_gpus:g}; expected 0 or more")
-    if known.run_gpus and known.ray is None:
+    if options.run_gpus < 0:
+        raise InputError(f"--run_gpus is {options.run_gpus:g}; expected 0 or more")
+    if options.run_gpus and options.ray is None:
         raise InputError("--run_gpus is for --ray, which gives each run GPUs of its own")
-    if known.memory_gb is not None and known.ray is not None:
+    if options.memory_gb is not None and options.ray is not None:
         raise InputError(
             "--memory_gb is for runs on this machine; with --ray, --run_memory_gb is what each "
             "run asks for"
         )
-    return known
+    return options
 
 
-def grid_of(known: argparse.Namespace) -> dict[str, Any]:
+def grid_of(options: argparse.Namespace) -> dict[str, Any]:
     """The grid's file, with the options in the place of its entries.
 
     Raises:
         InputError: the file cannot be read, or an option is not NAME=VALUE.
     """
-    grid = read_grid(known.grid) if known.grid else {}
+    grid = read_grid(options.grid) if options.grid else {}
     for name in ("bundle", "methods", "modalities"):
-        if getattr(known, name):
-            grid[name] = getattr(known, name).split(",")
-    if known.seeds:
-        listed = [from_word(word) for word in known.seeds.split(",")]
-        grid["seeds"] = listed if "," in known.seeds else listed[0]
-    if known.unimodal:
+        if getattr(options, name):
+            grid[name] = getattr(options, name).split(",")
+    if options.seeds:
+        listed = [from_word(word) for word in options.seeds.split(",")]
+        grid["seeds"] = listed if "," in options.seeds else listed[0]
+    if options.unimodal:
         grid["unimodal"] = True
-    given = {name: from_word(text) for name, text in _pairs(known.settings, "--settings")}
-    if known.epochs is not None:
-        given["epochs"] = known.epochs
+    given = {name: from_word(text) for name, text in _pairs(options.settings, "--settings")}
+    if options.epochs is not None:
+        given["epochs"] = options.epochs
     vary = {
         name: [from_word(word) for word in text.split(",")]
-        for name, text in _pairs(known.vary, "--vary")
+        for name, text in _pairs(options.vary, "--vary")
     }
     for name, own in (("settings", given), ("vary", vary)):
-        if own:
-            grid[name] = {**grid.get(name, {}), **own}
+        in_file = grid.get(name, {})
+        if own and isinstance(in_file, dict):  # anything else is refused with the grid
+            grid[name] = {**in_file, **own}
     return grid
 
 
+def from_word(word: str) -> Any:
+    """Read a value as Python or JSON writes it; anything else is a text.
+
+    >>> from_word("0.5"), from_word("null"), from_word("[1, 2]"), from_word("paper")
+    (0.5, None, [1, 2], 'paper')
+    """
+    if word in _JSON_WORDS:
+        return _JSON_WORDS[word]
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
 def _pairs(words: list[str], option: str) -> list[tuple[str, str]]:
+    pairs = []
     for word in words:
-        if "=" not in word:
+        name, sign, text = word.partition("=")
+        if not sign:
             raise InputError(f"{option} has {word!r}; expected NAME=VALUE such as epochs=5")
-    return [(name, text) for name, _, text in (word.partition("=") for word in words)]
+        pairs.append((name, text))
+    return pairs
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--run_memory_gb",
         type=float,
-        default=1.5,
+        default=FIRST_GUESS,
         help="what one run is taken to need, and asks a cluster for; default: %(default)s",
     )
     add("--ray", metavar="ADDRESS", help="run on this Ray cluster; local: on one started here")

@@ -47,7 +47,7 @@ def test_runs_of_a_cluster_fail_alone_and_go_on_after_a_lost_worker(
     generate_feature_set("food101", tmp_path / "foods", samples=160)
     grid = {
         "bundle": "food101",
-        "methods": [{"name": "cggm", "as": "broken", "settings": {"rho": -1.0}}, "joint"],
+        "methods": [{"name": "cggm", "as": "broken", "settings": {"batch_size": 999}}, "joint"],
         "settings": {**TINY, "epochs": 20, "dataset_dir": "foods"},
     }
     (tmp_path / "grid.json").write_text(json.dumps(grid))

@@ -70,7 +70,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     grid = {
         "bundle": {"name": "food101", "as": "foods", "settings": {"dataset_dir": str(foods)}},
         "methods": [
-            {"name": "cggm", "as": "broken", "settings": {"rho": -1.0}},
+            {"name": "cggm", "as": "broken", "settings": {"batch_size": 1000}},
             {"name": "joint", "as": "blocked"},
             "joint",
             {"name": "cggm", "as": "printed rule", "settings": {"rule": "paper"}},
@@ -97,7 +97,8 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert written["part"] == "test"
     assert joint["figures"]["joint"]["accuracy"] == written["figures"]["accuracy"]["value"]
     failure = (output / "foods/broken/seed-3/failed.txt").read_text()
-    assert failure.startswith("train.json ended with exit code 1") and "rho" in failure
+    assert failure.startswith("error: 96 training samples give no batch of 1000")
+    assert failure.splitlines()[1:] == ["", "train.json ended with exit code 1"]
 
     # The next call does the rest, which is nothing.
     grid["methods"] = grid["methods"][2:]  # type: ignore[index]

@@ -30,8 +30,12 @@ def caught(action: Any) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
-def bad_schedule() -> None:
-    warmup_cosine(torch.optim.SGD(nn.Linear(1, 1).parameters()), epochs=0, epoch_length=1)
+def bad_schedule(epochs: Any = 0) -> None:
+    warmup_cosine(torch.optim.SGD(nn.Linear(1, 1).parameters()), epochs=epochs, epoch_length=1)
+
+
+def stumble(_: int) -> None:
+    bad_schedule(epochs=None)
 
 
 def wrapped(action: Any) -> Any:
@@ -61,8 +65,16 @@ def test_the_outermost_input_error_is_the_one_for_the_user() -> None:
 
 def test_a_value_error_of_this_package() -> None:
     assert explain(caught(wrapped(bad_schedule))) == (
-        "error: 0 epochs of 1 batches leave nothing to train (CGGM_TRACEBACK=1 shows where)"
+        "error: 0 epochs of 1 batches leave nothing to train"
     )
+
+
+def test_what_our_code_stumbles_over_says_how_to_find_the_place() -> None:
+    line = explain(caught(wrapped(lambda: stumble(0))))
+    assert line is not None and line.startswith("error: ")
+    assert "NoneType" in line and line.endswith(" (CGGM_TRACEBACK=1 shows where)")
+    loader = DataLoader(Faulty(stumble), num_workers=1)
+    assert explain(caught(lambda: list(loader))) == line
 
 
 def test_errors_of_others_are_faults_of_the_program() -> None:
@@ -107,10 +119,7 @@ def killed(_: int) -> None:
     [
         (missing, MISSING),
         (Compose([missing]), MISSING),
-        (
-            unfit,
-            "error: 0 epochs of 1 batches leave nothing to train (CGGM_TRACEBACK=1 shows where)",
-        ),
+        (unfit, "error: 0 epochs of 1 batches leave nothing to train"),
         (foreign, None),
         (
             killed,

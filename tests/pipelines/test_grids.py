@@ -10,6 +10,7 @@ import pytest
 from cggm.data.errors import InputError
 from cggm.pipelines.experiments.__main__ import main
 from cggm.pipelines.experiments.grid import plan
+from cggm.pipelines.experiments.look_ahead import look_ahead
 from cggm.pipelines.experiments.options import grid_of, read_options
 from cggm.pipelines.methods import CATALOGUE
 
@@ -91,6 +92,36 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
         main([str(tmp_path / "grid.json")])
     with pytest.raises(InputError, match=r"nowhere\.json cannot be read"):
         main(["nowhere.json"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("rho=-5", r"food101, cggm: rho is -5; it is a number above 0"),
+        ("rule=papre", r"food101, cggm: rule is 'papre'; it is one of \['bounded'"),
+        ("methods#cggm#ceiling=0", r"food101, cggm: ceiling is 0; it is a number above 0"),
+        ("methods#cggm#roh=1", r"food101, cggm: cggm has no setting 'roh'; it has \['rho'"),
+        ("score=mae", r"food101, cggm: there is no score 'mae' for classification; choose one of"),
+        ("select=acuracy", r"food101, cggm: there is no metric 'acuracy' for classification"),
+        ("dataset_dir=no/foods", r"'dataset_dir' is 'no/foods', and there is no such folder"),
+        ("split_file=no.json", r"food101, cggm: 'split_file' is 'no\.json', and there is no such"),
+        ("device=gpu", r"food101, cggm: no device is called 'gpu'"),
+    ],
+)
+def test_what_would_fail_at_once_is_refused_before_anything_trains(
+    setting: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--bundle", "food101", "--methods", "cggm", "--output", str(tmp_path)]
+    with pytest.raises(InputError, match=message):
+        main([*words, "--settings", setting])
+    assert not list(tmp_path.glob("food101*")) and not capsys.readouterr().out
+
+
+def test_looking_ahead_lets_all_bundles_and_methods_pass_and_reads_no_data(tmp_path: Path) -> None:
+    bundles = ["brats", "food101", "iemocap", "mosi"]
+    settings = {"cache_dir": str(tmp_path)}  # where data would be generated
+    look_ahead(plan({"bundle": bundles, "methods": "all", "settings": settings}).runs)
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_of_a_method_make_rows_and_settings_of_all_make_tables() -> None:
