@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from ..evaluation.classifiers import FILE, evaluate_classifiers
 from ..experiments.bundles import open_bundle
 from ..experiments.execute import plain_figures
@@ -43,6 +45,19 @@ class Found:
     def history(self, data: str, label: str) -> History | None:
         """What a row's runs recorded of training."""
         return read_history(self.folders(data, label))
+
+    def score(self, data: str, label: str) -> str | None:
+        """The setting ``score`` of a row's runs; None where their configuration does not say it.
+
+        A bundle's default may have changed since, so the run itself is asked.
+        """
+        for folder in self.folders(data, label):
+            path = folder / "configuration" / "train.json"
+            content = json.loads(path.read_text()) if path.is_file() else {}
+            if isinstance(content.get("score"), str):
+                # It may depend on the method, in an expression of MONAI's.
+                return str(ConfigParser(content).get_parsed_content("score"))
+        return None
 
     def missing(self, data: str, *labels: str) -> list[str]:
         """Runs on these data that are not finished, in words; of all rows where none is named."""

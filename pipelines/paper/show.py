@@ -121,7 +121,8 @@ def _training(row: str, name: str, data: DataSet, found: Found) -> Piece | None:
     history = found.history(data.label, row)
     if history is None:
         return None
-    return _noting(found.missing(data.label, row), training_figure(name, data, row, history))
+    score = found.score(data.label, row)
+    return _noting(found.missing(data.label, row), training_figure(name, data, row, history, score))
 
 
 def _losses(name: str, data: DataSet, found: Found) -> Piece | None:

@@ -40,7 +40,8 @@ def panels(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     rows = -(-count // columns)
     with mpl.rc_context(_STYLE):
         size = (PANEL[0] * columns, PANEL[1] * rows + 0.6)  # title and legend
-        figure = Figure(figsize=size, dpi=150, layout="constrained")
+        figure = Figure(figsize=size, dpi=150)
+        figure.set_layout_engine("constrained", w_pad=0.1)  # inches between panels
         grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axes in grid[count:]:
         axes.set_axis_off()

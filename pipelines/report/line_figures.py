@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from monai.bundle import ConfigParser
 
-from ..experiments.bundles import open_bundle
 from ..training.handler import FUSION
 from .collect import DataSet
 from .curves import History
@@ -51,7 +49,9 @@ class Panel:
         return self.quantity == "balance" and self.history.largest("balance") > UNBOUNDED
 
 
-def training_figure(name: str, data: DataSet, row: str, history: History) -> FigurePiece:
+def training_figure(
+    name: str, data: DataSet, row: str, history: History, score: str | None = None
+) -> FigurePiece:
     """Figure 2 or 3: score, gradient magnitude and direction of each modality.
 
     Args:
@@ -59,9 +59,11 @@ def training_figure(name: str, data: DataSet, row: str, history: History) -> Fig
         data: what was trained on.
         row: the method.
         history: its records.
+        score: what epsilon of eq. 6 was, as the setting names it; None where that is not known.
     """
+    label = _SCORES.get(score or "", "score")
     shown = [
-        Panel("Score of each modality and the fusion", "score", score_of(data, row), history),
+        Panel("Score of each modality and the fusion", "score", label, history),
         Panel("Gradient magnitude", "gradient_norm", "Euclidean norm, encoder", history),
         Panel("Gradient direction", "cosine", "cosine, modality and fusion", history),
     ]
@@ -105,17 +107,6 @@ def balance_figure(name: str, data: DataSet, row: str, history: History) -> Figu
         history.smoothing("median" if panel.robust else "mean"),
     ]
     return _piece(name, f"Balancing term of {row}, {data.label}", caption, [panel])
-
-
-def score_of(data: DataSet, label: str) -> str:
-    """What epsilon of eq. 6 is in the runs of a row, for an axis."""
-    method, own = next(((r.method, r.own) for r in data.rows if r.label == label), (label, {}))
-    common = next(iter(data.settings.values()), {})
-    content = {**open_bundle(data.bundle).train, **common, **own}
-    # A bundle may choose its score by method, in an expression of MONAI's.
-    parser = ConfigParser({"method": method, "score": content["score"]})
-    name = str(parser.get_parsed_content("score"))
-    return _SCORES.get(name, name)
 
 
 def _piece(

@@ -18,7 +18,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-spa
 th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ccc; }
 th { border-bottom: 2px solid #333; white-space: normal; vertical-align: bottom; }
 .caption { font-size: 13px; color: #333; max-width: 65em; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 .best { font-weight: bold; }
 .second { text-decoration: underline; }
 p, ul { max-width: 50em; }

@@ -50,7 +50,7 @@ def sweep_figure(
         f"{TITLES[shown]} on the test part of {data.name}, minus that of joint training with the "
         "same seeds.",
         _seeds(numbers),
-        "The dashed line is joint training.",
+        "The dashed line is joint training. Values stand at equal distances.",
         *(_fixed(setting, rows) for setting, rows in sweeps.items()),
     ]
     return FigurePiece(name, title, caption, figure, numbers)
@@ -91,4 +91,6 @@ def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]]) -> None:
 def _fixed(setting: str, rows: Sequence[Row]) -> str:
     others = {k: v for k, v in rows[0].own.items() if k != setting}
     words = ", ".join(f"{SIGNS.get(k, k)} = {v}" for k, v in others.items())
-    return f"While {SIGNS[setting]} varies: {words or 'all else as in the bundle'}."
+    return (
+        f"While {SIGNS[setting]} varies, CGGM's other settings: {words or 'the bundle has them'}."
+    )

@@ -108,13 +108,17 @@ def _difference_cell(measured: Measured | None) -> Cell:
     if measured is None or found is None:
         return NONE
     digits = digits_of(measured.figure)
-    text = f"{found.mean:+.{digits}f}"
+    text = _signed(found.mean, digits)
     if found.interval is not None:
-        low, high = (f"{end:+.{digits}f}" for end in found.interval)
-        text += f" [{low}, {high}]"
+        text += f" [{', '.join(_signed(end, digits) for end in found.interval)}]"
     if measured.p_holm is not None:
         text += ", p < 0.001" if measured.p_holm < 0.001 else f", p = {measured.p_holm:.3f}"
     return Cell(text)
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, but no minus before what reads zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def _cost_cell(row: Row, joint: Row) -> Cell:

@@ -16,7 +16,6 @@ from cggm.pipelines.report.gradient_figure import embedded, gradient_figure, rea
 from cggm.pipelines.report.line_figures import (
     balance_figure,
     loss_figure,
-    score_of,
     training_figure,
 )
 from cggm.pipelines.report.pieces import FigurePiece, MissingPiece, TablePiece
@@ -125,8 +124,7 @@ def lines_of(piece: FigurePiece) -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_figures_2_and_3_draw_score_magnitude_and_direction(history: History) -> None:
-    data = data_set(rows=[row("cggm", [1.0], score="accuracy")])
-    piece = training_figure("figure3", data, "cggm", history)
+    piece = training_figure("figure3", data_set(), "cggm", history, "accuracy")
     drawn = lines_of(piece)
     assert [set(lines) for lines in drawn.values()] == [
         {*MODALITIES, "fusion"},
@@ -148,12 +146,6 @@ def test_figures_2_and_3_draw_score_magnitude_and_direction(history: History) ->
     )
     fusion = history.curve("fusion", "score")
     assert fusion is not None and line["mean"] == fusion.mean[2]
-
-
-def test_the_score_is_called_what_the_run_took() -> None:
-    data = data_set(rows=[row("cggm", [1.0], score="probability"), row("joint", [1.0])])
-    assert score_of(data, "cggm") == "probability of the true class"
-    assert score_of(data, "joint") == "accuracy"
 
 
 def test_figures_6_and_7_draw_losses_and_balance(history: History) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cggm.data.errors import InputError
+from cggm.data.files import write_json
 from cggm.pipelines.experiments.record import surroundings, write_record
 from cggm.pipelines.experiments.run import Run
 from cggm.pipelines.paper.__main__ import main
@@ -179,6 +180,23 @@ def test_data_of_others_are_left_alone(tmp_path: Path) -> None:
     (piece,) = pieces(["figure7"], [run], tmp_path, tmp_path / "x")
     assert isinstance(piece, MissingPiece)
     assert piece.reason == "Missing, since the finished runs on mosi left no records of it."
+
+
+def test_the_score_is_what_the_run_took(tmp_path: Path) -> None:
+    """And not what the bundle has by now."""
+    (run,) = runs_for(["figure7"], budget("tiny", {}))
+    finish(run, tmp_path, {"mae": 1.0})
+    assert find([run], tmp_path).score("mosi", "cggm") is None
+    content = {"method": "cggm", "score": "$'acc2' if @method == 'cggm' else 'mae'"}
+    write_json(run.folder(tmp_path) / "configuration" / "train.json", content)
+    assert find([run], tmp_path).score("mosi", "cggm") == "acc2"
+
+
+def test_table_6_without_its_rows_is_missing(tmp_path: Path) -> None:
+    runs = runs_for(["table5", "table6"], budget("tiny", {}))
+    finish(next(run for run in runs if run.alone), tmp_path, {"accuracy": 50.0})
+    (piece,) = pieces(["table6"], runs, tmp_path, tmp_path / "x")
+    assert isinstance(piece, MissingPiece) and "iemocap ablation: magnitude" in piece.reason
 
 
 def test_rows_of_an_earlier_plan_are_left_alone(tmp_path: Path) -> None:

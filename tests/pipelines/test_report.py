@@ -170,6 +170,13 @@ def test_undefined_figures_are_left_out_and_said(tmp_path: Path) -> None:
     assert "Difference to joint" not in text, "nothing is compared"
 
 
+def test_a_difference_that_reads_zero_has_no_minus(tmp_path: Path) -> None:
+    for label, mae in (("joint", 1.0), ("cggm", 0.9999)):
+        finished(tmp_path, "d", label, 0, label, figures={"mae": mae})
+    write_tables(tmp_path, tmp_path)
+    assert "+0.000" in (tmp_path / "d.md").read_text()
+
+
 def test_latex_of_any_label() -> None:
     words = [r"a_b & 50 % #1 $x$ {y} \z ~ ^", "[x] * |", "ρ = 1 ± λ × 2 – 3 < 4 > 5 †"]
     table = Table("t", [], ["method"], [[Cell(word)] for word in words])
