@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,11 +53,11 @@ class Found:
         A bundle's default may have changed since, so the run itself is asked.
         """
         for folder in self.folders(data, label):
-            path = folder / "configuration" / "train.json"
-            content = json.loads(path.read_text()) if path.is_file() else {}
-            if isinstance(content.get("score"), str):
-                # It may depend on the method, in an expression of MONAI's.
-                return str(ConfigParser(content).get_parsed_content("score"))
+            with contextlib.suppress(OSError, ValueError):  # it is not there, or damaged
+                content = json.loads((folder / "configuration" / "train.json").read_text())
+                if isinstance(content.get("score"), str):
+                    # It may depend on the method, in an expression of MONAI's.
+                    return str(ConfigParser(content).get_parsed_content("score"))
         return None
 
     def missing(self, data: str, *labels: str) -> list[str]:

@@ -190,6 +190,8 @@ def test_the_score_is_what_the_run_took(tmp_path: Path) -> None:
     content = {"method": "cggm", "score": "$'acc2' if @method == 'cggm' else 'mae'"}
     write_json(run.folder(tmp_path) / "configuration" / "train.json", content)
     assert find([run], tmp_path).score("mosi", "cggm") == "acc2"
+    (run.folder(tmp_path) / "configuration" / "train.json").write_text("{")
+    assert find([run], tmp_path).score("mosi", "cggm") is None
 
 
 def test_table_6_without_its_rows_is_missing(tmp_path: Path) -> None:
