@@ -106,7 +106,7 @@ def find(runs: Sequence[Run], output: Path) -> Found:
     records = {name: record for name, record in read.items() if record is not None}
     found = Found(runs, output, records, {})
     sets = data_sets(records.values())  # rows in the order of the plan, which is the paper's
-    shown = {data.label: without(data, NOT_IN_PAPER) for data in sets}
+    shown = {data.label: without(data, NOT_IN_PAPER) for data in sets if data.rows}
     # With those that were never started, and so left no record.
     return replace(
         found, sets={k: replace(data, missing=found.missing(k)) for k, data in shown.items()}

@@ -77,7 +77,7 @@ class DataSet:
 
 
 def collect(folder: Path) -> list[DataSet]:
-    """Read all runs below a folder.
+    """Read all runs below a folder; a data set without a finished run has no rows.
 
     Raises:
         InputError: there is no finished run, a record is damaged, or runs of one data set were
@@ -85,7 +85,7 @@ def collect(folder: Path) -> list[DataSet]:
     """
     paths = sorted(folder.glob(f"*/*/seed-*/{FILE}"))
     sets = data_sets([found for path in paths if (found := read_run(path.parent)) is not None])
-    if not sets:
+    if not any(data.rows for data in sets):
         raise InputError(
             f"{folder} has no finished run; start some with `python -m cggm.pipelines.experiments`"
         )
@@ -112,7 +112,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 def data_sets(records: Iterable[Mapping[str, Any]]) -> list[DataSet]:
-    """Group the records of runs by data set; those without a finished run are left out.
+    """Group the records of runs by data set; one without a finished run has no rows.
 
     Args:
         records: in the order that rows shall have.
@@ -123,8 +123,7 @@ def data_sets(records: Iterable[Mapping[str, Any]]) -> list[DataSet]:
     by_label: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         by_label.setdefault(record["data_label"], []).append(record)
-    sets = [_data_set(label, found) for label, found in by_label.items()]
-    return [data for data in sets if data.rows]
+    return [_data_set(label, found) for label, found in by_label.items()]
 
 
 def without(data: DataSet, figures: Sequence[str]) -> DataSet:

@@ -11,7 +11,8 @@ from ..evaluation.outcomes import PLAIN
 from ..experiments.run import slug
 from .collect import DataSet, collect
 from .measured import Measured, is_extension, measure, relative_cost
-from .page import document, table_section
+from .page import document, piece_section, table_section
+from .pieces import MissingPiece
 from .tables import Cell, Table, build
 
 _LATEX = {
@@ -43,6 +44,10 @@ def write_tables(folder: Path, target: Path) -> list[Path]:
     written: list[Path] = []
     sections = []
     for data in collect(folder):
+        if not data.rows:
+            reason = f"No run is finished: {'; '.join(data.missing)}."
+            sections.append(piece_section(MissingPiece("", data.label, reason), ""))
+            continue
         table = build(data)
         sections.append(table_section(table))
         written += write_table(target, slug(data.label), table, numbers(data))

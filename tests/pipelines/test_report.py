@@ -214,6 +214,17 @@ def test_records_without_what_tables_need_are_named(tmp_path: Path) -> None:
     assert data.joint is not None and data.joint.figures == {}
 
 
+def test_a_data_set_without_a_finished_run_is_named(tmp_path: Path) -> None:
+    finished(tmp_path, "d", "joint", 0, "joint", figures={"accuracy": 1.0})
+    failed = Run("food101", "e", "joint", "joint", 0)
+    record = {**failed.identity(), "state": "failed", "failure": "out of <memory>"}
+    write_record(failed.folder(tmp_path), record)
+    names = {path.name for path in write_tables(tmp_path, tmp_path / "tables")}
+    assert names == {"d.md", "d.tex", "d.csv", "index.html"}
+    page = (tmp_path / "tables" / "index.html").read_text()
+    assert "No run is finished: joint, seed 0: failed (out of &lt;memory&gt;)." in page
+
+
 def test_runs_on_other_data_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no finished run"):
         collect(tmp_path)
