@@ -49,14 +49,7 @@ def read_food101(
             is in the test part only.
     """
     root = Path(folder)
-    tables = sorted(root.glob("texts/*_titles.csv"))
-    lists = [path for name in ("train", "dev", "test") if (path := root / f"{name}.json").is_file()]
-    if (root / "images").is_dir() and tables:
-        entries, files = read_titles(root), tables
-    elif lists:
-        entries, files = read_lists(root), lists
-    else:
-        raise InputError(f"{root} holds no UPMC-Food 101; expected {LAYOUTS}")
+    entries, files = _listed(root)
     left_out = [_without(entry) for entry in entries if entry.fault]
     used = [entry for entry in entries if not entry.fault]
     _check_left_out(left_out, len(entries), most_left_out, root)
@@ -70,16 +63,7 @@ def read_food101(
         name="UPMC-Food 101",
         task="classification",
         classes=classes,
-        rows=[
-            {
-                "id": name,
-                "label": entry.label,
-                "split": entry.split,
-                "image": entry.image,
-                "text": entry.text,
-            }
-            for name, entry in zip(names, used, strict=True)
-        ],
+        rows=[_row(name, entry) for name, entry in zip(names, used, strict=True)],
         modalities={},
         notes=notes,
         files=files,
@@ -89,6 +73,27 @@ def read_food101(
         left_out=left_out,
         images=root,
     )
+
+
+def _listed(root: Path) -> tuple[list[Entry], list[Path]]:
+    """What the folder lists, and in which files."""
+    tables = sorted(root.glob("texts/*_titles.csv"))
+    lists = [path for name in ("train", "dev", "test") if (path := root / f"{name}.json").is_file()]
+    if (root / "images").is_dir() and tables:
+        return read_titles(root), tables
+    if lists:
+        return read_lists(root), lists
+    raise InputError(f"{root} holds no UPMC-Food 101; expected {LAYOUTS}")
+
+
+def _row(name: str, entry: Entry) -> dict[str, str]:
+    return {
+        "id": name,
+        "label": entry.label,
+        "split": entry.split,
+        "image": entry.image,
+        "text": entry.text,
+    }
 
 
 def _without(entry: Entry) -> dict[str, str]:
