@@ -68,6 +68,8 @@ FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {
     "mosi": ({"text": (768, 40), "audio": (5, 40), "vision": (20, 40)}, 1, 32),
 }
 BUNDLES = ("brats", *FEATURES)
+# CGGM with its direction term, the dearest form.
+SETTINGS = {"cggm": {"lam": 0.1}}
 
 
 def correct(prediction: Tensor, label: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def made(name: str, bundle: str, folder: Path) -> Method:
     """A method with its defaults; UMT with teachers that were not trained."""
     method = CATALOGUE[name]
     if method.teachers_by is None:
-        return create(name)
+        return create(name, SETTINGS)
     path = folder / f"{bundle}.pt"
     if not path.exists():
         network, *_ = built(bundle, CATALOGUE[method.teachers_by].late_fusion)

@@ -52,7 +52,7 @@ _RHOS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 _LAMS = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25)
 _FEATURES = {"width": 20, "layers": 2, "fusion_layers": 1}
 _SMALL = {
-    "food101": {**_FEATURES, "epochs": 6},
+    "food101": {**_FEATURES, "epochs": 12},  # eight steps each
     "brats": {
         "channels": 16,
         "size": 64,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..methods.base import Method
 from .controls import FixedFactors, constant, shuffled
 from .training import EPOCHS
 
-JOINT, DEFAULT = "joint", "centered"
+JOINT = "joint"
 RATES = (3e-4, 5e-4, 1e-3, 2e-3, 3e-3)  # joint training's search
 OTHERS = (
     *("mrd", "mslr", "gblending", "greedy", "ogm_ge", "agm", "pmr", "umt", "ume", "qmf"),
@@ -21,6 +22,7 @@ OTHERS = (
 )
 # Where a default is for longer trainings: as in the bundles, a diagnosis every quarter.
 SETTINGS = {"relearning": {"every": EPOCHS // 4}}
+PAPERS = {"rho": 1.2, "lam": 0.1, "direction": "gradient", "smoothing": 0.0}
 LOG, PROBABILITY = "log_probability", "probability"
 
 
@@ -47,7 +49,7 @@ class Variant:
 
 
 def compared() -> list[Variant]:
-    """Joint training, CGGM in its forms, and the controls of two of them."""
+    """Joint training, CGGM in its forms, and the controls of three of them."""
     centered = {"rule": "centered", "rho": 1.0, "smoothing": 0.97, "apply": "step"}
     return [
         Variant(JOINT, JOINT, lambda _, __: Joint()),
@@ -72,7 +74,9 @@ def compared() -> list[Variant]:
         _cggm("centered, on gradients", LOG, **{**centered, "apply": "gradient"}, direction="none"),
         _cggm("centered, direction", LOG, **centered),
         *_controls("bounded"),
-        *_controls("centered")[1:],  # constant factors of mean one are joint training
+        # Constant factors of mean one are joint training.
+        *_controls("centered")[1:],
+        *_controls("centered, probability")[1:],
     ]
 
 
@@ -107,7 +111,8 @@ def all_variants(modalities: Sequence[str], task: str) -> list[Variant]:
 
 
 def _cggm(name: str, score: str | None = None, **settings: object) -> Variant:
-    return Variant(name, "cggm", lambda _, __: CGGM(**settings), score)  # type: ignore[arg-type]
+    given: dict[str, Any] = {**PAPERS, **settings}
+    return Variant(name, "cggm", lambda _, __: CGGM(**given), score)
 
 
 def _controls(of: str) -> list[Variant]:

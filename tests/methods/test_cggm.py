@@ -140,10 +140,10 @@ def improvements(method: CGGM, scores: torch.Tensor) -> tuple[torch.Tensor, torc
 
 def test_improvement_is_that_of_equation_6_or_of_running_means() -> None:
     scores = torch.rand(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found, _ = improvements(CGGM(direction="none"), scores)
+    found, _ = improvements(CGGM(smoothing=0), scores)
     assert torch.equal(found[0], scores[0])
     assert torch.equal(found[1:], scores[1:] - scores[:-1])
-    found, _ = improvements(CGGM(direction="none", smoothing=0.5), scores)
+    found, _ = improvements(CGGM(smoothing=0.5), scores)
     score = reference = scores[0]
     for row, improvement in zip(scores[1:], found[1:], strict=True):
         score = (score + row) / 2
@@ -156,9 +156,8 @@ def test_running_means_tell_the_fast_modality_from_the_slow_one_through_noise() 
     draw = torch.Generator().manual_seed(0)
     slopes = torch.tensor([2e-3, 5e-4, 5e-4])
     scores = slopes * torch.arange(400)[:, None] + 0.1 * torch.randn(400, 3, generator=draw)
-    settings = {"rule": "centered", "rho": 1.0, "direction": "none", "apply": "gradient"}
-    _, noisy = improvements(CGGM(**settings), scores)
-    _, smooth = improvements(CGGM(**settings, smoothing=0.99), scores)
+    _, noisy = improvements(CGGM(smoothing=0), scores)
+    _, smooth = improvements(CGGM(smoothing=0.99), scores)
     late = smooth[200:]
     assert (late[:, 0] < late[:, 1:].amin(1)).all()
     assert 2 * late.std(0).max() < noisy[200:].std(0).min()

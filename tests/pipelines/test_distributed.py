@@ -27,7 +27,8 @@ network = ToyNetwork()
 classifiers = nn.ModuleDict({name: ToyClassifier() for name in network.encoders})
 data = [{"image": torch.randn(3, 3), "label": torch.tensor(i % 2)} for i in range(12)]
 task = Task(nn.CrossEntropyLoss(), probability_of_truth)
-modulation = Modulation(CGGM(apply=sys.argv[3]), network, task, classifiers)
+method = CGGM(lam=0.1, rule="bounded", apply=sys.argv[3], smoothing=0.0)
+modulation = Modulation(method, network, task, classifiers)
 optimizer = torch.optim.SGD(parameter_groups(network, classifiers, lr=0.1), momentum=0.9)
 trainer = SupervisedTrainer(
     device=torch.device("cpu"),
