@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -182,12 +184,25 @@ def _side_by_side(jobs: Sequence[Job], processes: int) -> Iterator[list[Result]]
     if processes == 1:
         yield from map(_do, jobs)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=_end_with_the_command) as pool:
         try:
             for done in as_completed([pool.submit(_do, job) for job in jobs]):
                 yield done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_the_command() -> None:
+    """Let this process end when the one that started it was killed."""
+
+    def wait() -> None:
+        command = parent_process()
+        if command is not None:
+            command.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _do(job: Job) -> list[Result]:

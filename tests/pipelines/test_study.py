@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,8 @@ from cggm.pipelines.study.statistics import corrected_difference
 from cggm.pipelines.study.training import train
 from cggm.pipelines.study.variants import JOINT, OTHERS, RATES, all_variants
 from cggm.pipelines.study.work import Result, jobs_left, read, search_left, work
+
+from .children import in_a_child
 
 
 def result(data: str, variant: str, seed: int, val: float, test: float, **other: object) -> Result:
@@ -235,6 +241,31 @@ def test_trainings_are_kept_one_by_one_and_not_repeated(tmp_path: Path) -> None:
     path.write_text("{}\n")
     with pytest.raises(InputError, match=r"holds something else than results"):
         read(path)
+
+
+@pytest.mark.slow
+def test_nothing_outlives_a_study_that_was_killed(tmp_path: Path) -> None:
+    jobs = search_left([], ["dial-100"], "", range(1))
+    study = in_a_child(lambda: work(jobs, tmp_path / "results.jsonl", 2))
+
+    def at_work() -> list[Path]:
+        listed = Path(f"/proc/{study}/task/{study}/children").read_text().split()
+        return [Path("/proc", number) for number in listed]
+
+    wait_for(lambda: len(at_work()) >= 2 and (tmp_path / "results.jsonl").is_file())
+    processes = at_work()
+    time.sleep(8)  # until they have imported what they need
+    os.kill(study, signal.SIGKILL)
+    os.waitpid(study, 0)
+    wait_for(lambda: not any(process.exists() for process in processes))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Return when a condition holds; fail when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_the_report_has_tables_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
