@@ -1,6 +1,6 @@
 """Which methods are there, and what do they cost? The table of the README.
 
-    python benchmarks/methods.py --output benchmarks/methods.csv    # measures, for half an hour to an hour
+    python benchmarks/methods.py --output benchmarks/methods.csv    # measures, half an hour
     python benchmarks/methods_table.py                              # writes it into the README
 
 What a method is comes from the catalogue, what it costs from the measurement that is kept here.
