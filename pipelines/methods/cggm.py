@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -90,7 +91,7 @@ class CGGM(Method):
     """
 
     paper = "Guo, Jin, Chen, Zhao: Classifier-guided Gradient Modulation. NeurIPS 2024"
-    changes = "encoders' gradients, direction of the fusion's"
+    changes = "encoders' updates or gradients, direction of the fusion's"
     modalities = (2, None)
     needs_classifiers = True
     needs_head = True
@@ -107,7 +108,7 @@ class CGGM(Method):
         ceiling: float | None = None,
     ) -> None:
         _check_positive("rho", rho)
-        if not _is_number(lam) or lam < 0:
+        if not _is_number(lam) or not 0 <= lam < math.inf:
             raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
         _check_choice("rule", rule, ("bounded", "paper", "centered", "none"))
         _check_choice("apply", apply, ("gradient", "step"))
@@ -160,7 +161,10 @@ class CGGM(Method):
     def _measure(self, step: Step) -> None:
         score, _ = self._scores(step)
         # "Particularly, epsilon^0 is initialized to 0."
-        self._improvement = score if self._reference is None else score - self._reference.to(score)
+        gained = score - (0.0 if self._reference is None else self._reference.to(score))
+        # What has no score yet, or moved by no more than rounding, has not improved.
+        rounding = 8 * torch.finfo(score.dtype).eps * score.abs() if self.smoothing else 0.0
+        self._improvement = torch.where(gained.abs() > rounding, gained, 0.0)
         if self.rule == "none":
             self._balance = torch.ones_like(score)
         elif self.rule == "paper":
@@ -173,15 +177,16 @@ class CGGM(Method):
 
     def _scores(self, step: Step) -> tuple[Tensor, Tensor]:
         """Score and reference with this step; they are kept when all its samples were seen."""
-        # A score that is not finite says nothing: the modality counts as not improved.
-        if self._score is None or self._reference is None:
-            score = step.scores.nan_to_num(0, 0, 0)
-            return score, score
-        before = self._score.to(step.scores)
-        score = torch.where(step.scores.isfinite(), step.scores, before)
-        score = self.smoothing * before + (1 - self.smoothing) * score
-        reference = self._reference.to(score)
-        return score, self.smoothing * reference + (1 - self.smoothing) * score
+        # A score that is not finite says nothing; a mean starts at the first one that is.
+        new = torch.where(step.scores.isfinite(), step.scores, torch.nan)
+        score = self._mean(self._score, new)
+        return score, self._mean(self._reference, score)
+
+    def _mean(self, before: Tensor | None, new: Tensor) -> Tensor:
+        """A running mean with a new value, of those that there are; NaN is none."""
+        before = torch.full_like(new, torch.nan) if before is None else before.to(new)
+        both = self.smoothing * before + (1 - self.smoothing) * new
+        return torch.where(before.isnan(), new, torch.where(new.isnan(), before, both))
 
     def _stale_weight_term(self, step: Step) -> Tensor:
         if self._stale is None:
@@ -222,7 +227,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check_positive(name: str, value: object) -> None:
-    if not _is_number(value) or not value > 0:  # type: ignore[operator]
+    if not _is_number(value) or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{name} is {value!r}; it is a number above 0")
 
 

@@ -166,6 +166,16 @@ def test_running_means_tell_the_fast_modality_from_the_slow_one_through_noise() 
     torch.testing.assert_close(late.mean(0), torch.tensor([0.5, 1.25, 1.25]), rtol=0, atol=0.1)
 
 
+def test_a_modality_starts_with_its_first_score_and_rounding_is_no_improvement() -> None:
+    scores = torch.tensor([0.1, 0.9, 0.5]).repeat(200, 1)
+    scores[0, 2] = torch.nan
+    scores[50, 0] = torch.inf
+    found, balance = improvements(CGGM(smoothing=0.97), scores)
+    assert found[0].tolist() == [pytest.approx(0.1), pytest.approx(0.9), 0]
+    assert not found[1:].any()
+    assert (balance[1:] == 1).all()
+
+
 def test_direction_loss_is_zero_only_when_all_directions_agree() -> None:
     gradient = torch.randn(2, 3)
     assert direction_loss(torch.ones(2), gradient, [gradient, 5 * gradient]).item() == (
@@ -248,6 +258,8 @@ def test_equal_modalities_get_equal_factors() -> None:
         ),
         ({"apply": "lr"}, r"apply is 'lr'"),
         ({"direction": True}, r"direction is True"),
+        ({"lam": float("nan")}, r"lam is nan; it is a number, 0 or larger"),
+        ({"rho": float("inf")}, r"rho is inf; it is a number above 0"),
         ({"smoothing": 1}, r"smoothing is 1; it is a number in \[0, 1\)"),
         ({"ceiling": 0}, r"ceiling is 0"),
     ],
