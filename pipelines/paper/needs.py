@@ -83,7 +83,8 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
     """A grid per label of data; each gives a folder of runs."""
     grids = {}
     for bundle, given in budget.settings.items():
-        own = papers_cggm(bundle) | {k: v for k, v in given.items() if k in papers_cggm(bundle)}
+        papers = papers_cggm(bundle)
+        own = papers | {name: value for name, value in given.items() if name in papers}
         common = {name: value for name, value in given.items() if name not in own}
         cggm = {"name": "cggm", "settings": own}
         methods = [cggm if name == "cggm" else name for name in budget.methods[bundle]]
