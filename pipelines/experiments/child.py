@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def become(order: Order) -> None:
     if hasattr(os, "setsid"):
         # Ctrl-C reaches the parent alone, and workers and teachers die with their group.
         os.setsid()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    after_parent(_end_group)
     # The process that forks us may ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
@@ -68,12 +68,19 @@ def _run(words: Sequence[str]) -> None:
         atexit._run_exitfuncs()  # multiprocessing leaves them out
 
 
-def _end_with_parent() -> None:
-    """End this process group as soon as the parent has ended, however it did."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    parent.join()
+def after_parent(end: Callable[[], None]) -> None:
+    """Call `end` as soon as the parent process has ended, however it did; do not wait for it."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            end()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _end_group() -> None:
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

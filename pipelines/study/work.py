@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...data.errors import InputError
+from ..experiments.child import after_parent
 from ..methods import UMT, create
 from .sets import Samples, load
 from .training import EPOCHS, Outcome, train
@@ -195,14 +196,7 @@ def _side_by_side(jobs: Sequence[Job], processes: int) -> Iterator[list[Result]]
 
 def _end_with_the_command() -> None:
     """Let this process end when the one that started it was killed."""
-
-    def wait() -> None:
-        command = parent_process()
-        if command is not None:
-            command.join()
-            os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
+    after_parent(partial(os._exit, 1))
 
 
 def _do(job: Job) -> list[Result]:
