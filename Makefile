@@ -18,7 +18,7 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/python -m cggm.pipelines.demo --bundle $(BUNDLE)
+	$(BIN)/python -m cggm.pipelines.research.demo --bundle $(BUNDLE)
 
 test: setup lint
 	# One thread per process: two that share the cores would wait for each other at every step.

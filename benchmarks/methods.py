@@ -48,17 +48,16 @@ from cggm.models import (
     transformer_classifiers,
     transformer_network,
 )
-from cggm.pipelines import (
+from cggm.pipelines.balancing import (
     ClassificationTask,
-    DiceCELoss,
-    Modulation,
-    PrepareFeatures,
     RegionDice,
     RegressionTask,
     SegmentationTask,
     parameter_groups,
 )
+from cggm.pipelines.handlers import Modulation, PrepareFeatures
 from cggm.pipelines.methods import CATALOGUE, Method, create
+from cggm.pipelines.segmentation import DiceCELoss
 
 MEMORY_STEPS = 4
 # Widths and steps of the features of a bundle, as its data sets have them; outputs, batch size.

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .brats.augmentation import train_transform
-    from .brats.cases import (
-        SEQUENCES,
-        Case,
-        find_cases,
-    )
-    from .brats.conventions import (
-        CONVENTIONS,
-        REGIONS,
-    )
+    from .brats.cases import SEQUENCES, Case, find_cases
+    from .brats.conventions import CONVENTIONS, REGIONS
     from .brats.embedded import (
         cases_to_segment,
         data_name,
@@ -26,20 +19,11 @@ if TYPE_CHECKING:
         open_split,
         open_store,
     )
-    from .brats.nifti import (
-        Volume,
-        check_cases,
-        read_case,
-        write_mask,
-    )
+    from .brats.nifti import Volume, check_cases, read_case, write_mask
     from .brats.slices import SliceDataset
     from .brats.store import SliceStore
     from .errors import InputError
-    from .features.dataset import (
-        FeatureDataset,
-        collate_features,
-        feature_statistics,
-    )
+    from .features.dataset import FeatureDataset, collate_features, feature_statistics
     from .features.feature_set import (
         FeatureSet,
         check_feature_set,
@@ -47,25 +31,11 @@ if TYPE_CHECKING:
         write_feature_set_header,
         write_samples,
     )
-    from .features.file import (
-        FeatureFile,
-        write_features,
-    )
-    from .features.generated import (
-        generate_feature_set,
-        open_features,
-    )
+    from .features.file import FeatureFile, write_features
+    from .features.generated import generate_feature_set, open_features
     from .features.splits import split_features
-    from .identity import (
-        identify_cases,
-        identify_samples,
-        owner_digests,
-    )
-    from .splits import (
-        patient_of,
-        read_split,
-        split_cases,
-    )
+    from .identity import identify_cases, identify_samples, owner_digests
+    from .splits import patient_of, read_split, split_cases
 
 _MODULES = {
     "brats.augmentation": ("train_transform",),

@@ -1,6 +1,8 @@
 """What tests of methods and of the handler share."""
 
 import signal
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +18,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def toy_run() -> type[ToyRun]:
     """A small network in MONAI's own trainer: `toy_run(method, ...)`."""
     return ToyRun
+
+
+@pytest.fixture(autouse=True)
+def _restore_process() -> Iterator[None]:
+    """Commands replace the hook for exceptions and what a signal does."""
+    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    yield
+    sys.excepthook = hook
+    signal.signal(signal.SIGTERM, handler)

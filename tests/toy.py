@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cggm.models import LateFusion, MultimodalNetwork
-from cggm.pipelines import ClassificationTask, Modulation, RegressionTask, parameter_groups
+from cggm.pipelines.balancing import ClassificationTask, RegressionTask, parameter_groups
+from cggm.pipelines.balancing.scores import negative_error
+from cggm.pipelines.handlers import Modulation
 from cggm.pipelines.methods import CGGM, Method
-from cggm.pipelines.training.scores import negative_error
 
 MODALITIES = ("audio", "text", "video")
 

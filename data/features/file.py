@@ -149,7 +149,7 @@ class FeatureFile:
             file.close()
             raise InputError(
                 f"{self.path} holds no features of ours ('{FORMAT}'): write it with "
-                "cggm.pipelines.extraction or cggm.pipelines.convert"
+                "cggm.pipelines.extraction or cggm.pipelines.commands.convert"
             )
         return file
 

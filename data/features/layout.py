@@ -35,7 +35,7 @@ def check_layout(file: h5py.File, path: Path) -> None:
             raise InputError(
                 f"{path}: {name} holds {found} of shape {stored.shape}; expected {wanted} of shape "
                 f"{('(N,)', '(steps, width)')[axes - 1]}, at least one: write it with "
-                "cggm.pipelines.extraction or cggm.pipelines.convert"
+                "cggm.pipelines.extraction or cggm.pipelines.commands.convert"
             )
     about: Any = file.attrs["about"]
     if not isinstance(json.loads(about), dict):

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from ...data.errors import InputError
-from ..training.checkpoint_file import read
+from ..handlers.checkpoint_file import read
 
 FILE = "classifiers.pt"
 FOLDER = "evaluation-classifiers"

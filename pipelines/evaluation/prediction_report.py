@@ -10,7 +10,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from ...data.files import write_csv, write_json
-from ..distributed import is_main_process
+from ..balancing.distributed import is_main_process
 from .intervals import Interval
 from .outcomes import PLAIN, confusion, f1_by_class, what_is
 from .prediction_metrics import PredictionMetrics

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ...data.errors import InputError
-from ..distributed import is_distributed
+from ..balancing.distributed import is_distributed
 
 _Row = tuple[np.ndarray, float]
 

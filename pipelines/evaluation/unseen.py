@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...data.errors import InputError, some
 from ...data.identity import digest
-from ..training.checkpoint_file import TRAINED_ON, description_of
+from ..handlers.checkpoint_file import TRAINED_ON, description_of
 
 
 def samples_to_judge(

@@ -1,4 +1,4 @@
-"""``python -m cggm.pipelines.extraction``: which words does the command take?"""
+"""``cggm extract``: which words does the command take?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ...data.errors import InputError
 from ...data.features.file import SUFFIX
 from ...data.features.header import check_modality
-from ..command_line.failures import report_plainly
+from ..commands.failures import report_plainly
 from .encoders import load_encoder
 from .options import KINDS, MODELS, POOLING, PRECISIONS, Options
 from .run import Plan, extract
@@ -51,14 +51,14 @@ def main(words: list[str] | None = None) -> int:
     if given.set and result.left_out:
         print(
             "when all modalities are extracted, drop the samples that one of them lacks: "
-            f"python -m cggm.pipelines.extraction finish {given.set}"
+            f"cggm extract finish {given.set}"
         )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cggm.pipelines.extraction",
+        prog="cggm extract",
         description="Extract features from texts, images, recordings or clips.",
     )
     commands = parser.add_subparsers(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ...data.errors import InputError, some
 from ...data.features.file import SUFFIX, FeatureFile, write_features
-from ..training.progress import duration
+from ..handlers.progress import duration
 from .encoders import Encoder
 from .left_out import LeftOut, list_of_left_out, read_left_out, write_left_out
 from .media import Unusable

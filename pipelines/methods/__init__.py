@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from ..balancing.method import Method, Run, Step
 from .agm import AGM
-from .base import Method, Run, Step
 from .cggm import CGGM
 from .dgl import DGL
 from .gblending import GBlending

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distributed import summed_over_ranks
-from .base import Method, Run, Step
-from .features import nonempty_subsets
+from ..balancing.distributed import summed_over_ranks
+from ..balancing.features import nonempty_subsets
+from ..balancing.method import Method, Run, Step
+from ..balancing.subsets import check_fusion, fused, precise
 from .ogm_ge import RunningError, check_epochs
-from .subsets import check_fusion, fused, precise
 
 # Largest loss of a sample: the released code adds 1e-8 to probabilities before the logarithm.
 WORST = -math.log(1e-8)

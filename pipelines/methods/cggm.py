@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..training.optimization import StepFactors
+from ..balancing.method import Method, Step, last_weight
+from ..balancing.optimization import StepFactors
 from .balance import bounded_balance, centered_balance, paper_balance
-from .base import Method, Step, last_weight
 
 Rule = Literal["bounded", "paper", "centered", "none"]
 Apply = Literal["gradient", "step"]

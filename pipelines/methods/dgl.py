@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .base import Method, Run, Step
-from .features import detached
-from .subsets import check_fusion, fused, precise
+from ..balancing.features import detached
+from ..balancing.method import Method, Run, Step
+from ..balancing.subsets import check_fusion, fused, precise
 
 Unimodal = Literal["fusion", "classifiers"]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..distributed import broadcast
-from .base import Method, Run, Step
-from .features import batches_of, observed, training_data, undisturbed
+from ..balancing.distributed import broadcast
+from ..balancing.features import batches_of, observed, training_data, undisturbed
+from ..balancing.method import Method, Run, Step
 from .greedy import check_number, check_whole
 from .relearning import held_out_ids, sample_ids
 

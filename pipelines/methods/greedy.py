@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..distributed import summed_over_ranks
-from .base import Method, Run, Step
-from .features import is_sequence
+from ..balancing.distributed import summed_over_ranks
+from ..balancing.features import is_sequence
+from ..balancing.method import Method, Run, Step
 
 # Share of the newest step in the running mean of the features, as in batch normalization.
 NEWEST = 0.1

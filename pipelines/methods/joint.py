@@ -1,6 +1,6 @@
 """Joint training: the baseline that every method is compared with."""
 
-from .base import Method
+from ..balancing.method import Method
 
 
 class Joint(Method):

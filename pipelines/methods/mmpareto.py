@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..distributed import is_distributed, summed_over_ranks
-from .base import Method, Run, Step
+from ..balancing.distributed import is_distributed, summed_over_ranks
+from ..balancing.method import Method, Run, Step
 
 
 def pareto_weights(joint: Tensor, unimodal: Tensor) -> Tensor:

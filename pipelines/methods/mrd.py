@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..distributed import is_distributed
-from .base import Method, Run, Step
-from .features import batch_size, masked, nonempty_subsets
+from ..balancing.distributed import is_distributed
+from ..balancing.features import batch_size, masked, nonempty_subsets
+from ..balancing.method import Method, Run, Step
 
 Sampler = Literal["independent", "subsets"]
 SAMPLERS = ("independent", "subsets")

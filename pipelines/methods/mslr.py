@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..training.optimization import StepFactors, encoder_groups
-from .base import Method, Run, Step
+from ..balancing.method import Method, Run, Step
+from ..balancing.optimization import StepFactors, encoder_groups
 
 Strategy = Literal["keep", "dynamic"]
 STRATEGIES = ("keep", "dynamic")

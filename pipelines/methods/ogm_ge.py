@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distributed import summed_over_ranks
-from .base import Method, Run, Step
+from ..balancing.distributed import summed_over_ranks
+from ..balancing.method import Method, Run, Step
 from .mrd import seeded
 
 

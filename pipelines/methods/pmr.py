@@ -10,10 +10,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..distributed import is_distributed, summed_over_ranks
-from ..training.tasks import Task
-from .base import Method, Run, Step
-from .features import batches_of, training_data, undisturbed, vectors_of
+from ..balancing.distributed import is_distributed, summed_over_ranks
+from ..balancing.features import batches_of, training_data, undisturbed, vectors_of
+from ..balancing.method import Method, Run, Step
+from ..balancing.tasks import Task
 from .greedy import check_number, check_whole
 from .relearning import labeled_vectors
 

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..distributed import is_distributed
-from .base import Method, Run, Step
+from ..balancing.distributed import is_distributed
+from ..balancing.method import Method, Run, Step
 
 Margin = Literal["paper", "released"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
-from ..distributed import is_distributed
-from .base import Method, Run, Step
+from ..balancing.distributed import is_distributed
+from ..balancing.method import Method, Run, Step
 
 Residual = Literal["paper", "released"]
 Error = Literal["l1", "l2"]

@@ -10,9 +10,9 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from ..distributed import broadcast
-from .base import Method, Run, Step
-from .features import batches_of, observed, undisturbed, vectors_of
+from ..balancing.distributed import broadcast
+from ..balancing.features import batches_of, observed, undisturbed, vectors_of
+from ..balancing.method import Method, Run, Step
 from .greedy import check_number, check_whole
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ...data.errors import InputError
-from ..training.checkpoint_file import description_beside, read
-from .base import Method, Run, Step
-from .features import is_sequence
+from ..balancing.features import is_sequence
+from ..balancing.method import Method, Run, Step
+from ..handlers.checkpoint_file import description_beside, read
 
 # What no weight tells: attributes of the networks, and entries of a file's description.
 UNSEEN = {"heads": "a number of attention heads of", "rates": "dilations of"}

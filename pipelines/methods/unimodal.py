@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Method, Step
+from ..balancing.method import Method, Step
 
 
 class Unimodal(Method):

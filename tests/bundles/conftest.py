@@ -15,7 +15,7 @@ from cggm.bundles import path
 from cggm.data.features.generated import generate_feature_set
 from cggm.data.phantom import generate
 
-from ..commands import commands as run_commands
+from ..processes import commands as run_commands
 
 BUNDLE = Path(path("brats"))
 BUNDLES = ("brats", "food101", "iemocap", "mosi")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cggm.data.brats.cases import find_cases
-from cggm.pipelines.command_line.failures import explain
+from cggm.pipelines.commands.failures import explain
 
 from .conftest import NETWORK, Bundle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from cggm.pipelines.command_line.lock import LOCK
+from cggm.pipelines.commands.lock import LOCK
 
 from .conftest import Bundle, command, commands, messages
 

@@ -9,7 +9,7 @@ import torch
 
 from cggm.data.errors import InputError
 from cggm.pipelines.evaluation.classifiers import ByClassifier, evaluate_classifiers
-from cggm.pipelines.experiments.bundles import open_bundle
+from cggm.pipelines.research.experiments.bundles import open_bundle
 
 from .conftest import Bundle
 

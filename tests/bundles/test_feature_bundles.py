@@ -15,8 +15,8 @@ from filelock import FileLock
 from cggm.data.errors import InputError
 from cggm.data.features.feature_set import open_feature_set, write_feature_set_header, write_samples
 from cggm.data.features.file import FeatureFile, write_features
-from cggm.pipelines.command_line.failures import explain
-from cggm.pipelines.command_line.lock import LOCK
+from cggm.pipelines.commands.failures import explain
+from cggm.pipelines.commands.lock import LOCK
 
 from .conftest import Bundle, command, messages
 

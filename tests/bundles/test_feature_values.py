@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cggm.data.features.feature_set import open_feature_set
-from cggm.pipelines.command_line.failures import explain
+from cggm.pipelines.commands.failures import explain
 
 from .conftest import Bundle
 

@@ -15,7 +15,7 @@ from monai.engines import IterationEvents
 from torch import Tensor, nn
 
 from cggm.models import MultimodalNetwork
-from cggm.pipelines import Modulation
+from cggm.pipelines.handlers import Modulation
 from cggm.pipelines.methods.cggm import paper_balance
 
 from .conftest import Bundle, command

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from cggm.data.features.feature_set import open_feature_set, write_samples
 from cggm.data.features.file import FeatureFile, write_features
-from cggm.pipelines.command_line.failures import explain
+from cggm.pipelines.commands.failures import explain
 
 from .conftest import Bundle, make_bundle
 

@@ -15,7 +15,7 @@ import pytest
 
 from cggm.data.published.pickles import read_arrays
 
-from ..pipelines.children import in_a_child
+from ..children import in_a_child
 from .pickled import opcode_of_text, refusal, written
 
 

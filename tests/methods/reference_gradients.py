@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cggm.pipelines import ClassificationTask, DiceCELoss, RegionDice, RegressionTask, Task
+from cggm.pipelines.balancing import ClassificationTask, RegionDice, RegressionTask, Task
+from cggm.pipelines.balancing.features import nonempty_subsets
+from cggm.pipelines.balancing.method import Run, Step
+from cggm.pipelines.balancing.optimization import StepFactors
+from cggm.pipelines.handlers.learning_rate import warmup_cosine
 from cggm.pipelines.methods import CGGM, agm, mmpareto, ogm_ge
 from cggm.pipelines.methods import cggm as cggm_
-from cggm.pipelines.methods.base import Run, Step
-from cggm.pipelines.methods.features import nonempty_subsets
 from cggm.pipelines.methods.mslr import dynamic_ratios
-from cggm.pipelines.training.optimization import StepFactors
-from cggm.pipelines.training.schedule import warmup_cosine
+from cggm.pipelines.segmentation import DiceCELoss
 
 Case = dict[str, Any]
 

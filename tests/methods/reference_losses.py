@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cggm.models import LateFusion
+from cggm.pipelines.balancing.features import masked
 from cggm.pipelines.methods import gblending, greedy, mrd, pmr, qmf, reconboost, relearning, umt
-from cggm.pipelines.methods.features import masked
 
 from .reference_gradients import Case, tensor
 

@@ -8,16 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from cggm.models import MultimodalNetwork, SegmentationNetwork, TransformerNetwork
-from cggm.pipelines import ClassificationTask, SegmentationTask
+from cggm.pipelines.balancing import ClassificationTask, SegmentationTask
+from cggm.pipelines.balancing.features import nonempty_subsets
+from cggm.pipelines.balancing.method import Run, Step
+from cggm.pipelines.balancing.subsets import evaluating
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.agm import (
-    AGM,
-    modulation,
-    response_weights,
-)
-from cggm.pipelines.methods.base import Run, Step
-from cggm.pipelines.methods.features import nonempty_subsets
-from cggm.pipelines.methods.subsets import evaluating
+from cggm.pipelines.methods.agm import AGM, modulation, response_weights
 
 from ..toy import ToyRun
 

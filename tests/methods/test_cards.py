@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from cggm.pipelines.balancing.method import TASKS
 from cggm.pipelines.methods import CATALOGUE
-from cggm.pipelines.methods.base import TASKS
 
 from .cards import CARDS, ROOT, line
 

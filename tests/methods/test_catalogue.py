@@ -17,9 +17,10 @@ from ignite.engine import Events
 from torch import nn
 
 from cggm.bundles import path
-from cggm.pipelines import Task, methods
+from cggm.pipelines import methods
+from cggm.pipelines.balancing import Task
+from cggm.pipelines.balancing.method import TASKS
 from cggm.pipelines.methods import CATALOGUE, Method, create, describe
-from cggm.pipelines.methods.base import TASKS
 
 from ..toy import ToyRun
 from .ready import epochs_of, ready

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from cggm.pipelines import Task
+from cggm.pipelines.balancing import Task
+from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.methods import CATALOGUE, CGGM, create
-from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.cggm import (
     bounded_balance,
     centered_balance,

@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cggm.models import SegmentationNetwork
-from cggm.pipelines import SegmentationTask
+from cggm.pipelines.balancing import SegmentationTask
+from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.dgl import DGL, unimodal_loss
 
 from ..toy import ToyRun

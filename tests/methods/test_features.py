@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cggm.models import SegmentationNetwork, TransformerNetwork
-from cggm.pipelines.methods.features import batch_size, masked, pooled
+from cggm.pipelines.balancing.features import batch_size, masked, pooled
 
 KEEP = torch.tensor([True, False, True])
 

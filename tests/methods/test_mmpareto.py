@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.mmpareto import MMPareto, pareto_gradient, pareto_weights
 
 from ..toy import ToyRun

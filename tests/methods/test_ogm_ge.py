@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cggm.pipelines import ClassificationTask
+from cggm.pipelines.balancing import ClassificationTask
 from cggm.pipelines.methods import Joint
 from cggm.pipelines.methods.mrd import seeded
 from cggm.pipelines.methods.ogm_ge import (

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cggm.pipelines import RegressionTask, SegmentationTask
-from cggm.pipelines.methods.features import undisturbed, vectors_of
+from cggm.pipelines.balancing import RegressionTask, SegmentationTask
+from cggm.pipelines.balancing.features import undisturbed, vectors_of
+from cggm.pipelines.balancing.scores import negative_error
 from cggm.pipelines.methods.pmr import (
     PMR,
     check_bins,
@@ -14,7 +15,6 @@ from cggm.pipelines.methods.pmr import (
     moved,
     prototype_log_probabilities,
 )
-from cggm.pipelines.training.scores import negative_error
 
 # pmr/released_code_loss: the released functions, executed.
 FEATURES = {"a": [[0.0, 0], [1, 0]], "v": [[0.0, 1], [2, 2]]}

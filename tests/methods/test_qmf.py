@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cggm.pipelines import SegmentationTask
+from cggm.pipelines.balancing import SegmentationTask
+from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.base import Run, Step
 from cggm.pipelines.methods.qmf import (
     QMF,
     History,

@@ -5,12 +5,7 @@ import math
 import pytest
 import torch
 
-from cggm.pipelines.methods.relearning import (
-    Relearning,
-    purity,
-    separability,
-    strength,
-)
+from cggm.pipelines.methods.relearning import Relearning, purity, separability, strength
 
 
 def test_strength_is_between_nothing_and_everything() -> None:

@@ -1,0 +1,283 @@
+"""What is a method, and when do its hooks run?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .tasks import Task
+
+TASKS = ("classification", "regression", "segmentation")
+
+
+@dataclass
+class Run:
+    """What a method may know of a training, from its start to its end.
+
+    Attributes:
+        network: not wrapped; ``fuse(features)`` is there for networks of :mod:`cggm.models`.
+        encoders: one module per modality.
+        classifiers: one module per modality (eq. 5), each with its own ``head``; empty when the
+            run has none.
+        task: loss and scores, and what else the task tells.
+        optimizer: the trainer's optimizer.
+        batches: the trainer's data loader.
+        prepare_batch: (batch, device, non_blocking) to (inputs, label), the trainer's.
+        device: where the network is.
+        epochs: how many there will be.
+        epoch: the one at hand, from 1; 0 before the first.
+    """
+
+    network: nn.Module
+    encoders: Mapping[str, nn.Module]
+    classifiers: Mapping[str, nn.Module]
+    task: Task
+    optimizer: torch.optim.Optimizer
+    batches: Any
+    prepare_batch: Callable[..., Any]
+    device: torch.device
+    epochs: int
+    epoch: int = 0
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(self.encoders)
+
+
+@dataclass
+class Step:
+    """What a method may see of one optimizer step.
+
+    With gradient accumulation a step has several micro-batches: everything here is that of the
+    micro-batch at hand, except ``scores``, the mean over all samples of this step seen so far, on
+    all ranks.
+
+    Attributes:
+        run: the training that the step belongs to.
+        head: the network's last layer, a module with a ``weight``.
+        task_loss: scalar with a graph, what the trainer would back-propagate on its own.
+        prediction: of the network, with its graph.
+        label: the truth.
+        inputs: what the encoders were called with, x_i, by modality.
+        features: h_i of eq. 1 as the encoders gave them, with their graphs.
+        ids: of the samples, where the batch has them.
+        predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
+        classifier_predictions: of the classifiers.
+        classifier_losses: the task's loss on each classifier's prediction; scalars.
+        scores: epsilon of eq. 6, one per modality, larger is better, shape (M,).
+        loss_scale: factor of the AMP gradient scaler, 1 without one.
+    """
+
+    run: Run
+    head: nn.Module | None
+    task_loss: Tensor
+    prediction: Tensor
+    label: Tensor
+    inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
+    ids: list[str] | None = None
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+    classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
+    classifier_losses: dict[str, Tensor] = field(default_factory=dict)
+    scores: Tensor = field(default_factory=lambda: torch.zeros(0))
+    loss_scale: float = 1.0
+    _fusion_gradient: Tensor | None = None
+    _classifier_gradients: list[Tensor] | None = None
+
+    @property
+    def encoders(self) -> Mapping[str, nn.Module]:
+        return self.run.encoders
+
+    @property
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        return self.run.classifiers
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.run.optimizer
+
+    @property
+    def task(self) -> Task:
+        return self.run.task
+
+    @property
+    def modalities(self) -> list[str]:
+        return self.run.modalities
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The network's head, for methods that need one."""
+        if self.head is None:
+            raise ValueError(f"{type(self.run.network).__name__} has no last layer called `head`")
+        return self.head
+
+    def fusion_gradient(self, *, differentiable: bool = False) -> Tensor:
+        """Gradient of the task loss in the network's last layer (eq. 10), of its weight's shape.
+
+        Args:
+            differentiable: keep the graph, so that a function of this gradient can be
+                back-propagated into the network. Only the last layer is traversed here.
+        """
+        known = self._fusion_gradient
+        if known is None or (differentiable and not known.requires_grad):
+            (known,) = torch.autograd.grad(
+                self.task_loss * self.loss_scale,
+                last_weight(self.last_layer),
+                create_graph=differentiable,
+                retain_graph=True,
+            )
+            self._fusion_gradient = known
+        return known
+
+    def classifier_gradients(self) -> list[Tensor]:
+        """Gradient of each classifier's loss in its last layer (eq. 9): the unimodal gradients.
+
+        They are constants: nothing is back-propagated through them.
+        """
+        if self._classifier_gradients is None:
+            self._classifier_gradients = [
+                torch.autograd.grad(
+                    self.classifier_losses[name] * self.loss_scale,
+                    last_weight(self.classifiers[name]),
+                    retain_graph=True,
+                )[0]
+                for name in self.modalities
+            ]
+        return self._classifier_gradients
+
+
+class Method:
+    """One way to balance modalities; this base class is plain joint training.
+
+    The hooks, at their places in one training by MONAI's ``SupervisedTrainer``::
+
+        prepare(run)                        once, when training starts
+        for epoch in epochs:
+            epoch_begins(run)
+            for batch in loader:
+                for modality, encoder:
+                    h = method.feature(modality, encoder(x), run)   what the fusion sees
+                loss = loss_function(prediction, label)
+                loss = method.loss(step)    LOSS_COMPLETED: what is back-propagated instead
+                loss.backward()
+                method.gradients(step)      BACKWARD_COMPLETED, before an optimizer step only
+                optimizer.step()
+                method.stepped(step)        MODEL_COMPLETED, after an optimizer step only
+            epoch_ends(run)
+
+    What a method is, for the catalogue, for tables and for refusing what it cannot train:
+
+    Attributes:
+        paper: where it was published.
+        changes: what it changes, in a few words.
+        published: the tasks its paper has.
+        extended: further tasks, covered here by an extension of ours that its card names.
+        modalities: fewest and most modalities it can train; None for no limit.
+        published_modalities: most modalities its paper has.
+        needs_classifiers: classifiers are built and trained. Their losses are added by the
+            handler, on detached features, unless ``attached``.
+        attached: classifiers see features with their graphs, and their losses are part of what
+            :meth:`loss` returns.
+        needs_head: the network's last layer is read.
+        late_fusion: None, or the rule by which networks of single modalities are combined:
+            "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
+            the path of their weights.
+    """
+
+    paper: ClassVar[str] = ""
+    changes: ClassVar[str] = "nothing"
+    published: ClassVar[frozenset[str]] = frozenset(TASKS)
+    extended: ClassVar[frozenset[str]] = frozenset()
+    modalities: ClassVar[tuple[int, int | None]] = (1, None)
+    published_modalities: ClassVar[int | None] = None
+    needs_classifiers: bool = False
+    attached: bool = False
+    needs_head: ClassVar[bool] = False
+    late_fusion: ClassVar[str | None] = None
+    teachers_by: ClassVar[str | None] = None
+
+    @classmethod
+    def beyond_paper(cls, task: str, modalities: int) -> str:
+        """What of a training the method's paper does not have, in words; empty for nothing."""
+        most = cls.published_modalities
+        more = [task] if task in TASKS and task not in cls.published else []
+        more += [f"{modalities} modalities"] if most is not None and modalities > most else []
+        return " and ".join(more)
+
+    def prepare(self, run: Run) -> None:
+        """Refuse what this method cannot train, before anything is computed.
+
+        Raises:
+            ValueError: the number of modalities, or the task, is none of the method's.
+        """
+        name = type(self).__name__
+        fewest, most = self.modalities
+        count = len(run.modalities)
+        if count < fewest or (most is not None and count > most):
+            limits = f"{fewest} or more" if most is None else f"{fewest} to {most}"
+            hint = ": train it with the method 'joint'" if count == 1 else ""
+            raise ValueError(
+                f"{name} balances {limits} modalities; this network has {run.modalities}{hint}"
+            )
+        covered = self.published | self.extended
+        if run.task.kind in TASKS and run.task.kind not in covered:
+            raise ValueError(
+                f"{name} is for {' and '.join(sorted(covered))}, this task is a {run.task.kind}: "
+                "choose another method"
+            )
+
+    def epoch_begins(self, run: Run) -> None:
+        """Prepare an epoch; networks may be copied and tried, random states are restored."""
+
+    def feature(self, modality: str, feature: Any, run: Run) -> Any:
+        """Return what the fusion sees of an encoder's output, while training."""
+        return feature
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the scalar that is back-propagated through the network."""
+        return step.task_loss
+
+    def gradients(self, step: Step) -> None:
+        """Change gradients, or the coming update, once per optimizer step."""
+
+    def stepped(self, step: Step) -> None:
+        """Undo or remember, once the optimizer has stepped."""
+
+    def epoch_ends(self, run: Run) -> None:
+        """Learn from an epoch."""
+
+    def record(self) -> dict[str, Tensor]:
+        """What is worth plotting of the last step: name to one value per modality, shape (M,)."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, kept under their own names, as plain values."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that has to survive a restart, as tensors and plain types."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` returned."""
+
+
+def last_weight(module: nn.Module) -> Tensor:
+    """Weight of the last layer: of a module's ``head``, or of the module when it is one layer.
+
+    Raises:
+        ValueError: there is no such weight.
+    """
+    weight = getattr(getattr(module, "head", module), "weight", None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(
+            f"{type(module).__name__} has no last layer with a weight: call its last layer `head`"
+        )
+    return weight

@@ -1,0 +1,143 @@
+"""Which parameters share a learning rate, and how is one group's step scaled?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def parameter_groups(
+    network: nn.Module,
+    classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
+    *,
+    lr: float,
+    classifier_lr: float | None = None,
+    encoders: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
+) -> list[dict[str, Any]]:
+    """Parameter groups for any optimizer: one per encoder, the rest of the network, classifiers.
+
+    Args:
+        network: a network with ``encoders``, a mapping from modality to module.
+        classifiers: the classifiers f_i, trained by the same optimizer.
+        lr: learning rate of the network.
+        classifier_lr: learning rate of the classifiers, ``lr`` when not given.
+        encoders: instead of ``network.encoders``.
+
+    Returns:
+        Dictionaries with ``params``, ``lr`` and a ``name``: ``encoder/<modality>``, ``fusion`` or
+        ``classifiers``.
+    """
+    groups = [
+        {"params": list(encoder.parameters()), "lr": lr, "name": f"encoder/{modality}"}
+        for modality, encoder in encoders_of(network, encoders).items()
+    ]
+    taken = {id(p) for group in groups for p in group["params"]}
+    rest = [p for p in network.parameters() if id(p) not in taken]
+    groups.append({"params": rest, "lr": lr, "name": "fusion"})
+    if classifiers is not None:
+        rate = lr if classifier_lr is None else classifier_lr
+        params = [p for classifier in classifiers.values() for p in classifier.parameters()]
+        groups.append({"params": params, "lr": rate, "name": "classifiers"})
+    return groups
+
+
+def encoders_of(
+    network: nn.Module, encoders: Mapping[str, nn.Module] | nn.ModuleDict | None = None
+) -> dict[str, nn.Module]:
+    """The encoders of a network by modality: those given, or the network's ``encoders``.
+
+    Raises:
+        ValueError: there are none, or two of them share parameters.
+    """
+    found = getattr(network, "encoders", None) if encoders is None else encoders
+    if not isinstance(found, Mapping | nn.ModuleDict) or len(found) == 0:
+        raise ValueError(
+            f"{type(network).__name__} has no `encoders` that map a modality's name to a module: "
+            "pass encoders={'name': module, ...}"
+        )
+    owners: dict[int, str] = {}
+    for name, encoder in found.items():
+        for parameter in encoder.parameters():
+            other = owners.setdefault(id(parameter), name)
+            if other != name:
+                raise ValueError(
+                    f"the encoders of {other!r} and {name!r} share parameters: their gradients "
+                    "cannot be scaled apart"
+                )
+    return dict(found.items())
+
+
+class StepFactors:
+    """Factors of the coming update, one per encoder: applied for a step, then taken back.
+
+    The factor goes into the learning rate of the encoder's parameter groups, where neither
+    momentum nor Adam's normalization can undo it. Decoupled weight decay (AdamW) is kept as it
+    was, since it is not part of the gradient step.
+    """
+
+    # Stands for a factor of zero: the update vanishes in any float, the decay survives.
+    SMALLEST = 1e-30
+
+    def __init__(self) -> None:
+        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def apply(
+        self,
+        optimizer: torch.optim.Optimizer,
+        encoders: Mapping[str, nn.Module],
+        factors: Sequence[float],
+    ) -> None:
+        """Scale the learning rates of the encoders' parameter groups.
+
+        Args:
+            optimizer: its parameter groups must keep the encoders apart.
+            encoders: one module per modality.
+            factors: one number per encoder, in their order.
+
+        Raises:
+            ValueError: a parameter group holds parameters of an encoder together with others.
+        """
+        named = dict(zip(encoders, factors, strict=True))
+        for group, modality in encoder_groups(optimizer, encoders):
+            factor = named[modality] or self.SMALLEST
+            before = {"lr": group["lr"]}
+            group["lr"] = group["lr"] * factor
+            if _decay_is_decoupled(optimizer, group) and group.get("weight_decay"):
+                before["weight_decay"] = group["weight_decay"]
+                group["weight_decay"] = group["weight_decay"] / factor
+            self._before.append((group, before))
+
+    def undo(self) -> None:
+        """Give every group its own learning rate and decay back, if they were changed."""
+        for group, before in self._before:
+            group.update(before)
+        self._before.clear()
+
+
+def encoder_groups(
+    optimizer: torch.optim.Optimizer, encoders: Mapping[str, nn.Module]
+) -> list[tuple[dict[str, Any], str]]:
+    """Find the parameter groups that belong to one encoder each, with the encoder's modality."""
+    owner = {id(p): name for name, encoder in encoders.items() for p in encoder.parameters()}
+    found = []
+    for group in optimizer.param_groups:
+        owners = {owner.get(id(p)) for p in group["params"]}
+        if owners in ({None}, set()):
+            continue
+        if len(owners) > 1:
+            raise ValueError(
+                "apply='step' scales the update of each encoder, but a parameter group of the "
+                f"optimizer mixes {sorted(str(name or 'other parameters') for name in owners)}: "
+                "build the optimizer with cggm.pipelines.balancing.parameter_groups(network, ...)"
+            )
+        found.append((group, str(owners.pop())))
+    return found
+
+
+def _decay_is_decoupled(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
+    decoupled = group.get("decoupled_weight_decay")
+    always = (torch.optim.AdamW, torch.optim.Adafactor, torch.optim.Muon)
+    return isinstance(optimizer, always) if decoupled is None else bool(decoupled)

@@ -1,0 +1,93 @@
+"""Do a network, its classifiers, a method and an optimizer fit together?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...data.errors import InputError
+from .method import Method, last_weight
+
+
+def check_batches(loader: Any) -> None:
+    """Refuse a loader without any batch.
+
+    Raises:
+        InputError: it has samples, but not enough for one batch, or none.
+    """
+    if not hasattr(loader, "__len__") or len(loader) > 0:
+        return
+    samples = len(getattr(loader, "dataset", []))
+    size = getattr(loader, "batch_size", None)
+    raise InputError(
+        f"{samples} training samples give no batch of {size} (an incomplete last batch is "
+        f"dropped): pass --batch_size {max(samples, 1)} or less, or give more data"
+    )
+
+
+def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Module | None:
+    """The last layer: that given, or the network's ``head``; None where a method needs none.
+
+    Raises:
+        ValueError: there is none, and the method needs one.
+    """
+    found = getattr(network, "head", None) if head is None else head
+    if not isinstance(found, nn.Module):
+        if not method.needs_head:
+            return None
+        raise ValueError(
+            f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
+        )
+    last_weight(found)
+    return found
+
+
+def classifiers_of(
+    method: Method,
+    encoders: Mapping[str, nn.Module],
+    head: nn.Module | None,
+    classifiers: Mapping[str, nn.Module] | nn.ModuleDict | None,
+) -> dict[str, nn.Module]:
+    """The classifiers in the order of the encoders.
+
+    Raises:
+        ValueError: there are none and the method needs them, or they do not fit the encoders or the
+            head.
+    """
+    if classifiers is None:
+        if method.needs_classifiers:
+            raise ValueError(
+                f"{type(method).__name__} needs one classifier per modality: "
+                f"pass classifiers for {list(encoders)}"
+            )
+        return {}
+    found = dict(classifiers.items())
+    if set(found) != set(encoders):
+        raise ValueError(
+            f"there are classifiers for {sorted(found)}, but encoders for {sorted(encoders)}"
+        )
+    if head is None:
+        return {name: found[name] for name in encoders}
+    expected = tuple(last_weight(head).shape)
+    for name, classifier in found.items():
+        shape = tuple(last_weight(classifier).shape)
+        if shape != expected:
+            raise ValueError(
+                f"the last layer of the classifier of {name!r} has a weight of shape {shape}, the "
+                f"network's head {expected}: eq. 12 compares the two, so they must be alike"
+            )
+    return {name: found[name] for name in encoders}
+
+
+def check_optimized(optimizer: torch.optim.Optimizer, classifiers: Mapping[str, nn.Module]) -> None:
+    """Refuse an optimizer that would leave the classifiers as they are."""
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, classifier in classifiers.items():
+        if any(p.requires_grad and id(p) not in known for p in classifier.parameters()):
+            raise ValueError(
+                f"the optimizer does not train the classifier of {name!r}: build it with "
+                "cggm.pipelines.balancing.parameter_groups(network, classifiers, ...)"
+            )

@@ -1,1 +1,0 @@
-"""What a user may type, and what they see when something is wrong."""

@@ -1,0 +1,15 @@
+"""From patients to masks: losses, inference, overlays, volumetric scores."""
+
+from .evaluation_report import EvaluationReport
+from .inference import CaseDataset, MaskWriter, SliceBatchInferer
+from .losses import DiceCELoss
+from .volume_dice import VolumeDice
+
+__all__ = [
+    "CaseDataset",
+    "DiceCELoss",
+    "EvaluationReport",
+    "MaskWriter",
+    "SliceBatchInferer",
+    "VolumeDice",
+]

@@ -1,0 +1,187 @@
+"""How good is the network, by the BraTS way of counting and by the CGGM paper's?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from scipy import stats
+from torch import Tensor
+
+from ...data.brats.conventions import REGIONS
+from ...data.files import write_csv, write_json
+from ..balancing.scores import region_counts
+from .volume_dice import dice_of_counts
+
+VOLUMETRIC = (
+    "volumetric: Dice over each patient's whole volume, mean over patients (BraTS); a region empty "
+    "in truth and prediction counts as 1"
+)
+ALL_SLICES = (
+    "tumor slices: Dice of each slice with tumor, mean over a patient's slices, then over "
+    "patients: what the paper's one random tumor slice per patient gives on average; not "
+    "comparable with volumetric Dice"
+)
+DRAWS = (
+    "random slices: the paper's protocol as it is, one random tumor slice per patient, repeated; "
+    "mean and standard deviation over the repetitions"
+)
+
+
+class EvaluationReport:
+    """Handler for an evaluator over all slices of some patients; writes CSV and JSON at the end.
+
+    ``evaluation.csv`` has a row per patient, ``evaluation.json`` the means of both protocols, each
+    with a sentence that says what it is. Everything is in percent.
+
+    Args:
+        folder: where the two files go.
+        data: what the patients are, for the reader: a folder, or "synthetic".
+        about: further facts to keep with the figures, such as method and checkpoint.
+        draws: how often a random tumor slice per patient is drawn.
+        seed: seed of the draws and of the bootstrap.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        data: str,
+        about: Mapping[str, Any] | None = None,
+        draws: int = 20,
+        seed: int = 0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.about = {"data": data, **(about or {})}
+        self.draws, self.seed = draws, seed
+        self.summary: dict[str, Any] = {}
+        self._counts: dict[str, list[Tensor]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the evaluator's events."""
+        engine.add_event_handler(Events.STARTED, lambda _: self._counts.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _collect(self, engine: Engine) -> None:
+        output: dict[str, Tensor] = engine.state.output  # type: ignore[assignment]
+        names: list[str] = engine.state.batch["case"]  # type: ignore[index]
+        counts = region_counts(output["pred"].argmax(1), output["label"][:, 0]).double().cpu()
+        for name, count in zip(names, counts, strict=True):
+            self._counts.setdefault(name, []).append(count)
+
+    def _write(self, _: Engine) -> None:
+        counts = {name: torch.stack(self._counts[name]) for name in sorted(self._counts)}
+        volumes = torch.stack([dice_of_counts(slices.sum(0)) for slices in counts.values()])
+        slices = {name: tumor_slice_dice(c) for name, c in counts.items()}
+        self.summary = summarize(volumes, list(slices.values()), self.draws, self.seed)
+        self.summary = {**self.about, **self.summary}
+        rows = [
+            {"case": name, **_row("volumetric", volumes[i]), **_row("tumor_slices", dice.mean(0))}
+            for i, (name, dice) in enumerate(slices.items())
+        ]
+        write_csv(self.folder / "evaluation.csv", rows)
+        write_json(self.folder / "evaluation.json", self.summary)
+        print(table(self.summary), flush=True)
+
+
+def tumor_slice_dice(counts: Tensor, smooth: float = 1e-3) -> Tensor:
+    """Dice of each slice with tumor, by the rule of :class:`RegionDice`.
+
+    Args:
+        counts: of one patient's slices, shape (slices, 3 regions, 3).
+
+    Returns:
+        Shape (slices with tumor, 3 regions); no rows when the patient has no tumor.
+    """
+    overlap, predicted, true = counts[counts[:, 0, 2] > 0].unbind(-1)
+    return 2 * (overlap + smooth) / (predicted + true + 2 * smooth)
+
+
+def summarize(volumes: Tensor, slices: list[Tensor], draws: int, seed: int) -> dict[str, Any]:
+    """Means of the three protocols, in percent.
+
+    Args:
+        volumes: volumetric Dice, shape (patients, 3 regions).
+        slices: per patient the Dice of its tumor slices, shape (slices, 3 regions).
+        draws: repetitions of the random draw.
+        seed: seed of the draws and the bootstrap.
+    """
+    with_tumor = [dice for dice in slices if len(dice)]
+    summary: dict[str, Any] = {
+        "patients": len(volumes),
+        "patients_without_tumor_slices": len(slices) - len(with_tumor),
+        "volumetric": {"what": VOLUMETRIC, **_spread(volumes.numpy(), seed)},
+    }
+    if with_tumor:
+        means = torch.stack([dice.mean(0) for dice in with_tumor])
+        summary["tumor_slices"] = {"what": ALL_SLICES, **_spread(means.numpy(), seed)}
+        drawn = random_draws(with_tumor, draws, seed)
+        summary["random_slices"] = {"what": DRAWS, "draws": draws}
+        for i, name in enumerate([*REGIONS, "mean"]):
+            summary["random_slices"][name] = {
+                "mean": _percent(drawn[:, i].mean()),
+                "sd": _percent(drawn[:, i].std(ddof=1)) if draws > 1 else None,
+            }
+    return summary
+
+
+def random_draws(slices: list[Tensor], draws: int, seed: int) -> np.ndarray:
+    """Mean Dice of one random tumor slice per patient, shape (draws, 3 regions and their mean)."""
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(draws):
+        picked = torch.stack([dice[generator.integers(len(dice))] for dice in slices])
+        means.append([*picked.mean(0).tolist(), picked.mean().item()])
+    return np.array(means)
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The summary as lines for a terminal."""
+    lines = [f"{summary['patients']} patients of: {summary['data']}"]
+    for protocol in ("volumetric", "tumor_slices", "random_slices"):
+        if protocol in summary:
+            part = summary[protocol]
+            figures = "  ".join(f"{name} {part[name]['mean']:.1f}" for name in [*REGIONS, "mean"])
+            lines.append(f"  Dice %  {figures}   {part['what'].partition(':')[0]}")
+    return "\n".join(lines)
+
+
+def _spread(dice: np.ndarray, seed: int) -> dict[str, Any]:
+    columns = {name: dice[:, i] for i, name in enumerate(REGIONS)} | {"mean": dice.mean(1)}
+    return {name: _statistics(values, seed) for name, values in columns.items()}
+
+
+def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
+    return {
+        "mean": _percent(values.mean()),
+        "sd": _percent(values.std(ddof=1)) if len(values) > 1 else None,
+        "median": _percent(np.median(values)),
+        "interval_95": _interval(values, seed),
+    }
+
+
+def _interval(values: np.ndarray, seed: int) -> list[float | None] | None:
+    """Bootstrap interval of the mean over patients, where there are enough to say one."""
+    if len(values) < 5 or np.ptp(values) == 0:
+        return None
+    result = stats.bootstrap(
+        (values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return [_percent(limit) for limit in result.confidence_interval]
+
+
+def _percent(value: float) -> float:
+    return round(100 * float(value), 2)
+
+
+def _row(prefix: str, dice: Tensor) -> dict[str, float | str]:
+    figures = [*dice.tolist(), dice.mean().item()]
+    return {
+        f"{prefix}_{name}": "" if np.isnan(value) else _percent(value)
+        for name, value in zip([*REGIONS, "mean"], figures, strict=True)
+    }

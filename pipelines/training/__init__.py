@@ -1,1 +1,0 @@
-"""A method inside MONAI's trainer, and what training needs around it."""
