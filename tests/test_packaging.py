@@ -136,7 +136,5 @@ def test_no_method_imports_another() -> None:
 
 def test_the_reader_of_imports_sees_them() -> None:
     """That the test above could fail: what it reads of two real modules."""
-    assert "cggm.data.errors.InputError" in imported(
-        ROOT / "pipelines" / "command_line" / "start.py"
-    )
+    assert "cggm.data.errors.InputError" in imported(ROOT / "pipelines" / "commands" / "start.py")
     assert "cggm.data.errors.InputError" in imported(ROOT / "data" / "phantom" / "generate.py")
