@@ -6,12 +6,8 @@ from .classifiers import (
     segmentation_classifiers,
     transformer_classifiers,
 )
-from .late_fusion import (
-    LateFusion,
-    SegmentationLateFusion,
-    segmentation_network,
-    transformer_network,
-)
+from .factories import segmentation_network, transformer_network
+from .late_fusion import LateFusion, SegmentationLateFusion
 from .multimodal import MultimodalNetwork
 from .segmentation import SegmentationNetwork
 from .transformer import TransformerNetwork

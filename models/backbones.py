@@ -1,4 +1,4 @@
-"""Which backbone does an encoder start from, and from which weights?"""
+"""Backbones of the encoders and the weights they start from."""
 
 import difflib
 from collections.abc import Mapping
@@ -100,23 +100,18 @@ def _local_file(weights: str) -> Path | None:
 def _load(backbone: nn.Module, path: Path, what: str) -> None:
     """Fill a backbone from a file; layers of an ImageNet classifier are left aside."""
     expected = backbone.state_dict()
-    found = _match_names(_read(path), expected)
-    for key in expected.keys() & found.keys():
-        wanted = expected[key].shape
+    state = _match_names(_read(path), expected)
+    for key in expected.keys() & state.keys():
+        shape = expected[key].shape
         # A first convolution on colors: their sum answers to a gray image as the original does.
-        if (
-            len(wanted) == 4
-            and wanted[1] == 1
-            and found[key].ndim == 4
-            and found[key].shape[1] == 3
-        ):
-            found[key] = found[key].sum(dim=1, keepdim=True)
+        if len(shape) == 4 and shape[1] == 1 and state[key].ndim == 4 and state[key].shape[1] == 3:
+            state[key] = state[key].sum(dim=1, keepdim=True)
     counters = {key for key in expected if key.endswith("num_batches_tracked")}
     problems = {
-        "missing": sorted(expected.keys() - found.keys() - counters),
-        "unexpected": sorted(found.keys() - expected.keys()),
+        "missing": sorted(expected.keys() - state.keys() - counters),
+        "unexpected": sorted(state.keys() - expected.keys()),
         "of another shape": sorted(
-            key for key in expected.keys() & found.keys() if expected[key].shape != found[key].shape
+            key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
         ),
     }
     if any(problems.values()):
@@ -126,7 +121,7 @@ def _load(backbone: nn.Module, path: Path, what: str) -> None:
             if keys
         )
         raise ValueError(f"weights {path} do not fit {what}, tensors: {counts}")
-    backbone.load_state_dict(found, strict=False)
+    backbone.load_state_dict(state, strict=False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -150,10 +145,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _match_names(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+def _match_names(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename tensors saved from inside another module ("encoder.conv1.weight") to their own."""
     renamed = {}
-    for key, value in found.items():
+    for key, value in state.items():
         bare = key
         while bare.startswith(_WRAPPERS) and bare not in expected:
             bare = bare.partition(".")[2]

@@ -1,4 +1,4 @@
-"""What can one modality's features predict on their own? The classifiers f_i of eq. 5."""
+"""The classifiers f_i of eq. 5: predictions from one modality's features alone."""
 
 from collections.abc import Callable
 

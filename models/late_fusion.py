@@ -1,4 +1,4 @@
-"""How are networks of single modalities combined by their predictions alone?"""
+"""Late fusion: networks of single modalities, joined by their predictions alone."""
 
 from typing import Any
 
@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from .multimodal import check_modalities
-from .segmentation import SegmentationNetwork
-from .transformer import TransformerNetwork
 
 RULES = ("mean", "confidence", "sum")
 
@@ -42,11 +40,11 @@ class LateFusion(nn.Module):
     @torch.jit.unused
     def encoders(self) -> dict[str, nn.Module]:
         """The encoder of each member, by modality."""
-        found: dict[str, nn.Module] = {}
+        by_modality: dict[str, nn.Module] = {}
         for name, member in self.members.items():
             encoders: Any = member.encoders
-            found[name] = encoders[name]
-        return found
+            by_modality[name] = encoders[name]
+        return by_modality
 
     def forward(self, inputs: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         """Predict from ``(values, lengths)`` by modality; logits or values, (B, outputs)."""
@@ -102,40 +100,3 @@ class SegmentationLateFusion(LateFusion):
             predictions.append(member(image[:, index : index + 1]))
             here.append(rows[:, index])
         return self.combine(predictions, here)
-
-
-def transformer_network(
-    widths: dict[str, int], outputs: int, *, late_fusion: str | None = None, **sizes: Any
-) -> TransformerNetwork | LateFusion:
-    """Build a network on features: with a fusion inside, or a late fusion of single modalities.
-
-    Args:
-        widths: of the feature vectors, by modality.
-        outputs: number of classes, or 1 for a regression.
-        late_fusion: None, or a rule of :class:`LateFusion`.
-        sizes: further arguments of :class:`TransformerNetwork`.
-    """
-    if late_fusion is None:
-        return TransformerNetwork(widths, outputs, **sizes)
-    members: dict[str, nn.Module] = {
-        name: TransformerNetwork({name: width}, outputs, **sizes) for name, width in widths.items()
-    }
-    return LateFusion(members, late_fusion)
-
-
-def segmentation_network(
-    sequences: list[str], *, late_fusion: str | None = None, **settings: Any
-) -> SegmentationNetwork | SegmentationLateFusion:
-    """Build a network for slices: with a fusion inside, or a late fusion of single sequences.
-
-    Args:
-        sequences: names, in the order of the image's channels.
-        late_fusion: None, or a rule of :class:`LateFusion`.
-        settings: further arguments of :class:`SegmentationNetwork`.
-    """
-    if late_fusion is None:
-        return SegmentationNetwork(sequences, **settings)
-    members: dict[str, nn.Module] = {
-        name: SegmentationNetwork([name], **settings) for name in sequences
-    }
-    return SegmentationLateFusion(members, late_fusion)

@@ -1,4 +1,4 @@
-"""What must a network offer so that every balancing method can train it?"""
+"""The network of several modalities: what every method relies on."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

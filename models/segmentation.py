@@ -1,4 +1,4 @@
-"""How does a network segment from several MRI sequences, one DeepLabV3+ encoder for each?"""
+"""The segmentation network: one DeepLabV3+ encoder per MRI sequence, and their fusion."""
 
 import torch
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP, SeparableConv2d

@@ -1,4 +1,4 @@
-"""How does a network read several sequences of feature vectors and give one prediction?"""
+"""The transformer network: one encoder per sequence of feature vectors, and their fusion."""
 
 import math
 from collections.abc import Mapping
