@@ -1,7 +1,7 @@
-"""Which methods are there, and what do they cost? The table of the README.
+"""The table of methods in docs/methods.md: what each one is, and what it costs.
 
     python benchmarks/methods.py --output benchmarks/methods.csv    # measures, half an hour
-    python benchmarks/methods_table.py                              # writes it into the README
+    python benchmarks/methods_table.py                              # writes it into the page
 
 What a method is comes from the catalogue, what it costs from the measurement that is kept here.
 """
@@ -39,7 +39,7 @@ def row(name: str, method: type[Method], cost: str | None) -> tuple[str, ...]:
 
 
 def tasks(found: frozenset[str]) -> str:
-    """Tasks in short, in the order of the README."""
+    """Tasks in short, in the order of the page."""
     return ", ".join(short for task, short in SHORT.items() if task in found)
 
 
@@ -62,10 +62,10 @@ def told(ratios: list[float], begin: float) -> str:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
+    page = ROOT / "docs" / "methods.md"
+    before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
-    write_text(readme, f"{before}{BEGIN}\n{table()}\n{END}{after}")
+    write_text(page, f"{before}{BEGIN}\n{table()}\n{END}{after}")
 
 
 if __name__ == "__main__":

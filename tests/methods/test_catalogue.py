@@ -84,8 +84,8 @@ def test_every_bundle_offers_every_method(bundle: str) -> None:
 
 def test_the_readme_has_the_table_of_methods() -> None:
     table = runpy.run_path(str(ROOT / "benchmarks/methods_table.py"))["table"]()
-    current = table in (ROOT / "README.md").read_text()
-    assert current, "README.md has another table: run python benchmarks/methods_table.py"
+    current = table in (ROOT / "docs/methods.md").read_text()
+    assert current, "docs/methods.md has another table: run python benchmarks/methods_table.py"
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
