@@ -1,4 +1,4 @@
-"""What is wrong with a case: its files, the grids of its images, the voxels in them?
+"""Checks of a case: its files, their headers, the grids of its images, the voxels in them.
 
 Each check knows the fault, says it in one sentence and gives the remedy; reading is in `nifti.py`.
 """
@@ -6,21 +6,31 @@ Each check knows the fault, says it in one sentence and gives the remedy; readin
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
 
-MAX_AXIS = 4096  # voxels along one axis
-MAX_VOXELS = 2**31
-TOLERANCE = 1e-3  # mm at the corners: files of one case often differ by rounding, about 1e-8
+TOLERANCE = 0.01  # of a voxel at the corners: programs round affines in the sixth digit
+
+CUT_OFF = "is cut off, with fewer voxels than its header promises: copy or download it again"
+_DEFLATE_LIMIT = 1100  # gzip cannot shrink further than 1032:1
 
 _CASE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Grid(NamedTuple):
+    """Where the voxels of an image lie: case and file, shape (X, Y, Z), affine (4, 4) in mm."""
+
+    where: str
+    shape: tuple[int, ...]
+    affine: np.ndarray
 
 
 def case_problems(
@@ -75,8 +85,10 @@ def problem_report(subject: str, problems: Sequence[str]) -> str:
     return f"{len(problems)} problems in {subject}:\n{shown}{rest}"
 
 
-def check_content(head: bytes, path: Path, where: str) -> None:
+def check_content(path: Path, where: str) -> None:
     """Say what a file is when its first bytes show that it is no NIfTI file of this name."""
+    with path.open("rb") as file:
+        head = file.read(512)
     text = head.lstrip().lower()
     zipped, named_zipped = head.startswith(b"\x1f\x8b"), path.name.endswith(".gz")
     plain = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")} & {348, 540}
@@ -96,16 +108,49 @@ def check_content(head: bytes, path: Path, where: str) -> None:
         raise InputError(f"{where} {fault}")
 
 
+def check_gzip(path: Path) -> None:
+    """Read a gzip stream to its end, where its checksum is; bytes behind it do not matter.
+
+    Raises:
+        EOFError: it ends too early.
+        zlib.error: it is damaged, or its checksum is another one.
+    """
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    with path.open("rb") as file:
+        while not stream.eof:
+            block = file.read(1 << 16)
+            if not block:
+                raise EOFError("the file ended before the end of the compressed stream")
+            stream.decompress(block)
+
+
+def check_header(header: nib.Nifti1Header, size: int, where: str, *, zipped: bool) -> None:
+    """Refuse a header, as it is stored, that nibabel would repair or believe.
+
+    Args:
+        header: before any repair.
+        size: bytes of the file.
+        where: case and file for the error message.
+        zipped: whether the file is compressed.
+    """
+    if bytes(header["magic"].item())[:3] not in (b"n+1", b"n+2"):
+        raise InputError(
+            f"{where} is half of an .hdr/.img pair or Analyze; expected one NIfTI file: convert it"
+        )
+    shape = tuple(int(side) for side in header.get_data_shape())
+    check_shape(shape, where)
+    promised = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
+    if promised > size * (_DEFLATE_LIMIT if zipped else 1):
+        raise InputError(f"{where} {CUT_OFF} (it promises {promised} bytes for the shape {shape})")
+    sides = header["pixdim"][1:4]
+    if int(header["sform_code"]) == 0 and not sides.all():
+        raise InputError(_singular(where, sides))
+
+
 def check_shape(shape: Sequence[int], where: str) -> None:
-    """Refuse dimensions that no image of a head has, before memory is set aside for them."""
-    count = int(np.prod([max(int(size), 0) for size in shape], dtype=object))
+    """Refuse dimensions that no volume has."""
     if any(size < 1 for size in shape):
         raise InputError(f"{where} has the shape {tuple(shape)} in its header; it is damaged")
-    if max(shape, default=0) > MAX_AXIS or count > MAX_VOXELS:
-        raise InputError(
-            f"{where} has the shape {tuple(shape)} in its header; expected at most {MAX_AXIS} "
-            f"voxels along an axis and {MAX_VOXELS} in all: the header is damaged"
-        )
     if len(shape) < 3 or min(shape[:3]) < 2:
         raise InputError(
             f"{where} is a single slice of shape {tuple(shape)}; expected a 3D volume: give the "
@@ -133,24 +178,21 @@ def check_volumes(volumes: int, expected: int | None, where: str) -> None:
         )
 
 
-def best_affine(header: nib.Nifti1Header, where: str) -> np.ndarray:
-    """Affine (4, 4) in mm; refused when it gives no positions: NaN, or axes that coincide."""
-    try:
-        affine = np.asarray(header.get_best_affine(), np.float64)
-    except (HeaderDataError, ValueError) as error:
-        raise InputError(
-            f"{where} has an unusable qform ({error}); write its geometry again"
-        ) from error
-    if not np.isfinite(affine).all():
+def check_affine(affine: np.ndarray, where: str) -> None:
+    """Refuse an affine (4, 4) that gives no positions: NaN, or axes that coincide."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(f"{where} has NaN or infinity in its affine; write its geometry again")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() < 1e-6 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-        sizes = " x ".join(f"{length:.3g}" for length in lengths)
-        raise InputError(
-            f"{where} has a singular affine (voxels of {sizes} mm whose axes do not span a "
-            "volume); write its geometry again"
-        )
-    return affine
+        raise InputError(_singular(where, lengths))
+
+
+def _singular(where: str, lengths: np.ndarray) -> str:
+    sizes = " x ".join(f"{length:.3g}" for length in lengths)
+    return (
+        f"{where} has a singular affine (voxels of {sizes} mm whose axes do not span a "
+        "volume); write its geometry again"
+    )
 
 
 def check_voxels(image: np.ndarray, where: str) -> None:
@@ -167,28 +209,24 @@ def check_voxels(image: np.ndarray, where: str) -> None:
         raise InputError(f"{where} holds {what}; expected an image: export it again")
 
 
-def check_same_grid(
-    first: tuple[str, tuple[int, ...], np.ndarray], other: tuple[str, tuple[int, ...], np.ndarray]
-) -> None:
+def check_same_grid(first: Grid, other: Grid) -> None:
     """Refuse two images of one case that do not lie on the same grid.
-
-    Args:
-        first: case and file, shape, affine (4, 4) in mm.
-        other: the same of the image compared with it.
 
     Both must have the same axes (RAS+), so that files stored in another order still agree.
     """
-    (where, shape, affine), (other_where, other_shape, other_affine) = first, other
-    if shape != other_shape:
+    if first.shape != other.shape:
         raise InputError(
-            f"{other_where} has {_sizes(other_shape)} voxels, but {where} has {_sizes(shape)} "
-            "(along right, anterior, superior); expected one grid: resample the one to the other"
+            f"{other.where} has {_sizes(other.shape)} voxels, but {first.where} has "
+            f"{_sizes(first.shape)} (along right, anterior, superior); expected one grid: resample "
+            "the one to the other"
         )
-    distance = corner_distance(shape, affine, other_affine)
-    if distance > TOLERANCE:
+    distance = corner_distance(first.shape, first.affine, other.affine)
+    allowed = TOLERANCE * float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
+    if distance > allowed:
         raise InputError(
-            f"{other_where} lies {distance:.4g} mm away from {where} at a corner of the volume; "
-            f"expected at most {TOLERANCE} mm: register and resample the one to the other"
+            f"{other.where} lies {distance:.4g} mm away from {first.where} at a corner of the "
+            f"volume; expected at most {allowed:.4g} mm, {TOLERANCE} of a voxel: register and "
+            "resample the one to the other"
         )
 
 
@@ -212,44 +250,14 @@ def check_distinct(images: Mapping[str, np.ndarray], where: str) -> None:
             )
 
 
-def check_data_type(header: nib.Nifti1Header, where: str) -> np.dtype:
-    """Refuse complex, color and unknown voxels; return the type otherwise."""
-    try:
-        dtype = header.get_data_dtype()
-    except (KeyError, HeaderDataError) as error:
-        code = int(header["datatype"])
-        raise InputError(
-            f"{where} has the unknown data type code {code}; is it damaged?"
-        ) from error
+def check_data_type(dtype: np.dtype, where: str) -> None:
+    """Refuse complex and color voxels."""
     if dtype.kind not in "iufb":
         kind = "complex" if dtype.kind == "c" else "color (RGB)" if dtype.names else str(dtype)
         raise InputError(
             f"{where} holds {kind} voxels; expected one real number per voxel: export "
             "the magnitude image in gray levels"
         )
-    return dtype
-
-
-def data_offset(header: nib.Nifti1Header, where: str) -> int:
-    """Byte at which the voxels begin; 0 stands for directly after the header."""
-    smallest = header.sizeof_hdr + 4
-    offset = float(header["vox_offset"])
-    if offset == 0:
-        return smallest
-    if not smallest <= offset < 2**31:
-        raise InputError(f"{where} has its voxels at byte {offset:g}; the header is damaged")
-    return int(offset)
-
-
-def scale_factors(header: nib.Nifti1Header, where: str) -> tuple[float, float] | None:
-    """Slope and intercept from stored numbers to intensities; None when there is no scaling."""
-    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    if not (np.isfinite(slope) and np.isfinite(inter)):
-        raise InputError(
-            f"{where} has scl_slope {slope:g} and scl_inter {inter:g}, so its intensities are "
-            "undefined; expected finite numbers: write it again with 1 and 0"
-        )
-    return None if slope == 0 or (slope, inter) == (1, 0) else (slope, inter)
 
 
 def _sequences(expected: Mapping[str, str]) -> list[str]:

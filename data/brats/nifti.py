@@ -1,9 +1,8 @@
-"""How does a NIfTI file become arrays, and how does a mask become a NIfTI file again?
+"""NIfTI files of a case as arrays along RAS+ axes, and masks that lie exactly on such a file.
 
-Reading trusts nothing: the header is checked before memory is set aside, the file is read to its
-end so that the checksum of gzip is verified, and every fault is an `InputError` that names case
-and file. Images are turned to RAS+ axes (right, anterior, superior); `NativeSpace` remembers the
-file's own geometry bit by bit, so that a mask goes back exactly.
+nibabel reads, scales and turns to RAS+ (right, anterior, superior); `checks.py` says what cannot be
+used, and every fault is an `InputError` that names case and file. `NativeSpace` keeps the geometry
+of a file, so that a mask goes back onto its axes, shape, affine and codes.
 
 Geometry: the sform is used when its code is set, else the qform. A file with neither code gives
 only voxel sizes; it is accepted when these are positive, with the axes that nibabel and MONAI
@@ -14,14 +13,17 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from ..errors import InputError
 from ..files import write_atomically
@@ -29,30 +31,33 @@ from . import checks
 from .cases import Case, Source
 from .conventions import label_convention_named
 
-_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_DEFLATE_LIMIT = 1100  # gzip cannot shrink further than 1032:1
-_CHUNK = 1 << 20
+_RAS = np.array([[0, 1], [1, 1], [2, 1]])
 
 
 @dataclass(frozen=True, eq=False)
 class NativeSpace:
-    """The geometry of an input file, as far as a mask needs it to lie on that file exactly.
+    """The geometry of an input, as far as a mask needs it to lie on that input exactly.
 
     Attributes:
-        shape: voxels along the file's own axes, trailing axes of length 1 included.
-        affine: (4, 4), file voxel to mm in RAS+.
-        sform_code: as in the header.
-        qform_code: as in the header.
-        orientation: (3, 2), nibabel's orientation of the file's axes relative to RAS+.
-        header: the file's header.
+        shape: voxels along the input's own axes, trailing axes of length 1 included.
+        affine: (4, 4), voxel of the input to mm in RAS+.
+        header: its header.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
-    sform_code: int
-    qform_code: int
-    orientation: np.ndarray
     header: nib.Nifti1Header
+
+    def restored(self, array: np.ndarray) -> np.ndarray:
+        """Turn an array (X, Y, Z) along RAS+ axes back to the input's own axes and shape.
+
+        Raises:
+            ValueError: it does not fit the input.
+        """
+        turned = apply_orientation(array, ornt_transform(_RAS, io_orientation(self.affine)))
+        if turned.shape != self.shape[:3]:
+            raise ValueError(f"a mask of shape {array.shape} does not fit the file's {self.shape}")
+        return turned.reshape(self.shape)
 
 
 @dataclass(eq=False)
@@ -73,61 +78,41 @@ class Volume:
     affine: np.ndarray
     native: NativeSpace
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in milliliters."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
 
 @dataclass(frozen=True, eq=False)
-class NiftiFile:
-    """A file that was read and whose header makes sense.
+class RasImage:
+    """An image whose header makes sense, along RAS+ axes.
 
     Attributes:
         where: case and file, for error messages.
-        header: its header.
-        voxels: (X, Y, Z, volumes) along the file's own axes, not scaled, in the file's data type.
-        affine: (4, 4), file voxel to mm in RAS+.
-        scale: slope and intercept that turn voxels into intensities; None if there are none.
+        voxels: (X, Y, Z, volumes) or (X, Y, Z), scaled by the header; in the file's data type
+            where it scales nothing.
+        affine: (4, 4), voxel of this array to mm in RAS+.
+        native: geometry of one volume of the file.
     """
 
     where: str
-    header: nib.Nifti1Header
     voxels: np.ndarray
     affine: np.ndarray
-    scale: tuple[float, float] | None
+    native: NativeSpace
 
-    def volume(self, channel: int | None, channels: int | None) -> np.ndarray:
-        """Give one volume (X, Y, Z) along RAS+ axes, not scaled, without copying it."""
+    def volume(self, channel: int | None, channels: int | None) -> RasImage:
+        """Give one of `channels` volumes, shape (X, Y, Z), without copying it."""
         checks.check_volumes(self.voxels.shape[3], channels, self.where)
-        chosen = self.voxels[..., channel or 0]
-        return np.asarray(apply_orientation(chosen, io_orientation(self.affine)))
+        return replace(self, voxels=self.voxels[..., channel or 0])
 
-    def scaled(self, volume: np.ndarray) -> np.ndarray:
-        """Turn voxels into intensities: a float32 copy."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the check for infinity comes after
-            image = volume.astype(np.float32, order="K")
-            if self.scale is not None:
-                image *= np.float32(self.scale[0])
-                image += np.float32(self.scale[1])
-        return image
-
-    def grid(self) -> tuple[str, tuple[int, ...], np.ndarray]:
-        """Case and file, shape and affine of a volume once it is turned to RAS+ axes."""
-        orientation = io_orientation(self.affine)
-        shape = self.voxels.shape[:3]
-        turned = tuple(shape[axis] for axis in orientation[:, 0].argsort())
-        return self.where, turned, self.affine @ inv_ornt_aff(orientation, shape)
-
-    def native(self) -> NativeSpace:
-        """Geometry of one volume of the file."""
-        shape = tuple(int(size) for size in self.header.get_data_shape())
-        return NativeSpace(
-            shape[:3] if self.voxels.shape[3] > 1 else shape,
-            self.affine,
-            sform_code=int(self.header["sform_code"]),
-            qform_code=int(self.header["qform_code"]),
-            orientation=io_orientation(self.affine),
-            header=self.header,
-        )
+    @property
+    def grid(self) -> checks.Grid:
+        """Where the voxels lie."""
+        return checks.Grid(self.where, self.voxels.shape[:3], self.affine)
 
 
-def read_nifti(path: Path, where: str) -> NiftiFile:
+def read_nifti(path: Path, where: str) -> RasImage:
     """Read one `.nii` or `.nii.gz` file completely.
 
     Args:
@@ -139,20 +124,22 @@ def read_nifti(path: Path, where: str) -> NiftiFile:
     """
     size = 0
     try:
-        with path.open("rb") as raw:
-            size = path.stat().st_size
-            head = raw.read(512)
-            checks.check_content(head, path, where)
-            raw.seek(0)
-            if not path.name.endswith(".gz"):
-                return _parse(raw, size, where)
-            with gzip.GzipFile(fileobj=raw) as stream:
-                return _parse(stream, size * _DEFLATE_LIMIT, where)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        size = path.stat().st_size
+        checks.check_content(path, where)
+        if path.name.endswith(".gz"):
+            checks.check_gzip(path)
+        return _read(path, size, where)
+    except (EOFError, zlib.error) as error:
         raise InputError(
             f"{where} is a damaged or truncated gzip file of {size} bytes ({error}): copy or "
             "download it again"
         ) from error
+    except (ImageFileError, WrapStructError) as error:
+        raise InputError(
+            f"{where} has no NIfTI header; expected a NIfTI-1 or NIfTI-2 file"
+        ) from error
+    except HeaderDataError as error:
+        raise InputError(f"{where} has a damaged header ({error}): write it again") from error
     except OSError as error:
         remedy = "a broken link?" if isinstance(error, FileNotFoundError) else "is it yours?"
         raise InputError(f"{where} cannot be read ({error.strerror or error}); {remedy}") from error
@@ -171,25 +158,43 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
     Raises:
         InputError: a file is damaged, or the files of the case do not fit together.
     """
-    wanted = [key for key in sequences if key in case.images]
-    if not wanted:
+    present = [key for key in sequences if key in case.images]
+    if not present:
         raise InputError(
             f"case {case.name}: none of {list(sequences)} is there; it has {list(case.images)}"
         )
-    path = case.images[wanted[0]].path
-    first = read_nifti(path, f"case {case.name}: {path}")
-    images: dict[str, np.ndarray] = {}
-    for key in wanted:
+    files: dict[Path, RasImage] = {}  # a 4D file serves several sequences
+    images: dict[str, RasImage] = {}
+    for key in present:
         source = case.images[key]
-        same = source.path == path  # a 4D file serves several sequences
-        file = first if same else read_nifti(source.path, f"case {case.name}: {source.path}")
-        volume = file.volume(source.channel, source.channels)
-        checks.check_same_grid(first.grid(), file.grid())
-        images[key] = file.scaled(volume)
-        checks.check_voxels(images[key], f"{file.where} ({key})")
-    checks.check_distinct(images, f"case {case.name}")
-    label = None if case.label is None else _read_label(case, case.label, first)
-    return Volume(case.name, images, label, first.grid()[2], first.native())
+        if source.path not in files:
+            files[source.path] = read_nifti(source.path, f"case {case.name}: {source.path}")
+        images[key] = files[source.path].volume(source.channel, source.channels)
+    volume = _checked_volume(case.name, f"case {case.name}", images)
+    if case.label is not None:
+        volume.label = _read_label(case, case.label, images[present[0]].grid)
+    return volume
+
+
+def volume_of_arrays(images: Mapping[str, np.ndarray], affine: np.ndarray) -> Volume:
+    """Check arrays as the files of a case are checked, and turn them to RAS+ axes.
+
+    Args:
+        images: real intensities keyed by sequence, 0 outside the brain, all of shape (X, Y, Z).
+        affine: (4, 4), voxel to mm in RAS+.
+
+    Raises:
+        InputError: an array is no image, or they do not fit together.
+    """
+    turned: dict[str, RasImage] = {}
+    for key, image in images.items():
+        array = np.asarray(image)
+        checks.check_data_type(array.dtype, key)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            array = array.astype(np.float32)
+        nifti = nib.Nifti1Image(array, np.asarray(affine, np.float64))
+        turned[key] = _turned(nifti, key).volume(None, None)
+    return _checked_volume("", "the images", turned)
 
 
 def check_cases(cases: Sequence[Case]) -> list[tuple[str, str]]:
@@ -224,75 +229,76 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{path} has no NIfTI name; expected one that ends in .nii or .nii.gz")
     values = label_convention_named(convention).from_classes(classes)
-    back = ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), native.orientation)
-    values = np.asarray(apply_orientation(values, back))
-    if values.shape != native.shape[:3]:
-        raise ValueError(f"a mask of shape {classes.shape} does not fit the file's {native.shape}")
-    header = _mask_header(native)
-    content = header.binaryblock + bytes(4) + values.tobytes(order="F")
+    header = _mask_header(native.header)
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    content = kind(native.restored(values), native.affine, header).to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)  # same mask, same bytes
     write_atomically(path, lambda file: file.write(content))
 
 
-def _parse(stream: BinaryIO | gzip.GzipFile, limit: int, where: str) -> NiftiFile:
-    """Read header and voxels from a stream that can hold at most `limit` bytes."""
-    header = _read_header(stream, where)
-    shape = tuple(int(size) for size in header.get_data_shape())
+def _read(path: Path, size: int, where: str) -> RasImage:
+    """Read a file of `size` bytes with nibabel."""
+    with LoggingOutputSuppressor():  # nibabel prints what it repairs, without the file's name
+        try:
+            image = nib.load(path, mmap=False)
+        except ValueError as error:
+            raise HeaderDataError(error) from error  # such as a quaternion of length 5
+    if not isinstance(image, nib.Nifti1Image):
+        raise ImageFileError(f"it is a {type(image).__name__}")
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        stored = image.header_class.from_fileobj(file, check=False)
+    checks.check_header(stored, size, where, zipped=path.name.endswith(".gz"))
+    try:
+        return _turned(image, where)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{where} {checks.CUT_OFF} ({error})") from error
+
+
+def _turned(image: nib.Nifti1Image, where: str) -> RasImage:
+    """Check a header and turn the voxels to RAS+ axes."""
+    shape = tuple(int(side) for side in image.shape)
     checks.check_shape(shape, where)
-    dtype = checks.check_data_type(header, where)
-    scale = checks.scale_factors(header, where)
-    affine = checks.best_affine(header, where)
-    volumes = int(np.prod(shape[3:], dtype=np.int64))
-    promised = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    offset = checks.data_offset(header, where)
-    content = b""
-    if offset + promised <= limit:
-        stream.read(offset - header.sizeof_hdr)
-        content = stream.read(promised)
-        while stream.read(_CHUNK):  # gzip keeps its checksum at the end
-            pass
-    if len(content) < promised:
-        found = f"{len(content)} bytes" if content else "far fewer"
-        raise InputError(
-            f"{where} is cut off: its header promises {promised} bytes for the shape {shape}, "
-            f"found {found}: copy or download it again"
-        )
-    voxels = np.frombuffer(content, dtype).reshape((*shape[:3], volumes), order="F")
-    return NiftiFile(where, header, voxels, affine, scale)
+    checks.check_data_type(np.dtype(image.get_data_dtype()), where)
+    affine = np.asarray(image.affine)
+    checks.check_affine(affine, where)
+    turned = nib.as_closest_canonical(image)
+    voxels = np.asanyarray(turned.dataobj)
+    voxels = voxels.reshape((*voxels.shape[:3], -1))
+    native = NativeSpace(shape if voxels.shape[3] == 1 else shape[:3], affine, image.header)
+    return RasImage(where, voxels, np.asarray(turned.affine), native)
 
 
-def _read_header(stream: BinaryIO | gzip.GzipFile, where: str) -> nib.Nifti1Header:
-    block = stream.read(348)
-    size = min((int.from_bytes(block[:4], order) for order in ("little", "big")), default=0)
-    if size in _HEADERS:
-        block += stream.read(size - len(block))
-    if size not in _HEADERS or len(block) < size:
-        raise InputError(f"{where} has no NIfTI header; expected a NIfTI-1 or NIfTI-2 file")
-    header = _HEADERS[size](block, check=False)
-    if bytes(header["magic"].item())[:3] not in (b"n+1", b"n+2"):
-        raise InputError(
-            f"{where} is half of an .hdr/.img pair or Analyze; expected one NIfTI file: convert it"
-        )
-    return header
+def _checked_volume(name: str, where: str, files: Mapping[str, RasImage]) -> Volume:
+    """Check the images of a case, each and against each other, and join them."""
+    first = next(iter(files.values()))
+    images: dict[str, np.ndarray] = {}
+    for key, file in files.items():
+        checks.check_same_grid(first.grid, file.grid)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused next
+            images[key] = file.voxels.astype(np.float32)
+        checks.check_voxels(images[key], f"{file.where} ({key})")
+    checks.check_distinct(images, where)
+    return Volume(name, images, None, first.affine, first.native)
 
 
-def _read_label(case: Case, source: Source, first: NiftiFile) -> np.ndarray:
+def _read_label(case: Case, source: Source, grid: checks.Grid) -> np.ndarray:
+    """Read the classes of a case, which must lie on the grid of its images."""
     if case.convention is None:
         raise InputError(f"case {case.name}: no label convention was chosen for {source.path}")
     file = read_nifti(source.path, f"case {case.name}: {source.path}")
-    volume = file.volume(source.channel, source.channels)
-    checks.check_same_grid(first.grid(), file.grid())
-    values = volume if file.scale is None else file.scaled(volume)
-    return label_convention_named(case.convention).to_classes(values, file.where)
+    label = file.volume(source.channel, source.channels)
+    checks.check_same_grid(grid, label.grid)
+    return label_convention_named(case.convention).to_classes(label.voxels, label.where)
 
 
-def _mask_header(native: NativeSpace) -> nib.Nifti1Header:
-    header = native.header.copy()
-    header.set_data_shape(native.shape)
+def _mask_header(native: nib.Nifti1Header) -> nib.Nifti1Header:
+    header = native.copy()
+    header.extensions.clear()
     header.set_data_dtype(np.uint8)
-    header["vox_offset"] = header.sizeof_hdr + 4
-    header["scl_slope"], header["scl_inter"] = 1, 0
+    header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")
     for text in {"descrip", "aux_file", "db_name"} & set(header.keys()):
