@@ -21,8 +21,7 @@ from ..report.memory_table import memory_table
 from ..report.pieces import FigurePiece, MissingPiece, Piece, TablePiece
 from ..report.recipe_table import recipe_table
 from ..report.sweep_figure import SWEEPS, sweep_figure
-from ..report.tables import build
-from ..report.write import numbers
+from ..report.tables import build, numbers
 from .budgets import BUNDLES
 from .found import Found, find
 from .needs import ABLATION, GRADIENTS

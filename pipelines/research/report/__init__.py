@@ -1,1 +1,1 @@
-"""What do finished experiments say? Statistics over seeds, and tables of all methods."""
+"""Comparisons of finished experiments: statistics over seeds, tables and figures of all methods."""

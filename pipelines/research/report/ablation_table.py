@@ -1,18 +1,19 @@
-"""Table 6: what does each half of CGGM, magnitude and direction, bring?"""
+"""Table 6: what each half of CGGM, magnitude and direction, brings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from .captions import generated_line
 from .collect import DataSet, Row
-from .measured import TITLES, figures_of, heading, marks_of
-from .pieces import TablePiece
-from .published import is_iemocap
-from .published_rest import ABLATION
-from .statistics import Summary, summarize
-from .tables import Cell, Table, mean_cell, published_cell
+from .measured import TITLES, combined, figures_of, heading, marks_of
+from .pieces import Cell, TablePiece, lines_of, table_of
+from .published import is_iemocap, paper_table
+from .statistics import summarize
+from .tables import mean_cells, published_cells
 
 # As in the paper: rho None is no modulation of the magnitude, lambda 0 none of the direction.
 LABELS = {
@@ -26,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "direction": {"rule": "none", "lam": 0.1},
     "both": {"rho": 1.0, "lam": 0.1},
 }
+_NUMBERS = ["model", "figure", "seeds", "mean", "sd", "published"]
 
 
 def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePiece:
@@ -36,31 +38,34 @@ def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePi
         data: what was trained on.
         rows: by the names of :data:`LABELS`; those that are not there are left out.
     """
+    models, figures = list(rows), figures_of(data)
+    seeds = [len(row.runs) for row in rows.values()]
     columns = {
-        "model": [Cell(LABELS[key]) for key in rows],
-        "seeds": [Cell(str(len(row.seeds))) for row in rows.values()],
+        "model": [Cell(LABELS[model]) for model in models],
+        "seeds": [Cell(str(count)) for count in seeds],
     }
+    runs = combined(rows).reindex(columns=figures)
     numbers: list[dict[str, Any]] = []
-    for figure in figures_of(data):
-        found = {k: summarize(row.figures.get(figure, {}).values()) for k, row in rows.items()}
-        marks = marks_of({k: s for k, s in found.items() if s is not None}, figure)
-        columns[heading(figure)] = [
-            mean_cell(found[key], figure, len(row.seeds), marks.get(key, ""))
-            for key, row in rows.items()
-        ]
-        paper = {k: ABLATION[k].get(figure) for k in rows} if is_iemocap(data.name) else {}
-        if paper:
-            columns[f"{TITLES[figure]}, paper"] = [published_cell(paper[k], figure) for k in rows]
-        numbers += [_line(k, figure, s, paper.get(k)) for k, s in found.items() if s is not None]
-    cells = [list(row) for row in zip(*columns.values(), strict=True)]
+    for figure in figures:
+        found = _summary(runs[figure], is_iemocap(data.name)).reindex(models)
+        columns[heading(figure)] = mean_cells(found, figure, seeds)
+        if found["published"].notna().any():
+            columns[f"{TITLES[figure]}, paper"] = published_cells(found["published"], figure)
+        lines = found.dropna(subset="mean").rename_axis("model").reset_index()
+        numbers += lines_of(lines.assign(figure=figure)[_NUMBERS])
     title = f"Gradient magnitude and direction, {data.label}"
-    table = Table(title, _caption(data), list(columns), cells)
-    return TablePiece(name, table, numbers)
+    return TablePiece(name, table_of(title, _caption(data), columns), numbers)
 
 
-def _line(key: str, figure: str, found: Summary, published: float | None) -> dict[str, Any]:
-    line = {"model": key, "figure": figure, "seeds": found.count, "mean": found.mean}
-    return {**line, "sd": found.sd, "published": published}
+def _summary(values: pd.Series, has_paper: bool) -> pd.DataFrame:
+    """Mean, deviation, seeds, mark and the paper's value of each row that has the figure."""
+    figure = str(values.name)
+    found = summarize(values)
+    paper = paper_table("table6").get(figure) if has_paper else None
+    return found.assign(
+        mark=marks_of(found["mean"], figure),
+        published=float("nan") if paper is None else paper.reindex(found.index),
+    )
 
 
 def _caption(data: DataSet) -> list[str]:

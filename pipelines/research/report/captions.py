@@ -1,13 +1,13 @@
-"""What has the reader of a comparison to know? The sentences below its table."""
+"""The sentences below a comparison: what its reader has to know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .collect import ALONE, OTHER, DataSet
+from .collect import SECONDS, DataSet, Kind
 from .measured import figures_of, is_extension
-from .published import published
+from .published import comparison_of
 
 RULE = (
     "Every run tests the weights of the epoch with the best validation, by the same rule for all "
@@ -37,13 +37,12 @@ SLICES = (
 def caption(data: DataSet) -> list[str]:
     """Sentences below the table of a data set."""
     figures = figures_of(data)
-    is_compared = data.joint is not None and any(row.kind == OTHER for row in data.rows)
     said = {
         VOLUME: any(name.startswith("volumetric/") for name in figures),
         SLICES: any(name.startswith("tumor_slices/") for name in figures),
-        ALONE_TOGETHER: any(r.kind == ALONE and r.method == "unimodal" for r in data.rows),
-        DIFFERENCE: is_compared,
-        TIME: data.joint is not None and bool(data.joint.seconds),
+        ALONE_TOGETHER: any(r.kind == Kind.ALONE and r.method == "unimodal" for r in data.rows),
+        DIFFERENCE: data.is_compared,
+        TIME: data.joint is not None and bool(data.joint.values(SECONDS)),
         "Bold: best, underlined: second best of a column.": len(data.rows) > 1,
         "†: its paper has no such task or fewer modalities; an extension of ours.": any(
             is_extension(row, data) for row in data.rows
@@ -81,23 +80,22 @@ def missing_lines(missing: Sequence[str], place: str) -> list[str]:
 
 
 def _seeds_lines(data: DataSet) -> list[str]:
-    most = max(len(row.seeds) for row in data.rows)
+    most = max(len(row.runs) for row in data.rows)
     if most == 1:
         return ["One seed: nothing is known of the spread."]
     lines = [f"Mean ± standard deviation over up to {most} seeds."]
-    if any(
-        len(row.figures[figure]) < len(row.seeds)
-        for figure in figures_of(data)
-        for row in data.rows
-        if figure in row.figures
-    ):
+    shown = [row.runs[[name for name in figures_of(data) if name in row.runs]] for row in data.rows]
+    if any(runs.isna().any(axis=None) for runs in shown):
         lines.append('"2 of 3": in the other runs this figure is undefined.')
     return lines
 
 
 def _paper_line(data: DataSet) -> list[str]:
-    paper = published(data.name)
-    return [] if paper is None else [f"Paper: Table {paper.table} of the CGGM paper."]
+    table = comparison_of(data.name)
+    if table is None:
+        return []
+    number = table.removeprefix("table").partition("_")[0]
+    return [f"Paper: Table {number} of the CGGM paper."]
 
 
 def _settings_line(data: DataSet) -> str:

@@ -1,19 +1,20 @@
-"""Table 5: how good are single modalities after unimodal training, joint training and CGGM?"""
+"""Table 5: how good single modalities are after unimodal training, joint training and CGGM."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from ..experiments.bundles import open_bundle
 from .captions import generated_line
-from .collect import ALONE, DataSet
+from .collect import DataSet, Kind
 from .measured import heading, marks_of
-from .pieces import TablePiece
-from .published import is_iemocap
-from .published_rest import CLASSIFIERS
-from .statistics import Summary, summarize
-from .tables import Cell, Table, mean_cell, published_cell
+from .pieces import Cell, Table, TablePiece, lines_of
+from .published import is_iemocap, paper_table
+from .statistics import summarize
+from .tables import mean_cells, published_cells
 
 # The figure of each task; of a segmentation what validation chooses by.
 FIGURES = {
@@ -44,59 +45,47 @@ def classifier_table(name: str, data: DataSet, measured: Measured) -> TablePiece
         data: what was trained on; its rows "text only" and so on are unimodal training.
         measured: of the classifiers, after "joint" and "cggm".
     """
-    figure = figure_of(data.bundle)
+    figure, has_paper = figure_of(data.bundle), is_iemocap(data.name)
     alone = {
-        row.label.removesuffix(" only"): row.figures.get(figure, {})
+        row.label.removesuffix(" only"): row.values(figure)
         for row in data.rows
-        if row.kind == ALONE
+        if row.kind == Kind.ALONE
     }
     measured = {"unimodal": alone, **measured}
     most = max(len(seeds) for part in measured.values() for seeds in part.values())
-    paper = CLASSIFIERS if is_iemocap(data.name) else {}
+    modalities = list(dict.fromkeys(name for part in measured.values() for name in part))
+    summary, paper = _summary(measured), paper_table("table5")
     head = ["modality"]
     for title in COLUMNS.values():
-        head += [f"{title}: {heading(figure)}", *(["paper"] if paper else [])]
-    rows, numbers = [], []
-    for modality in dict.fromkeys(m for part in measured.values() for m in part):
-        found = {how: summarize(measured[how].get(modality, {}).values()) for how in COLUMNS}
-        theirs = paper.get(modality, {})
-        rows.append([Cell(modality), *_cells(found, theirs if paper else None, figure, most)])
-        numbers += _lines(modality, found, theirs, figure)
+        head += [f"{title}: {heading(figure)}", *(["paper"] if has_paper else [])]
+    rows: list[list[Cell]] = []
+    numbers: list[dict[str, Any]] = []
+    for modality in modalities:
+        line = summary.loc[summary["modality"] == modality].set_index("trained")
+        line = line.assign(mark=marks_of(line["mean"], figure).replace("second", ""))
+        published = paper.reindex([modality]).loc[modality]
+        theirs = published_cells(published.reindex(list(COLUMNS)), figure)
+        ours = mean_cells(line.reindex(list(COLUMNS)), figure, [most] * len(COLUMNS))
+        pairs = zip(ours, theirs, strict=True)
+        rows.append([Cell(modality), *(c for pair in pairs for c in pair[: 1 + has_paper])])
+        line = line.assign(figure=figure, published=published if has_paper else float("nan"))
+        order = ["modality", "trained", "figure", "seeds", "mean", "sd", "published"]
+        numbers += lines_of(line.reset_index()[order])
     title = f"Single modalities after training, {data.label}"
     return TablePiece(name, Table(title, _caption(data, most), head, rows), numbers)
 
 
-def _cells(
-    found: Mapping[str, Summary | None],
-    paper: Mapping[str, float] | None,
-    figure: str,
-    seeds: int,
-) -> list[Cell]:
-    marks = marks_of({how: s for how, s in found.items() if s is not None}, figure)
-    cells = []
-    for how, summary in found.items():
-        mark = "best" if marks.get(how) == "best" else ""
-        cells.append(mean_cell(summary, figure, seeds, mark))
-        cells += [] if paper is None else [published_cell(paper.get(how), figure)]
-    return cells
-
-
-def _lines(
-    modality: str, found: Mapping[str, Summary | None], paper: Mapping[str, float], figure: str
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "modality": modality,
-            "trained": how,
-            "figure": figure,
-            "seeds": summary.count,
-            "mean": summary.mean,
-            "sd": summary.sd,
-            "published": paper.get(how),
-        }
-        for how, summary in found.items()
-        if summary is not None
-    ]
+def _summary(measured: Measured) -> pd.DataFrame:
+    """Mean, deviation and seeds by way of training and modality."""
+    values = {
+        (trained, modality, seed): value
+        for trained, part in measured.items()
+        for modality, seeds in part.items()
+        for seed, value in seeds.items()
+    }
+    index = pd.MultiIndex.from_tuples(values, names=["trained", "modality", "seed"])
+    series = pd.Series(list(values.values()), index, dtype=float)
+    return summarize(series, ["trained", "modality"]).reset_index()
 
 
 def _caption(data: DataSet, most: int) -> list[str]:

@@ -1,18 +1,21 @@
-"""What was measured, by data set, method and seed?"""
+"""Finished runs by data set: the rows of a table, and what each measured with every seed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ....data.errors import InputError
 from ..experiments.record import FAILED, FINISHED, read_record
 from ..experiments.run import FILE
 
-ALONE, JOINT, OTHER = 0, 1, 2  # in the order of the table
+SECONDS = "seconds"  # of training, a column beside the figures
 # What a record has, besides its state, and what it has once the run is finished.
 NEEDED = ("data_label", "label", "seed")
 NEEDED_IF_FINISHED = (
@@ -21,7 +24,15 @@ NEEDED_IF_FINISHED = (
 )
 
 
-@dataclass
+class Kind(IntEnum):
+    """What a row trained, in the order of the table."""
+
+    ALONE = 0  # a single modality
+    JOINT = 1
+    OTHER = 2  # another method
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of a table, over seeds.
 
@@ -31,22 +42,28 @@ class Row:
         kind: single modality, joint training or another method.
         own: the method's settings that the grid gave.
         modalities: of the run; None for all of the bundle.
-        figures: name to seed to value.
-        seconds: seed to seconds of training, where they are known.
-        seeds: of the finished runs, also where a figure could not be computed.
+        runs: a line per seed that is finished, a column per figure and :data:`SECONDS`; NaN where
+            a figure is undefined or the time is not known.
     """
 
     label: str
     method: str
-    kind: int
+    kind: Kind
     own: Mapping[str, Any]
     modalities: Sequence[str] | None
-    figures: dict[str, dict[int, float]] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-    seeds: set[int] = field(default_factory=set)
+    runs: pd.DataFrame
+
+    @property
+    def seeds(self) -> set[int]:
+        """Of the finished runs, also where a figure is undefined."""
+        return set(self.runs.index)
+
+    def values(self, column: str) -> dict[int, float]:
+        """Seed to a figure or :data:`SECONDS`, where it is known."""
+        return self.runs[column].dropna().to_dict() if column in self.runs else {}
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataSet:
     """All runs on one data set.
 
@@ -66,14 +83,19 @@ class DataSet:
     name: str
     samples: int | None
     rows: list[Row]
-    settings: dict[str, Mapping[str, Any]]
+    settings: Mapping[str, Mapping[str, Any]]
     versions: list[Mapping[str, Any]]
     missing: list[str]
 
     @property
     def joint(self) -> Row | None:
         """The row that others are compared with."""
-        return next((row for row in self.rows if row.kind == JOINT), None)
+        return next((row for row in self.rows if row.kind == Kind.JOINT), None)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there are methods to compare with joint training."""
+        return self.joint is not None and any(row.kind == Kind.OTHER for row in self.rows)
 
 
 def collect(folder: Path) -> list[DataSet]:
@@ -84,7 +106,8 @@ def collect(folder: Path) -> list[DataSet]:
             tested on different samples.
     """
     paths = sorted(folder.glob(f"*/*/seed-*/{FILE}"))
-    sets = data_sets([found for path in paths if (found := read_run(path.parent)) is not None])
+    records = [read_run(path.parent) for path in paths]
+    sets = data_sets(record for record in records if record is not None)
     if not any(data.rows for data in sets):
         raise InputError(f"{folder} has no finished run; start some with `cggm experiments`")
     return sets
@@ -121,13 +144,13 @@ def data_sets(records: Iterable[Mapping[str, Any]]) -> list[DataSet]:
     by_label: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         by_label.setdefault(record["data_label"], []).append(record)
-    return [_data_set(label, found) for label, found in by_label.items()]
+    return [_data_set(label, group) for label, group in by_label.items()]
 
 
 def without(data: DataSet, figures: Sequence[str]) -> DataSet:
     """The same data set, its rows without some figures."""
     rows = [
-        replace(row, figures={k: v for k, v in row.figures.items() if k not in figures})
+        replace(row, runs=row.runs.drop(columns=list(figures), errors="ignore"))
         for row in data.rows
     ]
     return replace(data, rows=rows)
@@ -142,10 +165,6 @@ def state_of(record: Mapping[str, Any]) -> str:
 def _data_set(label: str, records: Sequence[Mapping[str, Any]]) -> DataSet:
     finished = [record for record in records if record["state"] == FINISHED]
     bundle, name, samples = _tested_on(label, finished)
-    rows: dict[str, Row] = {}
-    for record in finished:
-        for row, figures in record["figures"].items():
-            _add(rows, row, record, figures)
     versions: list[Mapping[str, Any]] = []
     for record in finished:
         about = {**record["versions"], "commit": record["commit"]}
@@ -155,7 +174,7 @@ def _data_set(label: str, records: Sequence[Mapping[str, Any]]) -> DataSet:
         bundle,
         name,
         samples,
-        rows=sorted(rows.values(), key=lambda row: row.kind),
+        rows=sorted(_rows(finished), key=lambda row: row.kind),
         settings={f"{r['label']}, seed {r['seed']}": r["settings"] for r in finished},
         versions=versions,
         missing=[state_of(record) for record in records if record["state"] != FINISHED],
@@ -174,19 +193,38 @@ def _tested_on(label: str, finished: Sequence[Mapping[str, Any]]) -> tuple[str, 
     return next(iter(tested), ("", "", None))
 
 
-def _add(
-    rows: dict[str, Row], name: str, record: Mapping[str, Any], figures: Mapping[str, float | None]
-) -> None:
-    alone = bool(record["alone"] or record["single"])
-    is_joint = record["method"] == "joint" and not alone and not record["method_settings"]
-    kind = ALONE if alone else JOINT if is_joint else OTHER
-    fresh = Row(name, record["method"], kind, record["method_settings"], record["modalities"])
-    row = rows.setdefault(name, fresh)
-    seed = record["seed"]
-    row.seeds.add(seed)
-    for figure, value in figures.items():
-        if value is not None and math.isfinite(value):
-            row.figures.setdefault(figure, {})[seed] = value
+def _rows(finished: Sequence[Mapping[str, Any]]) -> list[Row]:
+    records = {label: record for record in reversed(finished) for label in record["figures"]}
+    lines = [
+        {"row": label, "seed": record["seed"], SECONDS: _seconds(record), **figures}
+        for record in finished
+        for label, figures in record["figures"].items()
+    ]
+    if not lines:
+        return []
+    runs = pd.DataFrame(lines).set_index(["row", "seed"]).astype(float)
+    runs = runs.replace([np.inf, -np.inf], np.nan).groupby(["row", "seed"], sort=False).last()
+    return [
+        Row(
+            str(label),
+            records[label]["method"],
+            _kind(records[label]),
+            records[label]["method_settings"],
+            records[label]["modalities"],
+            seeds.droplevel("row").dropna(axis="columns", how="all"),
+        )
+        for label, seeds in runs.groupby("row", sort=False)
+    ]
+
+
+def _kind(record: Mapping[str, Any]) -> Kind:
+    if record["alone"] or record["single"]:
+        return Kind.ALONE
+    is_joint = record["method"] == "joint" and not record["method_settings"]
+    return Kind.JOINT if is_joint else Kind.OTHER
+
+
+def _seconds(record: Mapping[str, Any]) -> float:
     # Networks trained side by side share their time; no modality has one of its own.
-    if record["seconds_known"] and not record["alone"]:
-        row.seconds[seed] = record["seconds"]["train"]
+    known = record["seconds_known"] and not record["alone"]
+    return record["seconds"]["train"] if known else np.nan

@@ -1,13 +1,13 @@
-"""How did a quantity develop over training, over several seeds?"""
+"""Quantities over the steps of a training, read from the records of several seeds."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ....data.errors import InputError
 from ...handlers.modulation import FUSION
@@ -133,25 +133,25 @@ def smoothed(
     >>> smoothed(np.array([1.0, 2.0, 6.0, np.nan]), 3, np.arange(4))
     array([1.5, 3. , 4. , 6. ])
     """
-    middle = np.median if robust else np.mean
-    parts = [values[max(0, i - window // 2) : i + window // 2 + 1] for i in at]
-    finite = [part[np.isfinite(part)] for part in parts]
-    return np.array([middle(part) if part.size else np.nan for part in finite])
+    finite = pd.Series(values, dtype=float).where(np.isfinite(values))
+    window_around = finite.rolling(window, center=True, min_periods=1)
+    return (window_around.median() if robust else window_around.mean()).to_numpy()[at]
 
 
 def _read(path: Path) -> dict[tuple[str, str], np.ndarray]:
     """(modality, quantity) to one value per step; what was never recorded is left out."""
     if not path.is_file():
         return {}
-    found: dict[tuple[str, str], list[float]] = {}
+    numbers = dict.fromkeys(QUANTITIES, float)
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                for quantity in QUANTITIES:
-                    value = float(row[quantity] or "nan")
-                    found.setdefault((row["modality"], quantity), []).append(value)
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+        lines = pd.read_csv(path, usecols=["modality", *QUANTITIES], dtype=numbers)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is damaged ({error}); remove the folder of this run to have it done again"
         ) from error
-    return {key: np.array(v) for key, v in found.items() if np.isfinite(v).any()}
+    return {
+        (str(modality), quantity): values[quantity].to_numpy()
+        for modality, values in lines.groupby("modality", sort=False)
+        for quantity in QUANTITIES
+        if np.isfinite(values[quantity]).any()
+    }

@@ -1,4 +1,4 @@
-"""What do all figures have in common? Colors that everyone can tell apart, fonts, files."""
+"""What all figures share: panels, line styles, legends, fonts and files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ....data.colors import BLACK, LINES
 from ....data.files import write_atomically
 from ...handlers.modulation import FUSION
-from ..demo.steps import LINES
 
-BLACK, GREY = "#000000", "#666666"
 # Line styles differ too, for print without color.
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 PANEL = (4.2, 3.3)  # inches

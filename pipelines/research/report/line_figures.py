@@ -1,4 +1,4 @@
-"""Figures 2, 3, 6 and 7: what happened to each modality while the network was trained?"""
+"""Figures 2, 3, 6 and 7: each modality over the steps of a training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from ....data.colors import BLACK
 from ...handlers.modulation import FUSION
 from .collect import DataSet
 from .curves import History
-from .drawing import BLACK, name_panels, panels, share_legend, share_y, style_of
+from .drawing import name_panels, panels, share_legend, share_y, style_of
 from .pieces import FigurePiece
 
 X = "optimizer step"

@@ -1,16 +1,19 @@
-"""What is known of each row and figure: mean, difference to joint training, the paper's value?"""
+"""Figures of each row: mean, difference to joint training, the paper's value, best and second."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
 
 from ...evaluation.outcomes import LOWER_IS_BETTER, PLAIN
 from ...methods import CATALOGUE
 from ..experiments.bundles import open_bundle
-from .collect import ALONE, OTHER, DataSet, Row
-from .published import published
-from .statistics import Difference, Summary, difference, holm, summarize
+from .collect import SECONDS, DataSet, Kind, Row
+from .published import comparison_of, paper_table
+from .statistics import difference, holm, summarize
 
 # The figures that tables show, in the order of their columns.
 TITLES = {
@@ -29,63 +32,43 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One figure of one row.
+def measure(data: DataSet) -> pd.DataFrame:
+    """Everything that is known of each figure and row.
 
-    Attributes:
-        row: whose it is.
-        figure: a key of :data:`TITLES`.
-        summary: over the row's seeds.
-        difference: to joint training; None for rows that are not compared with it.
-        p_holm: its p-value, corrected for the number of rows that are compared.
-        published: what the paper has, where the data are the paper's.
-        mark: "best", "second" or "".
+    Returns:
+        A line per figure and row that has it (the two levels of the index). ``mean``, ``sd`` and
+        ``seeds`` of the row; ``difference``, ``low``, ``high`` and ``p`` of the difference to
+        joint training, and ``p_holm``, corrected for the number of rows that are compared;
+        ``published``, what the paper has; ``mark``, "best", "second" or "". NaN where a value is
+        not known.
     """
-
-    row: Row
-    figure: str
-    summary: Summary
-    difference: Difference | None
-    p_holm: float | None
-    published: float | None
-    mark: str
+    parts = {figure: _measure(data, figure) for figure in figures_of(data)}
+    return pd.concat(parts, names=["figure"]) if parts else pd.DataFrame()
 
 
-def measure(data: DataSet) -> dict[tuple[str, str], Measured]:
-    """Everything that is known, by row label and figure."""
-    return {
-        (measured.row.label, figure): measured
-        for figure in figures_of(data)
-        for measured in _measure(data, figure)
-    }
+def _measure(data: DataSet, figure: str) -> pd.DataFrame:
+    table = summarize(combined({row.label: row for row in data.rows})[figure])
+    rows = [row for row in data.rows if row.label in table.index]
+    differences = pd.DataFrame([_to_joint(row, data.joint, figure) for row in rows], table.index)
+    table = table.join(differences)
+    table["p_holm"] = holm(table["p"])
+    table["published"] = [_published(row, data).get(figure, math.nan) for row in rows]
+    table["mark"] = marks_of(table["mean"], figure)
+    return table
 
 
-def _measure(data: DataSet, figure: str) -> list[Measured]:
-    summaries = {row.label: summarize(row.figures.get(figure, {}).values()) for row in data.rows}
-    known = {label: summary for label, summary in summaries.items() if summary is not None}
-    rows = [row for row in data.rows if row.label in known]
-    differences = {row.label: _to_joint(row, data.joint, figure) for row in rows}
-    tested = {label: found.p for label, found in differences.items() if found is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    marks = marks_of(known, figure)
-    return [
-        Measured(
-            row,
-            figure,
-            known[row.label],
-            differences[row.label],
-            corrected.get(row.label),
-            _published(row, data).get(figure),
-            marks[row.label],
-        )
-        for row in rows
-    ]
+def combined(rows: Mapping[str, Row]) -> pd.DataFrame:
+    """The runs of several rows, by row and seed.
+
+    Args:
+        rows: by the name that each has in the frame.
+    """
+    return pd.concat({name: row.runs for name, row in rows.items()}, names=["row"])
 
 
 def figures_of(data: DataSet) -> list[str]:
     """The columns: figures that any row has, in their order."""
-    return [name for name in TITLES if any(name in row.figures for row in data.rows)]
+    return [name for name in TITLES if any(name in row.runs for row in data.rows)]
 
 
 def heading(figure: str) -> str:
@@ -98,46 +81,57 @@ def digits_of(figure: str) -> int:
     return 3 if figure in PLAIN else 2
 
 
-def marks_of(found: Mapping[str, Summary], figure: str) -> dict[str, str]:
-    """Which rows are best and second; rows that read the same share the mark."""
-    shown = {label: round(summary.mean, digits_of(figure)) for label, summary in found.items()}
-    places = sorted(set(shown.values()), reverse=figure not in LOWER_IS_BETTER)
-    marks = dict(zip(places, ("best", "second"), strict=False)) if len(places) > 1 else {}
-    return {label: marks.get(value, "") for label, value in shown.items()}
+def marks_of(means: pd.Series, figure: str) -> pd.Series:
+    """Which means are "best" and "second"; those that read the same share the mark."""
+    shown = means.map(partial(round, ndigits=digits_of(figure)))
+    if shown.nunique() < 2:
+        return pd.Series("", shown.index)
+    places = shown.rank(method="dense", ascending=figure in LOWER_IS_BETTER)
+    return places.map({1: "best", 2: "second"}).fillna("")
 
 
-def relative_cost(row: Row, joint: Row) -> float | None:
-    """Seconds of training over those of joint training, summed over the seeds that both have."""
-    seeds = set(row.seconds) & set(joint.seconds)
-    below = sum(joint.seconds[seed] for seed in seeds)
-    return sum(row.seconds[seed] for seed in seeds) / below if below else None
+def relative_cost(row: Row, joint: Row) -> float:
+    """Seconds of training over those of joint training, over the seeds that both have, or NaN."""
+    ours, theirs = row.values(SECONDS), joint.values(SECONDS)
+    seeds = ours.keys() & theirs.keys()
+    below = sum(theirs[seed] for seed in seeds)
+    return sum(ours[seed] for seed in seeds) / below if below else math.nan
 
 
 def is_extension(row: Row, data: DataSet) -> bool:
     """Whether the method's paper has no such task, or not so many modalities."""
     method = CATALOGUE.get(row.method)
-    if method is None or row.kind == ALONE:
+    if method is None or row.kind == Kind.ALONE:
         return False
     bundle = open_bundle(data.bundle)
     return bool(method.beyond_paper(bundle.task, len(row.modalities or bundle.modalities)))
 
 
-def _to_joint(row: Row, joint: Row | None, figure: str) -> Difference | None:
-    if joint is None or row.kind != OTHER:
-        return None
-    return difference(row.figures[figure], joint.figures.get(figure, {}))
+def _to_joint(row: Row, joint: Row | None, figure: str) -> dict[str, float]:
+    compared = None
+    if joint is not None and row.kind == Kind.OTHER:
+        compared = difference(row.values(figure), joint.values(figure))
+    if compared is None:
+        return dict.fromkeys(("difference", "low", "high", "p"), math.nan)
+    ends = {"low": compared.low, "high": compared.high}
+    return {"difference": compared.mean, **ends, "p": compared.p}
 
 
-def _published(row: Row, data: DataSet) -> Mapping[str, float]:
+def _published(row: Row, data: DataSet) -> dict[str, float]:
     """The paper's figures for a row; none for what the paper has not trained."""
-    paper = published(data.name)
-    if paper is None:
+    name = comparison_of(data.name)
+    if name is None:
         return {}
-    if row.kind == ALONE:
-        return paper.rows.get(row.label, {})
-    fewer = row.modalities is not None and set(row.modalities) != set(
-        open_bundle(data.bundle).modalities
-    )
-    # "cggm, other rule" has none beside a row that is plainly "cggm".
-    is_variant = row.label != row.method and any(r.label == row.method for r in data.rows)
-    return {} if fewer or is_variant else paper.rows.get(row.method, {})
+    table = paper_table(name)
+    label = row.label if row.kind == Kind.ALONE else row.method
+    if label not in table.index or (row.kind != Kind.ALONE and _is_other_training(row, data)):
+        return {}
+    return table.loc[label].to_dict()
+
+
+def _is_other_training(row: Row, data: DataSet) -> bool:
+    """Whether a row has fewer modalities, or is a variant beside the method itself."""
+    bundle = open_bundle(data.bundle)
+    fewer = row.modalities is not None and set(row.modalities) != set(bundle.modalities)
+    # "cggm, other rule" beside a row that is plainly "cggm".
+    return fewer or (row.label != row.method and any(r.label == row.method for r in data.rows))

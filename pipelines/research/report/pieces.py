@@ -1,18 +1,38 @@
-"""What is one table or figure of the paper, before it is written?"""
+"""Tables and figures before they are written: what stands in them and below them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from .tables import Table
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell, and whether it is the "best" or "second" of its column."""
+
+    text: str
+    mark: str = ""
+
+
+NONE = Cell("–")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for any format: the first column is text, all others are numbers."""
+
+    title: str
+    caption: list[str]
+    head: list[str]
+    rows: list[list[Cell]]
 
 
 @dataclass(frozen=True)
 class TablePiece:
-    """A table.
+    """A table of a report.
 
     Attributes:
         name: of its files, such as "table2".
@@ -24,10 +44,15 @@ class TablePiece:
     table: Table
     numbers: list[dict[str, Any]]
 
+    @property
+    def title(self) -> str:
+        """Of the table."""
+        return self.table.title
+
 
 @dataclass(frozen=True)
 class FigurePiece:
-    """A figure.
+    """A figure of a report.
 
     Attributes:
         name: of its files, such as "figure2".
@@ -65,3 +90,14 @@ Piece = TablePiece | FigurePiece | MissingPiece
 def is_extra(piece: Piece) -> bool:
     """Whether the paper shows this for other data than these: ``figure2-food101``."""
     return "-" in piece.name
+
+
+def lines_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a frame for a CSV file; None where a value is not known."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def table_of(title: str, caption: list[str], columns: dict[str, list[Cell]]) -> Table:
+    """A table from its columns, by what stands above them."""
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return Table(title, caption, list(columns), rows)

@@ -1,4 +1,4 @@
-"""Table 7: with which hyperparameters does ``--budget paper`` train, and which has the paper?"""
+"""Table 7: the hyperparameters of ``--budget paper`` beside the paper's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from ..experiments.bundles import open_bundle
-from .pieces import TablePiece
-from .published_rest import RECIPES
-from .tables import Cell, Table
+from .pieces import NONE, Cell, Table, TablePiece
+from .published import paper_table
 
 WORDS = {
     "batch_size": "batch size",
@@ -25,6 +24,10 @@ WORDS = {
 }
 _NAMES = {"food101": "Food 101", "mosi": "MOSI", "iemocap": "IEMOCAP", "brats": "BraTS"}
 _SCHEDULERS = {"warmup_cosine": "CosineLR"}
+_CAPTION = (
+    "Settings of each bundle's paper.json, which --budget paper trains with, beside Table 7 of "
+    "the CGGM paper. Smaller budgets train with other settings; the tables tell which."
+)
 
 
 def recipe(bundle: str) -> dict[str, Any]:
@@ -39,29 +42,27 @@ def recipe(bundle: str) -> dict[str, Any]:
 
 def recipe_table(name: str) -> TablePiece:
     """A row per hyperparameter; ours and the paper's side by side."""
-    ours = {bundle: recipe(bundle) for bundle in RECIPES}
-    head = ["hyperparameter"]
-    for bundle in RECIPES:
-        head += [_NAMES[bundle], "paper"]
-    rows, numbers = [], []
-    for key, word in WORDS.items():
-        cells = [Cell(word)]
-        for bundle, theirs in RECIPES.items():
-            mine = ours[bundle][key] or None  # a weight decay of 0 is the paper's "-"
-            cells += [Cell(_text(mine)), Cell(_text(theirs[key]))]
-            numbers.append(
-                {"hyperparameter": key, "bundle": bundle}
-                | {"ours": _text(mine), "published": _text(theirs[key])}
-            )
-        rows.append(cells)
-    caption = [
-        "Settings of each bundle's paper.json, which --budget paper trains with, beside Table 7 of "
-        "the CGGM paper. Smaller budgets train with other settings; the tables tell which."
+    published = paper_table("table7")
+    ours = {bundle: recipe(bundle) for bundle in published}
+    numbers = [
+        {
+            "hyperparameter": key,
+            "bundle": bundle,
+            "ours": _text(ours[bundle][key]),
+            "published": published.loc[key, bundle],
+        }
+        for key in WORDS
+        for bundle in ours
     ]
-    return TablePiece(
-        name, Table("Hyperparameters of the paper's recipes", caption, head, rows), numbers
-    )
+    rows = [[Cell(word)] for word in WORDS.values()]
+    for i, line in enumerate(numbers):
+        rows[i // len(ours)] += [Cell(line["ours"]), Cell(line["published"])]
+    head = ["hyperparameter", *(word for bundle in ours for word in (_NAMES[bundle], "paper"))]
+    table = Table("Hyperparameters of the paper's recipes", [_CAPTION], head, rows)
+    return TablePiece(name, table, numbers)
 
 
 def _text(value: float | str | None) -> str:
-    return "–" if value is None else value if isinstance(value, str) else f"{value:g}"
+    if not value:  # a weight decay of 0 is the paper's "–"
+        return NONE.text
+    return value if isinstance(value, str) else f"{value:g}"

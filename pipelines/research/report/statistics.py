@@ -1,90 +1,120 @@
-"""Is a method better than joint training, or is it chance? Statistics over seeds."""
+"""Statistics over seeds and divisions: means, paired differences, and corrections of their p."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-FEWEST = 3  # seeds, for an interval and a test
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A figure over seeds: mean, standard deviation (n - 1; None for one seed), seeds."""
-
-    mean: float
-    sd: float | None
-    count: int
+FEWEST_PAIRS = 3  # with fewer there is no interval and no test
+TEST_TO_TRAIN = 1 / 3  # of the study's divisions: a fold of five tests, three train
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of one method minus that of another with the same seeds.
-
-    The test is the plain one: seeds are independent trainings, tested on the same samples, and no
-    parts of data that overlap, for which Nadeau and Bengio correct.
+    """A figure of one method minus that of another.
 
     Attributes:
-        mean: of the differences.
-        interval: 95 % interval of that mean, by Student's t; None with fewer than 3 pairs, or
-            where all differences are the same.
-        p: of the paired t-test, two-sided; None likewise.
-        count: pairs.
+        mean: of the paired differences.
+        low: end of the 95 % interval of the mean; NaN where there is none.
+        high: the other end.
+        p: of the two-sided test that the mean is 0; NaN where there is none.
+        pairs: how many.
     """
 
     mean: float
-    interval: tuple[float, float] | None
-    p: float | None
-    count: int
+    low: float
+    high: float
+    p: float
+    pairs: int
 
 
-def summarize(values: Iterable[float]) -> Summary | None:
-    """Mean and standard deviation; None without any value."""
-    found = list(values)
-    if not found:
-        return None
-    sd = float(np.std(found, ddof=1)) if len(found) > 1 else None
-    return Summary(float(np.mean(found)), sd, len(found))
+def summarize(values: pd.Series, by: str | list[str] = "row") -> pd.DataFrame:
+    """Means and standard deviations of groups, in the order of the series.
+
+    Args:
+        values: figures; NaN where undefined.
+        by: levels of the index that make a group.
+
+    Returns:
+        A line per group with any value: ``mean``, ``sd`` (n - 1; NaN for one value), ``seeds``.
+    """
+    groups = values.groupby(by, sort=False)
+    return groups.agg(mean="mean", sd="std", seeds="count").query("seeds > 0")
 
 
 def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
     """Compare two methods over the seeds that both have; None when they share none.
 
+    The test is the plain paired t-test: seeds are independent trainings, tested on the same
+    samples, and not parts of data that overlap. There is no test with fewer than 3 pairs, or
+    where all differences are the same.
+
     Args:
         ours: seed to figure.
-        theirs: likewise.
+        theirs: the other method's.
     """
-    seeds = sorted(set(ours) & set(theirs))
+    seeds = sorted(set(ours.keys()) & set(theirs.keys()))
     if not seeds:
         return None
     a, b = (np.array([side[seed] for seed in seeds]) for side in (ours, theirs))
     mean = float(np.mean(a - b))
     # Rounded figures whose differences are all 0.1 differ by the last bit only: no spread.
     spread = np.ptp(a - b) > 1e-9 * max(1.0, float(np.abs(a).max()))
-    if len(seeds) < FEWEST or not spread:
-        return Difference(mean, None, None, len(seeds))
+    if len(seeds) < FEWEST_PAIRS or not spread:
+        return Difference(mean, math.nan, math.nan, math.nan, len(seeds))
     test = stats.ttest_rel(a, b)
     low, high = test.confidence_interval(0.95)
-    return Difference(mean, (float(low), float(high)), float(test.pvalue), len(seeds))
+    return Difference(mean, float(low), float(high), float(test.pvalue), len(seeds))
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Correct p-values for their number, by Holm's step-down method; None stays None.
+def corrected_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """Compare two methods over the same divisions of the same samples.
+
+    The trainings of two divisions share samples, so their differences are not independent and the
+    plain paired t-test finds too much. The variance of the mean is s^2 (1 / n + n_test / n_train)
+    instead of s^2 / n (Nadeau and Bengio, Machine Learning 52, 2003; for repeated cross-validation
+    Bouckaert and Frank, PAKDD 2004). Without any spread the interval is the mean, and p is 0, or 1
+    where all differences are 0.
+
+    Args:
+        ours: a figure per division.
+        theirs: of the other method, in the same order.
+
+    Raises:
+        ValueError: fewer than three pairs, or not as many of both.
+
+    >>> corrected_difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.0]).mean
+    2.0
+    """
+    if len(ours) != len(theirs) or len(ours) < FEWEST_PAIRS:
+        raise ValueError(f"{len(ours)} and {len(theirs)} figures; expected three pairs or more")
+    differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    mean, count = float(differences.mean()), len(differences)
+    error = float(differences.std(ddof=1)) * math.sqrt(1 / count + TEST_TO_TRAIN)
+    if error < 1e-12:
+        return Difference(mean, mean, mean, 1.0 if abs(mean) < 1e-12 else 0.0, count)
+    half = float(stats.t.ppf(0.975, count - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, count - 1))
+    return Difference(mean, mean - half, mean + half, p, count)
+
+
+def holm(ps: Sequence[float] | pd.Series) -> np.ndarray:
+    """Correct p-values for their number, by Holm's step-down method; NaN stays NaN.
 
     The smallest is multiplied by their number, the next by one less, and so on; none is smaller
     than the one before, none above 1.
 
-    >>> holm([0.01, None, 0.04, 0.03])
-    [0.03, None, 0.06, 0.06]
+    >>> holm([0.01, float("nan"), 0.04, 0.03]).round(3).tolist()
+    [0.03, nan, 0.06, 0.06]
     """
-    known = sorted((p, i) for i, p in enumerate(ps) if p is not None and not math.isnan(p))
-    corrected: list[float | None] = [None] * len(ps)
-    largest = 0.0
-    for rank, (p, i) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
-        corrected[i] = largest
+    corrected = np.array(ps, dtype=float)
+    tested = np.flatnonzero(~np.isnan(corrected))
+    order = tested[np.argsort(corrected[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.maximum.accumulate(np.minimum(1.0, factors * corrected[order]))
     return corrected

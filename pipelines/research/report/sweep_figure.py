@@ -1,19 +1,19 @@
-"""Figure 5: how much does CGGM gain over joint training with other rho and lambda?"""
+"""Figure 5: what CGGM gains over joint training with other rho and lambda."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 
+from ....data.colors import BLACK, BLUE
 from ...evaluation.outcomes import PLAIN
-from ..demo.steps import LINES
 from .collect import DataSet, Row
-from .drawing import BLACK, name_panels, panels, share_y
+from .drawing import name_panels, panels, share_y
 from .measured import TITLES, figures_of
 from .pieces import FigurePiece
-from .statistics import summarize
 
 SIGNS = {"rho": "ρ", "lam": "λ"}
 SWEEPS = {"rho": "scaling", "lam": "trade-off"}  # the paper's words
@@ -59,12 +59,13 @@ def sweep_figure(
 def gains(setting: str, rows: Sequence[Row], joint: Row, figure: str) -> list[dict[str, Any]]:
     """Mean difference to joint training over the seeds of both, by value of the setting."""
     lines = []
+    theirs = pd.Series(joint.values(figure), dtype=float)
     for row in sorted(rows, key=lambda row: row.own[setting]):
-        ours, theirs = row.figures.get(figure, {}), joint.figures.get(figure, {})
-        found = summarize([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
-        if found is not None:
+        gain = (pd.Series(row.values(figure), dtype=float) - theirs).dropna()
+        if len(gain) > 0:
+            sd = float(gain.std()) if len(gain) > 1 else None
             line = {"setting": setting, "value": row.own[setting], "figure": figure}
-            lines.append(line | {"mean": found.mean, "sd": found.sd, "seeds": found.count})
+            lines.append(line | {"mean": float(gain.mean()), "sd": sd, "seeds": len(gain)})
     return lines
 
 
@@ -83,7 +84,7 @@ def _draw(axes: Axes, setting: str, lines: Sequence[Mapping[str, Any]]) -> None:
     means = [line["mean"] for line in lines]
     spreads = [line["sd"] or 0.0 for line in lines]
     axes.axhline(0, color=BLACK, linewidth=0.9, linestyle="--", zorder=0)
-    axes.errorbar(places, means, spreads, color=LINES[0], marker="o", capsize=3, linewidth=1.6)
+    axes.errorbar(places, means, spreads, color=BLUE, marker="o", capsize=3, linewidth=1.6)
     axes.set_xticks(list(places), [f"{line['value']:g}" for line in lines])
     axes.set_xlabel(f"{SIGNS[setting]} ({setting})")
 

@@ -1,15 +1,18 @@
-"""What stands in each cell of the comparison of methods?"""
+"""The comparison of methods on one data set: its cells, and its numbers with all decimals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from typing import Any
 
+import pandas as pd
+
+from ...evaluation.outcomes import PLAIN
 from .captions import caption
-from .collect import OTHER, DataSet, Row
+from .collect import SECONDS, DataSet, Row
 from .measured import (
     TITLES,
-    Measured,
     digits_of,
     figures_of,
     heading,
@@ -17,78 +20,96 @@ from .measured import (
     measure,
     relative_cost,
 )
-from .statistics import Summary
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a cell, and whether it is the "best" or "second" of its column."""
-
-    text: str
-    mark: str = ""
-
-
-NONE = Cell("–")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for any format: the first column is text, all others are numbers."""
-
-    title: str
-    caption: list[str]
-    head: list[str]
-    rows: list[list[Cell]]
+from .pieces import NONE, Cell, Table, lines_of, table_of
 
 
 def build(data: DataSet) -> Table:
     """The comparison as text."""
+    labels = [row.label for row in data.rows]
     columns = {
         "method": [_label_cell(row, data) for row in data.rows],
-        "seeds": [Cell(str(len(row.seeds))) for row in data.rows],
+        "seeds": [Cell(str(len(row.runs))) for row in data.rows],
     }
-    found = measure(data)
+    measured = measure(data)
     for figure in figures_of(data):
-        cells = [found.get((row.label, figure)) for row in data.rows]
-        columns |= _columns(data, figure, cells)
+        columns |= _columns(data, figure, measured.loc[figure].reindex(labels))
     joint = data.joint
-    if joint is not None and joint.seconds:
-        columns["training time"] = [_cost_cell(row, joint) for row in data.rows]
-    rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    return Table(f"{data.label}: {data.name}", caption(data), list(columns), rows)
+    if joint is not None and joint.values(SECONDS):
+        columns["training time"] = [
+            number_cell(relative_cost(row, joint), "{:.2f} ×") for row in data.rows
+        ]
+    return table_of(f"{data.label}: {data.name}", caption(data), columns)
 
 
-def mean_cell(found: Summary | None, figure: str, seeds: int, mark: str = "") -> Cell:
+def numbers(data: DataSet) -> list[dict[str, Any]]:
+    """One line per method and figure, with all decimals; None where something is not known."""
+    if not figures_of(data):
+        return []
+    lines = measure(data).reset_index()
+    joint, rows = data.joint, {row.label: row for row in data.rows}
+    costs = {
+        label: math.nan if joint is None else relative_cost(row, joint)
+        for label, row in rows.items()
+    }
+    table = pd.DataFrame(
+        {
+            "method": lines["row"],
+            "extension": [is_extension(rows[label], data) for label in lines["row"]],
+            "figure": lines["figure"],
+            "unit": ["plain" if figure in PLAIN else "percent" for figure in lines["figure"]],
+            **lines[["seeds", "mean", "sd"]],
+            "difference_to_joint": lines["difference"],
+            "low_95": lines["low"],
+            "high_95": lines["high"],
+            **lines[["p", "p_holm", "published"]],
+            "relative_training_time": lines["row"].map(costs),
+            "data": data.name,
+        }
+    )
+    return lines_of(table)
+
+
+def mean_cells(summary: pd.DataFrame, figure: str, runs: Iterable[int]) -> list[Cell]:
     """Mean ± standard deviation, and over how many of the seeds where it is not all.
 
     Args:
-        found: None where no seed has the figure.
+        summary: ``mean``, ``sd``, ``seeds`` and ``mark`` of each row; NaN where no seed has one.
         figure: its name.
-        seeds: how many were run.
-        mark: of the cell.
+        runs: how many seeds each row has.
     """
-    if found is None:
-        return NONE
     digits = digits_of(figure)
-    spread = "" if found.sd is None else f" ± {found.sd:.{digits}f}"
-    some = f" ({found.count} of {seeds})" if found.count < seeds else ""
-    return Cell(f"{found.mean:.{digits}f}{spread}{some}", mark)
+    cells = []
+    columns = (summary[name] for name in ("mean", "sd", "seeds", "mark"))
+    for mean, sd, seeds, mark, count in zip(*columns, runs, strict=True):
+        if math.isnan(mean):
+            cells.append(NONE)
+            continue
+        spread = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
+        some = f" ({seeds:.0f} of {count})" if seeds < count else ""
+        cells.append(Cell(f"{mean:.{digits}f}{spread}{some}", mark))
+    return cells
 
 
-def published_cell(value: float | None, figure: str) -> Cell:
+def published_cells(values: Iterable[float], figure: str) -> list[Cell]:
     """What the paper has, with as many decimals as ours."""
-    return NONE if value is None else Cell(f"{value:.{digits_of(figure)}f}")
+    return [number_cell(value, f"{{:.{digits_of(figure)}f}}") for value in values]
 
 
-def _columns(data: DataSet, figure: str, cells: Sequence[Measured | None]) -> dict[str, list[Cell]]:
+def number_cell(value: float, text: str) -> Cell:
+    """A number in a text such as "{:.2f} ×"; NONE for NaN."""
+    return NONE if math.isnan(value) else Cell(text.format(value))
+
+
+def _columns(data: DataSet, figure: str, measured: pd.DataFrame) -> dict[str, list[Cell]]:
     """The columns of a figure, by what stands above them."""
-    columns = {heading(figure): [_mean_cell(cell) for cell in cells]}
-    if data.joint is not None and any(row.kind == OTHER for row in data.rows):
-        columns[f"{TITLES[figure]}: difference to joint"] = [_difference_cell(c) for c in cells]
-    if any(cell is not None and cell.published is not None for cell in cells):
-        columns[f"{TITLES[figure]}, paper"] = [
-            published_cell(None if cell is None else cell.published, figure) for cell in cells
+    runs = [len(row.runs) for row in data.rows]
+    columns = {heading(figure): mean_cells(measured, figure, runs)}
+    if data.is_compared:
+        columns[f"{TITLES[figure]}: difference to joint"] = [
+            _difference_cell(line, digits_of(figure)) for line in lines_of(measured)
         ]
+    if measured["published"].notna().any():
+        columns[f"{TITLES[figure]}, paper"] = published_cells(measured["published"], figure)
     return columns
 
 
@@ -96,31 +117,17 @@ def _label_cell(row: Row, data: DataSet) -> Cell:
     return Cell(f"{row.label} †" if is_extension(row, data) else row.label)
 
 
-def _mean_cell(measured: Measured | None) -> Cell:
-    if measured is None:
+def _difference_cell(line: dict[str, Any], digits: int) -> Cell:
+    if line["difference"] is None:
         return NONE
-    seeds = len(measured.row.seeds)
-    return mean_cell(measured.summary, measured.figure, seeds, measured.mark)
-
-
-def _difference_cell(measured: Measured | None) -> Cell:
-    found = None if measured is None else measured.difference
-    if measured is None or found is None:
-        return NONE
-    digits = digits_of(measured.figure)
-    text = _signed(found.mean, digits)
-    if found.interval is not None:
-        text += f" [{', '.join(_signed(end, digits) for end in found.interval)}]"
-    if measured.p_holm is not None:
-        text += ", p < 0.001" if measured.p_holm < 0.001 else f", p = {measured.p_holm:.3f}"
+    text = _signed(line["difference"], digits)
+    if line["low"] is not None:
+        text += f" [{_signed(line['low'], digits)}, {_signed(line['high'], digits)}]"
+    if line["p_holm"] is not None:
+        text += ", p < 0.001" if line["p_holm"] < 0.001 else f", p = {line['p_holm']:.3f}"
     return Cell(text)
 
 
 def _signed(value: float, digits: int) -> str:
     """With its sign, but no minus before what reads zero."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"
-
-
-def _cost_cell(row: Row, joint: Row) -> Cell:
-    ratio = relative_cost(row, joint)
-    return NONE if ratio is None else Cell(f"{ratio:.2f} ×")

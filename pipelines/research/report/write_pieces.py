@@ -1,17 +1,15 @@
-"""How are the paper's tables and figures written: each as files, and all on one page?"""
+"""The paper's tables and figures: each as files, and all on one page."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
-from ....data.files import write_csv, write_text
-from .drawing import write_figure
-from .page import document, piece_section
-from .pieces import FigurePiece, Piece, TablePiece, is_extra
-from .write import write_table
+from ....data.files import write_text
+from .formats import html
+from .pieces import Piece, is_extra
+from .write import write_piece
 
 
 def write_pieces(target: Path, title: str, pieces: Sequence[Piece], notes: Sequence[str]) -> Path:
@@ -27,9 +25,13 @@ def write_pieces(target: Path, title: str, pieces: Sequence[Piece], notes: Seque
         InputError: the files cannot be written.
     """
     for piece in pieces:
-        _write(target, piece)
+        write_piece(target, piece)
+    headed = [(f"{number_of(piece.name)}. {piece.title}", piece) for piece in pieces]
+    sections = [(heading, piece) for heading, piece in headed if not is_extra(piece)]
+    extra = [(f"As {heading}", piece) for heading, piece in headed if is_extra(piece)]
+    links = [(piece.name, number_of(piece.name) + _data_of(piece.name)) for piece in pieces]
     page = target / "index.html"
-    write_text(page, document(title, _sections(pieces, notes)))
+    write_text(page, html(title, sections, extra=extra, links=links, notes=notes))
     return page
 
 
@@ -43,27 +45,6 @@ def number_of(name: str) -> str:
     return f"{match[1].capitalize()} {match[2]}" if match else name
 
 
-def _write(target: Path, piece: Piece) -> None:
-    if isinstance(piece, TablePiece):
-        write_table(target, piece.name, piece.table, piece.numbers)
-    elif isinstance(piece, FigurePiece):
-        write_figure(target, piece.name, piece.figure)
-        text = "\n\n".join(
-            [f"# {piece.title}", f"![{piece.title}]({piece.name}.png)", *piece.caption]
-        )
-        write_text(target / f"{piece.name}.md", f"{text}\n")
-        write_csv(target / f"{piece.name}.csv", piece.numbers)
-
-
-def _sections(pieces: Sequence[Piece], notes: Sequence[str]) -> list[str]:
-    links = [f"<a href='#{p.name}'>{number_of(p.name)}{_of(p.name)}</a>" for p in pieces]
-    parts = [f"<p>{escape(note)}</p>\n" for note in notes]
-    parts.append(f"<nav>{' '.join(links)}</nav>\n")
-    parts += [piece_section(p, number_of(p.name)) for p in pieces if not is_extra(p)]
-    extra = [piece_section(p, f"As {number_of(p.name)}") for p in pieces if is_extra(p)]
-    return [*parts, *(["<h1>The same for other data</h1>\n"] if extra else []), *extra]
-
-
-def _of(name: str) -> str:
+def _data_of(name: str) -> str:
     data = re.sub(r"^\w*?\d+[-_]?", "", name)
-    return f" ({escape(data)})" if data else ""
+    return f" ({data})" if data else ""

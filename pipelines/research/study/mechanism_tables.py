@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..report.tables import Cell, Table
+from ..report.pieces import Cell, Table
 
 SHARES = ("negative", "above_10", "above_1000")
 

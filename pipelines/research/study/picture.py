@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from ..demo.steps import LINES
-from ..report.drawing import BLACK, panels
+from ....data.colors import BLACK, LINES
+from ..report.drawing import panels
 from .findings import Study
 
 SHOWN = ("printed", "bounded", "bounded: shuffled")

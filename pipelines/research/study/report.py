@@ -9,8 +9,8 @@ from pathlib import Path
 from ....data.errors import InputError
 from ....data.files import write_csv, write_text
 from ..report.drawing import as_png
-from ..report.tables import Cell, Table
-from ..report.write import markdown
+from ..report.formats import markdown
+from ..report.pieces import Cell, Table
 from .findings import Study
 from .mechanism import FILE as MECHANISM
 from .mechanism_tables import mechanism_tables

@@ -1,0 +1,23 @@
+"""The command ``cggm tables``: finished runs as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .write import write_tables
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Output folder of `cggm experiments`.")] = Path(
+        "output/experiments"
+    ),
+    output: Annotated[
+        Path | None, typer.Option(help="Where the tables go; FOLDER/tables when not given.")
+    ] = None,
+) -> None:
+    """Compare the finished runs of `cggm experiments`."""
+    for path in write_tables(folder, output or folder / "tables"):
+        print(path)
