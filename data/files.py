@@ -74,7 +74,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(
-    path: str | Path, *, replace: Callable[[Path], bool] | None = None
+    path: str | Path,
+    *,
+    replace: Callable[[Path], bool] | None = None,
+    durable: bool = True,
 ) -> Iterator[Path]:
     """Fill a folder beside `path` that takes its place when the block ends without an error.
 
@@ -85,6 +88,8 @@ def whole_folder(
         replace: asked at the end, with `path`, when it has content meanwhile: True replaces it,
             False keeps it and drops the new one. It may raise an error of its own. Without it,
             content is refused.
+        durable: survive a loss of power too, which takes milliseconds for each file; False for
+            thousands of small files that can be made again.
 
     Yields:
         The folder to write to, empty.
@@ -98,10 +103,8 @@ def whole_folder(
         remove_leftovers(path)
         temporary.mkdir(parents=True)
         yield temporary
-        for folder, _, names in os.walk(temporary, topdown=False):
-            for name in names:
-                _sync_file(Path(folder, name))
-            _sync_folder(Path(folder))
+        if durable:
+            _sync_content(temporary)
         _put(temporary, path, replace or _refuse_content)
         _sync_folder(path.parent)
     except OSError as error:
@@ -236,6 +239,13 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def _sync_content(folder: Path) -> None:
+    for inner, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync_file(Path(inner, name))
+        _sync_folder(Path(inner))
 
 
 def _sync_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Are these the samples that a network was trained on?"""
+"""Digests that tell the samples a network was trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the split of a run kept in a file, and read again?"""
+"""The file that keeps the split of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cases are for training, which for choosing a model, and which for the final figures?
+"""Training, validation and test cases: the split of BraTS by patient.
 
 A split is by patient: the examinations of one patient always lie in one part.
 """

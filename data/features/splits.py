@@ -1,4 +1,4 @@
-"""Which samples of a feature set train, which choose the model, which give the final figures?"""
+"""Training, validation and test samples of a feature set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which data can the program run on when no real data are at hand?
-
-Synthetic gliomas in real anatomy, made on first use: see `generate`.
-"""
+"""Synthetic gliomas in real anatomy, for when no real data are at hand: see `generate`."""
 
 from .generate import generate
 

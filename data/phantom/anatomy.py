@@ -1,4 +1,4 @@
-"""What does the healthy brain of this synthetic subject look like?
+"""The healthy brain of a synthetic subject.
 
 The tissue maps are those of the ICBM152 2009a symmetric template (Fonov et al. 2011, NeuroImage
 54:313) that the nilearn package carries; nothing is downloaded.

@@ -1,4 +1,4 @@
-"""How does one synthetic case come to be, and how do its files reach the disk?"""
+"""One synthetic case and its files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ..files import whole_folder
 from .anatomy import draw_anatomy
 from .compartments import draw_compartments
 from .grid import Grid, output_grid
@@ -94,56 +91,34 @@ def nifti_bytes(array: Voxels, affine: NDArray[np.float64]) -> bytes:
 def write_case(folder: Path, seed: int, index: int, spacing: float) -> Record:
     """Make a case and put it into `folder`, whole or not at all.
 
-    The files are written into a hidden folder beside it, which is then renamed. If another
-    process was faster, its case stays: the bytes are the same.
+    If another process was faster, its case stays: the bytes are the same.
 
     Returns:
         The parameters of the case with size in bytes and sha256 of each file.
+
+    Raises:
+        InputError: the folder cannot be written.
     """
     name = case_name(index)
     # The matrix products are small: threads of BLAS would wait for each other and double the time.
     with threadpool_limits(1):
         arrays, record = make_case(seed, index, spacing)
     affine = output_grid(spacing).affine()
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
-    try:
-        files = {}
-        for part in PARTS:
-            content = nifti_bytes(arrays[part], affine)
-            files[f"{name}_{part}.nii.gz"] = {
-                "bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
-            (work / f"{name}_{part}.nii.gz").write_bytes(content)
-        record["files"] = files
+    contents = {f"{name}_{part}.nii.gz": nifti_bytes(arrays[part], affine) for part in PARTS}
+    record["files"] = {
+        file: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for file, content in contents.items()
+    }
+
+    def is_damaged(_: Path) -> bool:
+        return read_record(folder, seed, index, spacing) is None
+
+    with whole_folder(folder / name, replace=is_damaged) as place:
+        for file, content in contents.items():
+            (place / file).write_bytes(content)
         made = {"generator": GENERATOR_VERSION, "seed": seed, "spacing": spacing, **record}
-        (work / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
-        work.chmod(0o755)
-        _put(work, folder / name, lambda: read_record(folder, seed, index, spacing) is not None)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        (place / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
     return record
-
-
-def _put(work: Path, final: Path, is_whole: Callable[[], bool]) -> None:
-    """Rename the finished folder to its place; a damaged one there makes way."""
-    for _ in range(5):
-        try:
-            os.rename(work, final)
-            return
-        except OSError:
-            if not final.exists():
-                raise
-        if is_whole():
-            return
-        trash = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-        try:
-            os.rename(final, trash / "damaged")
-        except FileNotFoundError:
-            pass  # another process moved it away
-        finally:
-            shutil.rmtree(trash, ignore_errors=True)
-    raise OSError(f"{final} could not be replaced.")
 
 
 def read_record(folder: Path, seed: int, index: int, spacing: float) -> Record | None:

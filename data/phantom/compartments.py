@@ -1,4 +1,4 @@
-"""Which tissues share each voxel: healthy ones, tumor, vessels, and lesions that are no tumor?"""
+"""The tissues that share each voxel: healthy ones, tumor, vessels, other lesions."""
 
 from __future__ import annotations
 

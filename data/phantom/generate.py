@@ -1,4 +1,4 @@
-"""How is a folder of synthetic cases made, continued and checked?"""
+"""A folder of synthetic cases: made, continued and checked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,14 +14,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import write_text
 from ..processes import cores, end_with_parent
-from .cases import GENERATOR_VERSION, Record, case_name, read_record, write_case
+from .cases import GENERATOR_VERSION, Record, read_record, write_case
 from .grid import COARSEST, FINEST
 from .readme import README
 
 MANIFEST = "cases.json"
 OURS = re.compile(r"Phantom_(\d{5})|cases\.json|README\.txt|\..*")
-STALE_AFTER = 3600  # seconds: an older temporary folder belongs to a killed run
 
 
 def generate(
@@ -67,31 +64,30 @@ def generate(
         if not missing and _finished(root, settings, [records[k] for k in range(cases)]):
             return root
         root.mkdir(parents=True, exist_ok=True)
-        _remove_stale(root)
-        _write(root / "README.txt", README.format(seed=seed, spacing=spacing, cases=cases))
+        write_text(root / "README.txt", README.format(seed=seed, spacing=spacing, cases=cases))
         made = _make(root, seed, spacing, missing, workers)
         bar = tqdm(made, "Phantoms", len(missing), disable=None if progress else True, unit="case")
         records.update(dict(bar))
         manifest = {**settings, "cases": [records[k] for k in range(cases)]}
-        _write(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        write_text(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     except OSError as error:
         raise InputError(
-            f"The folder {root} for the synthetic cases cannot be written "
-            f"({error.strerror or error}): give another folder or free its disk."
+            f"the folder {root} for the synthetic cases cannot be written "
+            f"({error.strerror or error}): give another folder or free its disk"
         ) from error
     return root
 
 
 def _check_arguments(cases: int, seed: int, spacing: float, workers: int | None) -> None:
     """Refuse numbers that make no set."""
-    if cases < 1 or cases > 100_000:
-        raise InputError(f"`cases` should be 1 to 100000. Found {cases}.")
+    if not 1 <= cases <= 100_000:
+        raise InputError(f"cases is {cases}; expected 1 to 100000")
     if seed < 0:
-        raise InputError(f"`seed` should not be negative. Found {seed}.")
+        raise InputError(f"seed is {seed}; expected 0 or more")
     if not FINEST <= spacing <= COARSEST:
-        raise InputError(f"`spacing` should be {FINEST} to {COARSEST} mm. Found {spacing}.")
+        raise InputError(f"spacing is {spacing}; expected {FINEST} to {COARSEST} mm")
     if workers is not None and workers < 1:
-        raise InputError(f"`workers` should be at least 1. Found {workers}.")
+        raise InputError(f"workers is {workers}; expected 1 or more")
 
 
 def _settings(cases: int, seed: int, spacing: float) -> Record:
@@ -113,21 +109,21 @@ def _check_folder(root: Path, cases: int, seed: int, spacing: float) -> None:
     if foreign:
         raise InputError(
             f"{root} holds {foreign[0]!r}, which is no synthetic case: give a folder that is "
-            "empty or was made by this generator."
+            "empty or was made by this generator"
         )
     wanted = {"generator": GENERATOR_VERSION, "seed": seed, "spacing": spacing}
     for record in sorted(root.glob("Phantom_*/Phantom_*.json")):
         if int(record.stem[8:]) >= cases:
             raise InputError(
                 f"{root} holds {record.stem}, but {cases} cases are asked for: ask for more cases, "
-                "delete the folder or give another one."
+                "delete the folder or give another one"
             )
         for key, value in wanted.items():
             found = _read(record).get(key, value)
             if found != value:
                 raise InputError(
                     f"{record.stem} in {root} was made with {key} {found}, but {key} {value} is "
-                    "asked for: delete the folder or give another one."
+                    "asked for: delete the folder or give another one"
                 )
 
 
@@ -184,27 +180,3 @@ def _make_one(root: Path, seed: int, index: int, spacing: float) -> tuple[int, R
     """Index and record of a case, made unless another process has made it meanwhile."""
     known = read_record(root, seed, index, spacing)
     return index, known or write_case(root, seed, index, spacing)
-
-
-def _remove_stale(root: Path) -> None:
-    """Delete what killed runs left; a running one renews its folders far more often."""
-    for path in root.glob(".Phantom_*"):
-        try:
-            old = time.time() - path.stat().st_mtime > STALE_AFTER
-        except FileNotFoundError:
-            continue  # its process has just finished
-        if old:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    handle, work = tempfile.mkstemp(prefix=f".{case_name(0)}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(work, 0o644)
-        os.replace(work, path)
-    except OSError:
-        Path(work).unlink(missing_ok=True)
-        raise

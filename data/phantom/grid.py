@@ -1,4 +1,4 @@
-"""Where are the voxels of a synthetic case, and how do random smooth fields live on them?"""
+"""The voxels of a synthetic case, and smooth random fields on them."""
 
 from __future__ import annotations
 

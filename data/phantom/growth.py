@@ -1,4 +1,4 @@
-"""How far have tumor cells and edema fluid spread through the white matter?
+"""The spread of tumor cells and edema fluid through the white matter.
 
 Cells follow the Fisher-KPP reaction-diffusion equation, u' = div(D grad u) + rho u (1 - u), the
 usual macroscopic model of glioma growth (Swanson et al. 2000, Cell Prolif 33:317; the ratio of

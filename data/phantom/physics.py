@@ -1,4 +1,4 @@
-"""How bright is a tissue in FLAIR, T1, T1ce and T2?
+"""The brightness of tissues in FLAIR, T1, T1ce and T2.
 
 Sources of the numbers ("chosen" means set here so that the contrasts look right at 3 T):
 

@@ -1,4 +1,4 @@
-"""What must a reader of the generated folder know?"""
+"""The README of a generated folder."""
 
 README = """\
 SYNTHETIC DATA. No patient is in this folder.

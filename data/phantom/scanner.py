@@ -1,4 +1,4 @@
-"""What images does the scanner make of these tissues?"""
+"""The images that the scanner makes of the tissues."""
 
 from __future__ import annotations
 

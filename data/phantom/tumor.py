@@ -1,4 +1,4 @@
-"""Which glioma grows in this subject, and which voxels are core, rim and edema?"""
+"""The glioma of a synthetic subject: core, rim and edema."""
 
 from __future__ import annotations
 

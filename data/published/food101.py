@@ -1,4 +1,4 @@
-"""Which images and texts of UPMC-Food 101 lie in a folder, and which belong together?
+"""The images and texts of UPMC-Food 101 in a folder, joined to samples.
 
 Two layouts are read: the published one,
 
@@ -10,11 +10,11 @@ and lists in JSON, ``{train,dev,test}.json``, with ``id``, ``img_path``, ``label
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from ..errors import InputError, some
+from ..files import digest_of
 from .food_tables import Entry, read_lists, read_titles
 from .published_set import Progress, PublishedSet, share, silently
 
@@ -22,8 +22,6 @@ LAYOUTS = "images/{train,test}/<class>/ and texts/{train,test}_titles.csv, or {t
 MOST_LEFT_OUT = 0.05
 SOURCE = "UPMC-Food 101 (Wang et al. 2015), images and titles of web pages"
 TERMS = "Collected from the web for research; see the owner's page, images belong to their makers."
-
-_BLOCK = 2**20
 
 
 def read_food101(
@@ -175,7 +173,7 @@ def _duplicates(
     ]
     by_content: dict[str, list[int]] = defaultdict(list)
     for row in progress(suspects, "images of equal size"):
-        by_content[_digest(root / entries[row].image)].append(row)
+        by_content[digest_of(root / entries[row].image)].append(row)
     pairs = [
         " = ".join(names[row] for row in rows)
         for rows in by_content.values()
@@ -184,11 +182,3 @@ def _duplicates(
     if not pairs:
         return ["no image lies in two parts"]
     return [f"warning: {len(pairs):,} images lie in two parts: {some(pairs)}; they are kept"]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What do the text tables and lists of UPMC-Food 101 say, and is the image of each text there?"""
+"""The text tables and lists of UPMC-Food 101, each text with its image."""
 
 from __future__ import annotations
 

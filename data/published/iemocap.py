@@ -1,4 +1,4 @@
-"""What is in a folder of IEMOCAP features, as MMIN and the authors of CGGM read it?
+"""A folder of IEMOCAP features, as MMIN and the authors of CGGM read it.
 
 A/comparE.h5            acoustic features: a data set (T, 130) per utterance
 A/comparE_mean_std.h5   their mean and standard deviation, a group per fold

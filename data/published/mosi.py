@@ -1,4 +1,4 @@
-"""What is in a pickle of CMU-MOSI, as MulT, MMSA and the authors of CGGM read it?
+"""CMU-MOSI as a pickle, in the form that MulT, MMSA and the authors of CGGM read.
 
 A dictionary of ``train``, ``valid`` and ``test``, each with ``text``, ``audio`` and ``vision``
 (N, T, D), labels in [-3, 3] and, as a rule, ``id``. The two variants differ in the names of the
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, some
-from .pickles import read_arrays
+from .pickled_arrays import read_arrays
 from .published_set import Modality, Progress, PublishedSet, fitting_groups, share, silently
 from .sequences import Sequences, padded_sequences
 

@@ -1,4 +1,4 @@
-"""What does a published set of features hold, and what is worth saying about it?"""
+"""What was read of a published set of features, and what is worth saying about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps of padded sequences are real, and which values in them are none?"""
+"""Padded sequences: which steps are real, and which values are no numbers."""
 
 from __future__ import annotations
 

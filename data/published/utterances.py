@@ -1,4 +1,4 @@
-"""Which features does an HDF5 file with a data set per utterance hold, and are they usable?"""
+"""The features of an HDF5 file with a data set per utterance, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
-from ..brats.checks import problem_report
-from ..errors import InputError, some
+from ..errors import InputError, problem_report, some
 from ..foreign import check_content
 from .published_set import Modality, Progress, share, trimmed
 
@@ -202,17 +202,11 @@ def _moment(stored: Any) -> np.ndarray:
 
 
 def _moments(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over all steps, shape (D,); merged block by block."""
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    """Mean and standard deviation over all steps, shape (D,)."""
+    scaler = StandardScaler()
     for array in arrays:
-        shift = array.mean(0) - mean
-        total = count + len(array)
-        squares = (
-            squares + ((array - array.mean(0)) ** 2).sum(0) + shift**2 * count * len(array) / total
-        )
-        mean = mean + shift * len(array) / total
-        count = total
-    return mean, _no_zero(np.sqrt(squares / count))
+        scaler.partial_fit(array)
+    return np.asarray(scaler.mean_), np.asarray(scaler.scale_)
 
 
 def _no_zero(std: np.ndarray) -> np.ndarray:

@@ -168,11 +168,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"cases": 0}, "`cases` should be 1"),
-            ({"spacing": 0.5}, "`spacing` should be 1.0 to 4.0 mm. Found 0.5"),
-            ({"spacing": float("nan")}, "`spacing` should be"),
-            ({"seed": -1}, "`seed` should not be negative. Found -1"),
-            ({"workers": 0}, "`workers` should be at least 1"),
+            ({"cases": 0}, "cases is 0; expected 1 to"),
+            ({"spacing": 0.5}, "spacing is 0.5; expected 1.0 to 4.0 mm"),
+            ({"spacing": float("nan")}, "spacing is nan; expected 1.0"),
+            ({"seed": -1}, "seed is -1; expected 0 or more"),
+            ({"workers": 0}, "workers is 0; expected 1 or more"),
         ],
     )
     def test_bad_argument(self, tmp_path: Path, arguments: dict, message: str):

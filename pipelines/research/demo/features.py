@@ -56,7 +56,7 @@ def fetch(bundle: str, folder: Path) -> tuple[list[str], Sequence[str]]:
         What the training is told, and the modalities; where a client or a package is missing, it
         says so and goes on with the generated features.
     """
-    from ..stand_ins.__main__ import prepare  # transformers takes seconds to load
+    from ..stand_ins.prepare import prepare  # transformers takes seconds to load
 
     name, settings = STAND_INS[bundle]
     try:

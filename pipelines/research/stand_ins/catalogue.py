@@ -1,4 +1,4 @@
-"""Which stand-in data sets are there, and how does one get from its packages to its samples?"""
+"""The stand-in data sets, and the way from their packages to their samples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....data.cache import default_cache, one_at_a_time
-from ....data.errors import InputError
+from ....data.errors import InputError, nearest
 from ....data.files import write_csv
 from . import digits, emoji, foods, stamps, watch
-from .fetch import fetch
-from .packages import Package
-from .stand_in import Files, StandIn, split
-from .unpack import unpack
+from .fetch import fetch_files
+from .packages import Files, Package
+from .stand_in import StandIn, split
 
 
 @dataclass(frozen=True)
@@ -57,24 +56,20 @@ def open_stand_in(name: str, cache_dir: str | Path | None = None) -> tuple[Stand
         InputError: there is none of this name, or a package is not to be had or cannot be used.
     """
     if name not in CATALOGUE:
-        raise InputError(f"there is no stand-in {name!r}; there are {', '.join(CATALOGUE)}")
+        raise InputError(
+            f"there is no stand-in {name!r}{nearest(name, CATALOGUE)}; there are "
+            f"{', '.join(CATALOGUE)}"
+        )
     cache = default_cache() if cache_dir is None else Path(cache_dir)
     recipe = CATALOGUE[name]
-    archives = {package: fetch(package, cache) for package in recipe.files}
     with one_at_a_time(cache / "stand_ins") as top:
         root = top / name
+        # The file's name has the version, so a new one is unpacked anew.
         folders = [
-            _unpacked(archives[package], root, files) for package, files in recipe.files.items()
+            fetch_files(package, files, root / Path(package.file).stem, cache)
+            for package, files in recipe.files.items()
         ]
         stand_in = recipe.read(*folders, root)
         split(stand_in)
         write_csv(root / "samples.csv", stand_in.rows)
     return stand_in, root
-
-
-def _unpacked(archive: Path, root: Path, files: Files) -> Path:
-    # The name has the version, so a new one is unpacked anew.
-    folder = root / archive.stem
-    if not folder.is_dir():
-        unpack(archive, folder, files.names, below=files.below)
-    return folder

@@ -1,4 +1,4 @@
-"""Handwritten digits of the UCI Multiple Features data: what do six descriptions of them tell?"""
+"""Handwritten digits of the UCI Multiple Features data, described in six ways."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .packages import DIGITS
-from .stand_in import Files, StandIn, groups, need
+from .packages import DIGITS, Files
+from .stand_in import StandIn, groups, need
 
 NAME = "UCI multiple features"
 VIEWS = ("fac", "fou", "kar", "mor", "pix", "zer")

@@ -1,4 +1,4 @@
-"""Emoji: what do picture and keywords tell about how positive the tweets with them are?"""
+"""Emoji with pictures and keywords: how positive the tweets with them are, or their group."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import json
 from pathlib import Path
 
-from .packages import EMOJI_KEYWORDS, EMOJI_PICTURES, EMOJI_SENTIMENT
-from .stand_in import Files, StandIn, content_key, groups, large_classes, need
+from ....data.files import digest_of
+from .packages import EMOJI_KEYWORDS, EMOJI_PICTURES, EMOJI_SENTIMENT, Files
+from .stand_in import StandIn, groups, large_classes, need
 
 NAME = "Emoji sentiment"
 GROUPS_NAME = "Emoji groups"
@@ -129,9 +130,7 @@ def _text(entry: dict[str, list[str]]) -> str:
 
 
 def _group(rows: list[dict[str, str]], root: Path) -> None:
-    same = groups(
-        [row["text"] for row in rows], [content_key(root / row["vision"]) for row in rows]
-    )
+    same = groups([row["text"] for row in rows], [digest_of(root / row["vision"]) for row in rows])
     for row, group in zip(rows, same, strict=True):
         row["group"] = group
         del row["category"]

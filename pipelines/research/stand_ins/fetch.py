@@ -1,8 +1,7 @@
-"""How does a pinned package get into the cache, through the clients that the machine has?"""
+"""Pinned packages, fetched into the cache through the clients that the machine has."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -13,7 +12,9 @@ from pathlib import Path
 
 from ....data.cache import one_at_a_time
 from ....data.errors import InputError
-from .packages import Package
+from ....data.files import digest_of
+from .packages import Files, Package
+from .unpack import unpack
 
 # No client is known to say nothing for longer than this when it still works.
 SECONDS = 1800
@@ -38,7 +39,7 @@ def fetch(package: Package, cache_dir: str | Path) -> Path:
     with one_at_a_time(Path(cache_dir) / "packages") as folder:
         folder = folder.resolve()
         file = folder / package.file
-        if file.is_file() and sha256_of(file) == package.sha256:
+        if file.is_file() and digest_of(file) == package.sha256:
             return file
         # We hold the lock: what lies there belonged to a process that was killed. Its client may
         # still run, so the new folder has a name of its own.
@@ -54,13 +55,16 @@ def fetch(package: Package, cache_dir: str | Path) -> Path:
     return file
 
 
-def sha256_of(file: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as content:
-        while block := content.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+def fetch_files(package: Package, files: Files, folder: str | Path, cache_dir: str | Path) -> Path:
+    """Give the folder with some files of a package, fetched and unpacked unless it is there.
+
+    Raises:
+        InputError: see :func:`fetch` and :func:`.unpack.unpack`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        unpack(fetch(package, cache_dir), folder, files.names, below=files.below)
+    return folder
 
 
 def command_for(package: Package) -> list[str]:
@@ -130,7 +134,7 @@ def _check(file: Path, package: Package) -> None:
             f"{package.client} fetched {names or 'nothing'} for {package} instead of "
             f"{package.file}; {FALLBACK}"
         )
-    found = sha256_of(file)
+    found = digest_of(file)
     if found != package.sha256:
         raise InputError(
             f"the file {package.file} that {package.client} fetched has the checksum "

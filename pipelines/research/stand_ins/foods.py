@@ -1,4 +1,4 @@
-"""Foods of the Indian Food Composition Tables 2017: what do photo, name and nutrients tell?"""
+"""Foods of the Indian Food Composition Tables 2017, by photo, name and nutrients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .packages import COMPOSITIONS, PICTURES
-from .stand_in import Files, StandIn, content_key, groups, large_classes
+from ....data.files import digest_of
+from .packages import COMPOSITIONS, PICTURES, Files
+from .stand_in import StandIn, groups, large_classes
 
 NAME = "IFCT 2017 foods"
 FILES = {
@@ -42,7 +43,7 @@ def read(pictures: Path, compositions: Path, root: Path) -> StandIn:
             "label": food["grup"],
             "image": photo.relative_to(root).as_posix(),
             "text": _text(food),
-            "photo": content_key(photo),
+            "photo": digest_of(photo),
         }
         for food, photo in zip(foods, photos, strict=True)
         if photo.is_file()

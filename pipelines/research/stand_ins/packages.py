@@ -1,4 +1,4 @@
-"""Which packages carry the stand-in data sets and encoders, in exactly which version?"""
+"""The packages that carry the stand-in data sets and encoders, each in one pinned version."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ class Package:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is wanted of a package.
+
+    Args:
+        below: the folder inside it.
+        names: patterns for the names below that.
+    """
+
+    below: str
+    names: tuple[str, ...]
 
 
 PICTURES = Package(

@@ -1,4 +1,4 @@
-"""Tux Paint's stamps: what kind of thing do picture, written name and spoken name tell of?"""
+"""Tux Paint's stamps: the kind of a thing, by picture, written name and spoken name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from ....data.errors import InputError
-from .packages import STAMPS
-from .stand_in import Files, StandIn, content_key, groups, large_classes, need
+from ....data.files import digest_of
+from .packages import STAMPS, Files
+from .stand_in import StandIn, groups, large_classes, need
 
 NAME = "Tux Paint stamps"
 # Without a program that draws SVG files it is a smaller set with fewer classes: another one.
@@ -48,7 +49,7 @@ def read(stamps: Path, root: Path) -> StandIn:
             rows.append(row)
     kept = large_classes(rows, LEAST)
     left_out[f"of a class with fewer than {LEAST}"] = len(rows) - len(kept)
-    keys = [[content_key(root / row[name]) for row in kept] for name in ("vision", "audio")]
+    keys = [[digest_of(root / row[name]) for row in kept] for name in ("vision", "audio")]
     same = groups([row["text"] for row in kept], *keys)
     for row, group in zip(kept, same, strict=True):
         row["group"] = group

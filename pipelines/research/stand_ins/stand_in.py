@@ -1,12 +1,10 @@
-"""What is known of a stand-in data set before features are extracted, and how is it split?"""
+"""A stand-in data set before features are extracted, and its split."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -16,19 +14,6 @@ from .packages import Package
 
 # The parts of five folds: 60 % for training, 20 % each for validation and test.
 _PARTS = ("test", "val", "train", "train", "train")
-
-
-@dataclass(frozen=True)
-class Files:
-    """What is wanted of a package.
-
-    Args:
-        below: the folder inside it.
-        names: patterns for the names below that.
-    """
-
-    below: str
-    names: tuple[str, ...]
 
 
 @dataclass
@@ -119,11 +104,6 @@ def large_classes(rows: list[dict[str, str]], least: int) -> list[dict[str, str]
     """Keep the rows of classes with at least so many."""
     counts = Counter(row["label"] for row in rows)
     return [row for row in rows if counts[row["label"]] >= least]
-
-
-def content_key(file: Path) -> str:
-    """What tells the content of one file from another's."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def need(condition: object, package: Package, what: str) -> None:

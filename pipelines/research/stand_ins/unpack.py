@@ -1,4 +1,4 @@
-"""How are the wanted files of a package taken out of it, so that it cannot write elsewhere?"""
+"""The wanted files of a package, unpacked so that it cannot write elsewhere."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ....data.errors import InputError
+from ....data.files import whole_folder
 
 MOST_FILES = 50_000
 MOST_BYTES = 2 * 2**30
@@ -47,12 +48,12 @@ def unpack(
 ) -> Path:
     """Unpack files of a wheel (zip), an npm package (tgz) or a Debian package (deb).
 
-    The folder is there whole or not at all. Times and rights of the files are not taken over. No
-    other process may unpack to it at the same time.
+    The folder is there whole or not at all; one that is there already stays as it is. Times and
+    rights of the files are not taken over.
 
     Args:
         archive: the package; its ending says what it is.
-        folder: where the files go, with their folders; must not be there yet.
+        folder: where the files go, with their folders.
         wanted: patterns for the names inside; ``*`` stands for anything, ``/`` too.
         below: a folder inside, ending in ``/``, that the names are below; it is left away.
 
@@ -64,21 +65,18 @@ def unpack(
             or a device; it holds too much; or nothing is wanted.
     """
     archive, folder = Path(archive), Path(folder)
-    place = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
-    try:
-        place.mkdir(parents=True)
-        with _members(archive) as members:
-            _write_all(members, archive, place, wanted, below)
+    if folder.is_dir():
+        return folder
+    with whole_folder(folder, replace=lambda _: False, durable=False) as place:
+        try:
+            with _members(archive) as members:
+                _write_all(members, archive, place, wanted, below)
+        except InputError:
+            raise
+        except _DAMAGE as error:
+            raise InputError(f"{archive} cannot be unpacked to {folder} ({error})") from error
         if not any(place.iterdir()):
             raise InputError(f"{archive} holds no file like {' or '.join(wanted)}; fetch it again")
-        os.replace(place, folder)
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        raise InputError(f"{archive} cannot be unpacked to {folder} ({error})") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return folder
 
 

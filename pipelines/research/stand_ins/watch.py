@@ -1,16 +1,16 @@
-"""A smart watch during shoulder exercises: what do its two sensors tell about the exercise?"""
+"""A smart watch during shoulder exercises, by its two sensors."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from ....data.errors import InputError
-from .packages import WATCH
-from .stand_in import Files, StandIn, need
+from ....data.published.pickled_arrays import read_arrays
+from .packages import WATCH, Files
+from .stand_in import StandIn, need
 
 NAME = "Shoulder exercises, smart watch"
 _FILE = "watch_dataset.npy"
@@ -20,14 +20,6 @@ HOP = 100
 # Two readings become one: half as many steps for the transformers, and still 25 per second.
 MEAN_OF = 2
 SENSORS = {"accelerometer": ["ax", "ay", "az"], "gyroscope": ["wx", "wy", "wz"]}
-# What it takes to rebuild arrays, and nothing that could do anything else.
-_NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
 
 
 def read(watch: Path, root: Path) -> StandIn:
@@ -80,24 +72,9 @@ def read_object_array(file: Path) -> Any:
         with open(file, "rb") as content:
             version = np.lib.format.read_magic(content)
             shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-            if version != (1, 0) or shape != () or not dtype.hasobject:
-                raise InputError(f"{file} holds another array than expected; fetch it again")
-            return _Arrays(content, encoding="latin1").load().item()
-    except InputError:
-        raise
-    # A damaged pickle can fail in any way, but has run nothing.
-    except Exception as error:
+            offset = content.tell()
+    except ValueError as error:
         raise InputError(f"{file} is damaged ({error}); delete it and fetch it again") from error
-
-
-class _Arrays(pickle.Unpickler):
-    def __init__(self, content: IO[bytes], encoding: str) -> None:
-        super().__init__(content, encoding=encoding)
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) not in _NAMES:
-            raise InputError(
-                f"the array file holds {module_name}.{global_name}, which could run code; it is "
-                "not read"
-            )
-        return super().find_class(module_name, global_name)
+    if version != (1, 0) or shape != () or not dtype.hasobject:
+        raise InputError(f"{file} holds another array than expected; fetch it again")
+    return read_arrays(file, offset=offset).item()

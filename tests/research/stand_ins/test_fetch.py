@@ -1,4 +1,4 @@
-"""Does only what is pinned get into the cache, whatever the client does?"""
+"""Only what is pinned gets into the cache, whatever the client does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cggm.data.errors import InputError
+from cggm.data.files import digest_of
 from cggm.pipelines.research.stand_ins import packages
-from cggm.pipelines.research.stand_ins.fetch import command_for, fetch, sha256_of
+from cggm.pipelines.research.stand_ins.fetch import command_for, fetch
 from cggm.pipelines.research.stand_ins.packages import Package
 
 from .fake_packages import pinned, program, write_tgz, write_wheel
@@ -41,7 +42,7 @@ def test_a_package_is_fetched_once(tmp_path: Path, npm, package: Package) -> Non
     npm(f'echo "$@" >> {tmp_path}/calls; cp {tmp_path}/fake-1.0.tgz .')
     file = fetch(package, tmp_path / "cache")
     assert file == tmp_path / "cache" / "packages" / "fake-1.0.tgz"
-    assert sha256_of(file) == package.sha256
+    assert digest_of(file) == package.sha256
     assert fetch(package, tmp_path / "cache") == file
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls == ["pack --ignore-scripts --loglevel=error fake@1.0"]
@@ -52,7 +53,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path: Path, npm, packa
     npm(f"cp {tmp_path}/fake-1.0.tgz .")
     file = fetch(package, tmp_path / "cache")
     file.write_bytes(file.read_bytes()[:-5])
-    assert sha256_of(fetch(package, tmp_path / "cache")) == package.sha256
+    assert digest_of(fetch(package, tmp_path / "cache")) == package.sha256
 
 
 def test_another_checksum_is_refused_and_not_kept(tmp_path: Path, npm, package) -> None:
@@ -128,7 +129,7 @@ def test_a_killed_fetch_leaves_nothing_half(tmp_path: Path, npm, package) -> Non
     assert not (cache / "packages" / "fake-1.0.tgz").exists()
     assert list((cache / "packages").glob(".fetching-*/fake-1.0.tgz"))
     npm(f"ls > {tmp_path}/seen; cp {tmp_path}/fake-1.0.tgz .")
-    assert sha256_of(fetch(package, cache)) == package.sha256
+    assert digest_of(fetch(package, cache)) == package.sha256
     assert (tmp_path / "seen").read_text() == "", "the next one starts in an empty folder"
     assert not list((cache / "packages").glob(".fetching-*"))
 

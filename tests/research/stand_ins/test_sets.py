@@ -153,7 +153,7 @@ def test_a_pickle_that_would_run_something_is_not_run(tmp_path: Path) -> None:
         read_object_array(tmp_path / "x.npy")
     assert not (tmp_path / "ran").exists()
     (tmp_path / "y.npy").write_bytes(fake_sets.object_array({"X": 1})[:-4])
-    with pytest.raises(InputError, match=r"y.npy is damaged"):
+    with pytest.raises(InputError, match=r"y.npy is no pickle, or cut short or damaged"):
         read_object_array(tmp_path / "y.npy")
     np.save(tmp_path / "z.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"z.npy holds another array than expected"):
@@ -179,7 +179,7 @@ def test_a_split_is_stratified_and_the_same_again() -> None:
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no stand-in 'food'; there are foods, stamps,"):
+    with pytest.raises(InputError, match=r"no stand-in 'food' \(.*\); there are foods, stamps,"):
         open_stand_in("food", tmp_path)
     assert not list(tmp_path.iterdir())
 

