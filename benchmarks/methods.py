@@ -50,14 +50,13 @@ from cggm.models import (
 )
 from cggm.pipelines.balancing import (
     ClassificationTask,
-    RegionDice,
     RegressionTask,
     SegmentationTask,
     parameter_groups,
 )
 from cggm.pipelines.handlers import Modulation, PrepareFeatures
 from cggm.pipelines.methods import CATALOGUE, Method, create
-from cggm.pipelines.segmentation import DiceCELoss
+from cggm.pipelines.segmentation import DiceCELoss, RegionDice
 
 MEMORY_STEPS = 4
 # Widths and steps of the features of a bundle, as its data sets have them; outputs, batch size.

@@ -17,10 +17,10 @@ from monai.engines import SupervisedTrainer
 from torch.utils.data import DataLoader
 
 from cggm.models import SegmentationNetwork, segmentation_classifiers
-from cggm.pipelines.balancing import RegionDice, Task, parameter_groups
+from cggm.pipelines.balancing import Task, parameter_groups
 from cggm.pipelines.handlers import Modulation
 from cggm.pipelines.methods import CGGM, Joint, Method
-from cggm.pipelines.segmentation import DiceCELoss
+from cggm.pipelines.segmentation import DiceCELoss, RegionDice
 
 SETTINGS: dict[str, Method | None] = {
     "joint": None,

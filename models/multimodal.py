@@ -46,6 +46,11 @@ class MultimodalNetwork(nn.Module):
         """Give the prediction F(Omega(h_1, ..., h_M)) from the features of `encode` (eq. 2)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to fuse its modalities")
 
+    @property
+    def can_fuse(self) -> bool:
+        """Whether `fuse` can be called by itself: whether this network gives one."""
+        return type(self).fuse is not MultimodalNetwork.fuse
+
     def forward(self, inputs: Any, /) -> Tensor:
         return self.fuse(self.encode(inputs))
 

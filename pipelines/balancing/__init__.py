@@ -1,14 +1,16 @@
 """The idea in plain PyTorch: what a method is, and what it sees and changes in any loop."""
 
+from .balancer import Balancer
 from .method import Method, Run, Step
 from .optimization import parameter_groups
-from .scores import RegionDice, score_by_name
+from .scores import Dice, score_by_name
 from .tasks import ClassificationTask, RegressionTask, SegmentationTask, Task
 
 __all__ = [
+    "Balancer",
     "ClassificationTask",
+    "Dice",
     "Method",
-    "RegionDice",
     "RegressionTask",
     "Run",
     "SegmentationTask",

@@ -1,4 +1,4 @@
-"""What several processes of one training run must agree on."""
+"""Sums, averages and copies over the processes of one training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a method, and when do its hooks run?"""
+"""A method: its hooks, what it declares, and what it sees of a run and of a step."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Run:
         classifiers: one module per modality (eq. 5), each with its own ``head``; empty when the
             run has none.
         task: loss and scores, and what else the task tells.
-        optimizer: the trainer's optimizer.
-        batches: the trainer's data loader.
-        prepare_batch: (batch, device, non_blocking) to (inputs, label), the trainer's.
+        optimizer: of network and classifiers.
+        batches: the data loader of the training; None where none was told.
+        prepare_batch: (batch, device, non_blocking) to (inputs, label).
         device: where the network is.
         epochs: how many there will be.
         epoch: the one at hand, from 1; 0 before the first.
@@ -60,7 +60,7 @@ class Step:
     Attributes:
         run: the training that the step belongs to.
         head: the network's last layer, a module with a ``weight``.
-        task_loss: scalar with a graph, what the trainer would back-propagate on its own.
+        task_loss: scalar with a graph, what would be back-propagated without a method.
         prediction: of the network, with its graph.
         label: the truth.
         inputs: what the encoders were called with, x_i, by modality.
@@ -123,16 +123,20 @@ class Step:
             differentiable: keep the graph, so that a function of this gradient can be
                 back-propagated into the network. Only the last layer is traversed here.
         """
-        known = self._fusion_gradient
-        if known is None or (differentiable and not known.requires_grad):
-            (known,) = torch.autograd.grad(
+        gradient = self._fusion_gradient
+        if gradient is None or (differentiable and not gradient.requires_grad):
+            (gradient,) = torch.autograd.grad(
                 self.task_loss * self.loss_scale,
                 last_weight(self.last_layer),
                 create_graph=differentiable,
                 retain_graph=True,
             )
-            self._fusion_gradient = known
-        return known
+            self._fusion_gradient = gradient
+        return gradient
+
+    def member_losses(self) -> list[Tensor]:
+        """The task's loss on the prediction of each member of a late fusion."""
+        return [self.task.loss(p, self.label).mean() for p in self.predictions.values()]
 
     def classifier_gradients(self) -> list[Tensor]:
         """Gradient of each classifier's loss in its last layer (eq. 9): the unimodal gradients.
@@ -154,7 +158,7 @@ class Step:
 class Method:
     """One way to balance modalities; this base class is plain joint training.
 
-    The hooks, at their places in one training by MONAI's ``SupervisedTrainer``::
+    The hooks, at their places in one training; ``Balancer`` calls them::
 
         prepare(run)                        once, when training starts
         for epoch in epochs:
@@ -163,11 +167,11 @@ class Method:
                 for modality, encoder:
                     h = method.feature(modality, encoder(x), run)   what the fusion sees
                 loss = loss_function(prediction, label)
-                loss = method.loss(step)    LOSS_COMPLETED: what is back-propagated instead
+                loss = method.loss(step)    what is back-propagated instead
                 loss.backward()
-                method.gradients(step)      BACKWARD_COMPLETED, before an optimizer step only
+                method.gradients(step)      before an optimizer step only
                 optimizer.step()
-                method.stepped(step)        MODEL_COMPLETED, after an optimizer step only
+                method.stepped(step)        after an optimizer step only
             epoch_ends(run)
 
     What a method is, for the catalogue, for tables and for refusing what it cannot train:
@@ -175,8 +179,9 @@ class Method:
     Attributes:
         paper: where it was published.
         changes: what it changes, in a few words.
-        published: the tasks its paper has.
-        extended: further tasks, covered here by an extension of ours that its card names.
+        published: the tasks its paper has; classification, as most have, unless told.
+        extended: further tasks, covered here by an extension of ours that its card names; all
+            others unless told.
         modalities: fewest and most modalities it can train; None for no limit.
         published_modalities: most modalities its paper has.
         needs_classifiers: classifiers are built and trained. Their losses are added by the
@@ -184,6 +189,9 @@ class Method:
         attached: classifiers see features with their graphs, and their losses are part of what
             :meth:`loss` returns.
         needs_head: the network's last layer is read.
+        needs_double_backward: a gradient is differentiated, which ``torch.compile`` cannot.
+        needs_epochs: the number of the epoch matters, or hooks of epochs do something.
+        needs_batches: parts of the training data are read besides.
         late_fusion: None, or the rule by which networks of single modalities are combined:
             "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
         teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
@@ -192,13 +200,16 @@ class Method:
 
     paper: ClassVar[str] = ""
     changes: ClassVar[str] = "nothing"
-    published: ClassVar[frozenset[str]] = frozenset(TASKS)
-    extended: ClassVar[frozenset[str]] = frozenset()
+    published: ClassVar[frozenset[str]] = frozenset({"classification"})
+    extended: ClassVar[frozenset[str]] = frozenset({"regression", "segmentation"})
     modalities: ClassVar[tuple[int, int | None]] = (1, None)
     published_modalities: ClassVar[int | None] = None
     needs_classifiers: bool = False
     attached: bool = False
     needs_head: ClassVar[bool] = False
+    needs_double_backward: bool = False
+    needs_epochs: bool = False
+    needs_batches: ClassVar[bool] = False
     late_fusion: ClassVar[str | None] = None
     teachers_by: ClassVar[str | None] = None
 

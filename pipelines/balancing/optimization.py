@@ -1,4 +1,4 @@
-"""Which parameters share a learning rate, and how is one group's step scaled?"""
+"""Parameter groups of an optimizer, one per encoder, and factors on the step of each."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def encoders_of(
     Raises:
         ValueError: there are none, or two of them share parameters.
     """
-    found = getattr(network, "encoders", None) if encoders is None else encoders
-    if not isinstance(found, Mapping | nn.ModuleDict) or len(found) == 0:
+    modules = getattr(network, "encoders", None) if encoders is None else encoders
+    if not isinstance(modules, Mapping | nn.ModuleDict) or len(modules) == 0:
         raise ValueError(
             f"{type(network).__name__} has no `encoders` that map a modality's name to a module: "
             "pass encoders={'name': module, ...}"
         )
     owners: dict[int, str] = {}
-    for name, encoder in found.items():
+    for name, encoder in modules.items():
         for parameter in encoder.parameters():
             other = owners.setdefault(id(parameter), name)
             if other != name:
@@ -67,7 +67,7 @@ def encoders_of(
                     f"the encoders of {other!r} and {name!r} share parameters: their gradients "
                     "cannot be scaled apart"
                 )
-    return dict(found.items())
+    return dict(modules.items())
 
 
 class StepFactors:
@@ -122,19 +122,19 @@ def encoder_groups(
 ) -> list[tuple[dict[str, Any], str]]:
     """Find the parameter groups that belong to one encoder each, with the encoder's modality."""
     owner = {id(p): name for name, encoder in encoders.items() for p in encoder.parameters()}
-    found = []
+    groups = []
     for group in optimizer.param_groups:
         owners = {owner.get(id(p)) for p in group["params"]}
         if owners in ({None}, set()):
             continue
         if len(owners) > 1:
             raise ValueError(
-                "apply='step' scales the update of each encoder, but a parameter group of the "
+                "the update of each encoder is to be scaled, but a parameter group of the "
                 f"optimizer mixes {sorted(str(name or 'other parameters') for name in owners)}: "
                 "build the optimizer with cggm.pipelines.balancing.parameter_groups(network, ...)"
             )
-        found.append((group, str(owners.pop())))
-    return found
+        groups.append((group, str(owners.pop())))
+    return groups
 
 
 def _decay_is_decoupled(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:

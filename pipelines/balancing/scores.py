@@ -1,88 +1,97 @@
-"""Epsilon of eq. 6: how good is a prediction, sample by sample?
+"""Scores of single samples: epsilon of eq. 6.
 
 Every score takes (prediction, label) and gives one number per sample, shape (B,), larger is better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from ...data.brats.conventions import REGION_CLASSES, REGIONS, region_mask
-from ...data.errors import InputError
 
+class Dice:
+    """Mean Dice over groups of classes, per sample.
 
-class RegionDice:
-    """Mean Dice of WT, TC and ET, per sample.
-
-    Dice = 2 (overlap + s) / (predicted + true + 2 s) with s = ``smooth``: a region that is empty
-    in truth and prediction counts as 1, one predicted where there is none as almost 0, the rule
-    BraTS used until 2022.
+    Dice = 2 (overlap + s) / (predicted + true + 2 s) with s = ``smooth``: a group that is empty
+    in truth and prediction counts as 1, one predicted where there is none as almost 0.
 
     Args:
         smooth: s, in pixels.
         soft: count probabilities instead of the most probable class, so that the score already
             moves while a classifier still decides for background everywhere.
+        groups: class numbers of each group; every class but the background, 0, when not given.
     """
 
-    def __init__(self, smooth: float = 1e-3, *, soft: bool = False) -> None:
-        self.smooth, self.soft = smooth, soft
+    def __init__(
+        self,
+        smooth: float = 1e-3,
+        *,
+        soft: bool = False,
+        groups: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self.smooth, self.soft, self.groups = smooth, soft, groups
 
     def __call__(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return one score per sample, in (0, 1], shape (B,).
 
         Args:
-            prediction: logits of the classes background, NCR, ED, ET; shape (B, 4, H, W).
-            label: class numbers, shape (B, 1, H, W).
+            prediction: logits, shape (B, C, ...).
+            label: class numbers, shape (B, 1, ...).
         """
         return self.regions(prediction, label).mean(1)
 
     def regions(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Dice of each sample and region, shape (B, 3) in the order WT, TC, ET."""
+        """Dice of each sample and group, shape (B, G)."""
+        groups = self.groups or [(number,) for number in range(1, prediction.shape[1])]
         if self.soft:
-            counts = soft_region_counts(prediction.float().softmax(1), label[:, 0])
+            counts = soft_counts(prediction.float().softmax(1), label[:, 0], groups)
         else:
-            counts = region_counts(prediction.argmax(1), label[:, 0])
+            counts = group_counts(prediction.argmax(1), label[:, 0], groups)
         overlap, predicted, true = counts.unbind(-1)
         return 2 * (overlap + self.smooth) / (predicted + true + 2 * self.smooth)
 
 
-def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
-    """Count pixels of each region: in both, predicted, true.
+def group_counts(predicted: Tensor, true: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Count pixels of each group of classes: in both, predicted, true.
 
     Args:
         predicted: class numbers, shape (B, ...).
         true: class numbers of the same shape.
+        groups: class numbers of each group.
 
     Returns:
-        float32 counts, shape (B, 3 regions, 3).
+        float32 counts, shape (B, G, 3).
     """
     counts = []
-    for region in REGIONS:
-        p = region_mask(predicted, region).flatten(1)
-        t = region_mask(true, region).flatten(1)
+    for group in groups:
+        p, t = (_members(classes, group).flatten(1) for classes in (predicted, true))
         counts.append(torch.stack([(p & t).sum(1), p.sum(1), t.sum(1)], dim=-1))
     return torch.stack(counts, dim=1).float()
 
 
-def soft_region_counts(probabilities: Tensor, true: Tensor) -> Tensor:
+def soft_counts(probabilities: Tensor, true: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
     """The same with probabilities for predicted pixels.
 
     Args:
-        probabilities: of the classes, shape (B, 4, ...).
+        probabilities: of the classes, shape (B, C, ...).
         true: class numbers, shape (B, ...).
+        groups: class numbers of each group.
 
     Returns:
-        float32 sums, shape (B, 3 regions, 3).
+        float32 sums, shape (B, G, 3).
     """
     counts = []
-    for region in REGIONS:
-        p = probabilities[:, list(REGION_CLASSES[region])].sum(1).flatten(1)
-        t = region_mask(true, region).flatten(1)
+    for group in groups:
+        p = probabilities[:, list(group)].sum(1).flatten(1)
+        t = _members(true, group).flatten(1)
         counts.append(torch.stack([(p * t).sum(1), p.sum(1), t.sum(1)], dim=-1))
     return torch.stack(counts, dim=1)
+
+
+def _members(classes: Tensor, group: Sequence[int]) -> Tensor:
+    return torch.isin(classes, torch.tensor(list(group), device=classes.device))
 
 
 def accuracy(prediction: Tensor, label: Tensor) -> Tensor:
@@ -147,8 +156,18 @@ SCORES: dict[str, dict[str, Score]] = {
         "log_probability": true_class_log_probability,
     },
     "regression": {"mae": negative_error, "acc2": binary_accuracy},
-    "segmentation": {"dice": RegionDice(), "soft_dice": RegionDice(soft=True)},
+    "segmentation": {"dice": Dice(), "soft_dice": Dice(soft=True)},
 }
+
+
+def kind_of_score(name: str) -> str:
+    """Tell which kind of task a score is for.
+
+    Raises:
+        ValueError: there is no such score.
+    """
+    score_by_name(name)
+    return next(kind for kind, scores in SCORES.items() if name in scores)
 
 
 def score_by_name(name: str, task: str | None = None) -> Score:
@@ -156,15 +175,16 @@ def score_by_name(name: str, task: str | None = None) -> Score:
 
     Args:
         name: accuracy, probability or log_probability for classification, mae or acc2 for
-            regression, dice or soft_dice for segmentation of BraTS.
+            regression, dice or soft_dice for segmentation: the mean over the classes but the
+            background.
         task: "classification", "regression" or "segmentation", to refuse the others' scores.
 
     Raises:
-        InputError: there is no such score.
+        ValueError: there is no such score.
     """
     tasks = SCORES if task is None else {task: SCORES[task]}
     scores = {key: score for group in tasks.values() for key, score in group.items()}
     if name not in scores:
         kind = f" for {task}" if task else ""
-        raise InputError(f"there is no score {name!r}{kind}; choose one of {list(scores)}")
+        raise ValueError(f"there is no score {name!r}{kind}; choose one of {list(scores)}")
     return scores[name]

@@ -1,4 +1,4 @@
-"""What does the fusion make of a part of the modalities?"""
+"""Predictions of the fusion from a part of the modalities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...models import MultimodalNetwork
 from .features import batch_size, masked
 from .method import Run, Step
 
@@ -20,9 +19,7 @@ def check_fusion(run: Run, method: str) -> None:
     Raises:
         ValueError: the network has no ``fuse(features)``.
     """
-    fuse = getattr(run.network, "fuse", None)
-    # The base class has a `fuse` that only says that there is none.
-    if fuse is None or getattr(fuse, "__func__", None) is MultimodalNetwork.fuse:
+    if not getattr(run.network, "can_fuse", hasattr(run.network, "fuse")):
         raise ValueError(
             f"{method} tries the fusion on subsets of the modalities, but "
             f"{type(run.network).__name__} has no fuse(features): choose another method"

@@ -1,4 +1,4 @@
-"""What differs between classification, regression and segmentation?"""
+"""Tasks: all that differs between classification, regression and segmentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, one_hot
+
+from .features import Feature, pooled
+from .scores import kind_of_score, score_by_name
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,59 @@ class Task:
     def classes(self, label: Tensor) -> Tensor:
         """Give the class of each sample, or of each pixel, as whole numbers from 0."""
         raise NotImplementedError(self._unknown("classes"))
+
+    def errors(self, prediction: Tensor, label: Tensor) -> Tensor | None:
+        """Give the error of each sample, shape (B,), where losses have no scale of their own.
+
+        Returns:
+            None for a task whose losses have one, such as a cross-entropy.
+        """
+        return None
+
+    def residual(self, total: Tensor, label: Tensor) -> Tensor | None:
+        """Give what the truth is beyond a prediction, where predictions add up to it.
+
+        Returns:
+            Of the label's shape; None for a task whose predictions are logits.
+        """
+        return None
+
+    def class_vectors(self, feature: Feature, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give vectors that ought to differ by class: one per sample, or per image and class.
+
+        A vector of zeros is that of an absent modality and left out.
+
+        Args:
+            feature: of one modality.
+            label: the truth.
+
+        Returns:
+            Vectors (N, D) in float32 with their graph; the sample each belongs to, (N,); what
+            :meth:`classes_of` turns into its class, (N, ...).
+        """
+        vectors = pooled(feature).float()
+        samples = torch.arange(len(vectors), device=vectors.device)
+        return _present(vectors, samples, self._marks(label))
+
+    def classes_of(self, marks: Tensor, span: Tensor | None = None) -> Tensor:
+        """Give the class of each vector of :meth:`class_vectors`, shape (N,).
+
+        Args:
+            marks: its third part.
+            span: see :meth:`span`; without one, classes count from the smallest of ``marks``.
+        """
+        return marks
+
+    def span(self, marks: Tensor) -> Tensor | None:
+        """Give the smallest and largest label, shape (2, 1), from which classes are counted.
+
+        Returns:
+            None for a task whose labels are classes.
+        """
+        return None
+
+    def _marks(self, label: Tensor) -> Tensor:
+        return self.classes(label)
 
     def _unknown(self, what: str) -> str:
         return (
@@ -87,8 +143,31 @@ class RegressionTask(Task):
 
     def classes(self, label: Tensor) -> Tensor:
         """Labels rounded to whole numbers and counted from the smallest: an extension of ours."""
-        rounded = label.flatten(1)[:, 0].round().long()
-        return rounded - rounded.min()
+        return self.classes_of(label.flatten(1)[:, :1])
+
+    def errors(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """The absolute errors: their size depends on the unit of the labels."""
+        return self.sample_losses(prediction, label)
+
+    def residual(self, total: Tensor, label: Tensor) -> Tensor:
+        """Label minus prediction."""
+        return label - total
+
+    def classes_of(self, marks: Tensor, span: Tensor | None = None) -> Tensor:
+        """Labels, clamped to the span and rounded, counted from its lower end."""
+        if span is not None:
+            span = span.to(marks)
+            marks = marks.clamp(span[0], span[1])
+        rounded = marks[:, 0].round().long()
+        lowest = rounded.min() if span is None else span[0, 0].round().long()
+        return rounded - lowest
+
+    def span(self, marks: Tensor) -> Tensor:
+        """The smallest and the largest label."""
+        return torch.stack([marks.min(), marks.max()])[:, None]
+
+    def _marks(self, label: Tensor) -> Tensor:
+        return label.flatten(1)[:, :1]
 
 
 class SegmentationTask(Task):
@@ -106,12 +185,12 @@ class SegmentationTask(Task):
         A plain mean over the pixels would be that of the background.
         """
         classes = label[:, 0].long()
-        found = prediction.softmax(1).gather(1, classes[:, None])[:, 0].flatten(1)
+        truth = prediction.softmax(1).gather(1, classes[:, None])[:, 0].flatten(1)
         means = []
         for number in range(prediction.shape[1]):
-            here = (classes == number).flatten(1).to(found)
+            here = (classes == number).flatten(1).to(truth)
             counts = here.sum(1)
-            means.append(torch.where(counts > 0, (found * here).sum(1) / counts.clamp(min=1), -1.0))
+            means.append(torch.where(counts > 0, (truth * here).sum(1) / counts.clamp(min=1), -1.0))
         table = torch.stack(means, dim=1)
         present = table >= 0
         return (table * present).sum(1) / present.sum(1)
@@ -119,3 +198,56 @@ class SegmentationTask(Task):
     def classes(self, label: Tensor) -> Tensor:
         """The labels themselves, (B, H, W)."""
         return label[:, 0].long()
+
+    def class_vectors(self, feature: Feature, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean of the high-level features over the pixels of each class in each image."""
+        maps = (feature if isinstance(feature, Tensor) else feature[0]).float()
+        areas = one_hot(self.classes(label)).movedim(-1, 1).to(maps)
+        shares = adaptive_avg_pool2d(areas, (maps.shape[2], maps.shape[3]))
+        totals = shares.sum((2, 3))
+        samples, classes = torch.nonzero(totals > 0, as_tuple=True)
+        sums = torch.einsum("bkhw,bchw->bkc", shares, maps)
+        vectors = sums[samples, classes] / totals[samples, classes][:, None]
+        return _present(vectors, samples, classes)
+
+
+def task_by_score(
+    loss: Callable[[Tensor, Tensor], Tensor], scores: str | Callable[[Tensor, Tensor], Tensor]
+) -> Task:
+    """Build a task from its loss and its scores.
+
+    Args:
+        loss: see :class:`Task`.
+        scores: the name of a score, which tells the kind of task too
+            (:func:`cggm.pipelines.balancing.score_by_name`), or a function for a plain `Task`.
+
+    Raises:
+        ValueError: there is no score of this name.
+    """
+    if not isinstance(scores, str):
+        return Task(loss, scores)
+    kinds = (ClassificationTask, RegressionTask, SegmentationTask)
+    (kind,) = (task for task in kinds if task.kind == kind_of_score(scores))
+    return kind(loss, score_by_name(scores))
+
+
+def scores_of(task: Task, prediction: Tensor, label: Tensor) -> Tensor:
+    """Score of each sample as the task tells it, shape (B,).
+
+    Raises:
+        ValueError: the task's scores are not one number per sample.
+    """
+    # MONAI's MetaTensor would carry its history from step to step.
+    scores = task.scores(prediction.detach(), label).float().as_subclass(Tensor)
+    if scores.shape != label.shape[:1]:
+        raise ValueError(
+            f"the task's scores have shape {tuple(scores.shape)} for {label.shape[0]} samples: "
+            "they are one number per sample, larger is better"
+        )
+    return scores
+
+
+def _present(vectors: Tensor, samples: Tensor, marks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Leave out vectors of zeros: those of absent modalities."""
+    here = vectors.detach().ne(0).any(1)
+    return vectors[here], samples[here], marks.to(vectors.device)[here]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +11,10 @@ from torch import Tensor, nn
 
 from ...data.errors import InputError
 from ...data.files import write_atomically
+from ..balancing import weights
+from ..balancing.weights import description_beside
 from .same_run import flag_value
 
-_GIT_LFS = b"version https://git-lfs"
 # What a description tells of the data; everything else in it is a setting of the same name.
 _OF_DATA = ("widths", "classes", "sources")
 # Its entry with digests of the training samples, which `same_run` compares.
@@ -52,32 +51,10 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
     Raises:
         InputError: there is no such file, or it holds something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise InputError(
-            f"the weights {path} cannot be read: {found}; train first, or pass their --ckpt_path"
-        )
-    foreign = _foreign(path)
-    if foreign is not None:
-        raise InputError(f"{path} holds no weights: {foreign}")
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} was refused: it holds Python objects besides tensors, which could run code; "
-            "save the network's state_dict() instead"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except Exception as error:  # torch names no class for what a damaged archive raises
-        raise InputError(
-            f"{path} is damaged or cut short ({path.stat().st_size} bytes); copy it again or use "
-            "an older checkpoint"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not the weights of a network")
-    return content
+        return weights.read(path, map_location)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def load_network(
@@ -179,15 +156,6 @@ def description_of(path: str | Path) -> dict[str, Any]:
     return description_beside(path) or read(path).get("description") or {}
 
 
-def description_beside(path: Path) -> dict[str, Any] | None:
-    """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
-    try:
-        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _differing_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
     differing = []
     for key in sorted(state.keys() | own.keys()):
@@ -206,20 +174,6 @@ def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if state and all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)
-
-
-def _foreign(path: Path) -> str | None:
-    with open(path, "rb") as file:
-        start = file.read(512)
-    if not start:
-        return "the file is empty"
-    if start.startswith(_GIT_LFS):
-        return "it is a pointer of Git LFS; fetch the file itself with 'git lfs pull'"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "it is a web page, as a download without permission gives; download it again"
-    if not start.startswith((b"PK", b"\x80")):
-        return "it is not a file that torch.save wrote"
-    return None
 
 
 def _system_error(error: BaseException) -> OSError | None:

@@ -14,10 +14,11 @@ from torch import Tensor
 from ...data.errors import InputError
 from ...data.files import write_atomically
 from ..balancing.distributed import is_main_process
-from ..balancing.features import undisturbed
+from ..balancing.features import detached
 from ..balancing.method import Step, last_weight
+from ..balancing.randomness import undisturbed
 from .accumulation import step_is_due
-from .modulation import Modulation, detached
+from .modulation import Modulation
 
 FILE = "gradients.npz"
 

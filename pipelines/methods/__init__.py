@@ -62,12 +62,12 @@ def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -
         hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise ValueError(f"no method is called {name!r}{hint} there are\n{describe()}")
     method = CATALOGUE[name]
-    given = dict((settings or {}).get(name, {}))
-    known = list(inspect.signature(method).parameters)
-    wrong = [key for key in given if key not in known]
+    own = dict((settings or {}).get(name, {}))
+    parameters = list(inspect.signature(method).parameters)
+    wrong = [key for key in own if key not in parameters]
     if wrong:
-        raise ValueError(f"{name} has no setting {wrong[0]!r}; it has {known or 'none'}")
-    return method(**given)
+        raise ValueError(f"{name} has no setting {wrong[0]!r}; it has {parameters or 'none'}")
+    return method(**own)
 
 
 def describe() -> str:

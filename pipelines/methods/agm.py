@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..balancing.distributed import summed_over_ranks
+from ..balancing.error_scale import ErrorScale
 from ..balancing.features import nonempty_subsets
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_epochs, check_number
 from ..balancing.subsets import check_fusion, fused, precise
-from .ogm_ge import RunningError, check_epochs
 
 # Largest loss of a sample: the released code adds 1e-8 to probabilities before the logarithm.
 WORST = -math.log(1e-8)
@@ -124,8 +125,6 @@ class AGM(Method):
         "ICCV 2023"
     )
     changes = "gradients by what each modality adds to the output"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
     published_modalities = 3
 
@@ -137,15 +136,15 @@ class AGM(Method):
         first_epoch: int = 1,
         last_epoch: int | None = None,
     ) -> None:
-        for name, value in (("alpha", alpha), ("cap", cap)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ValueError(f"{name} is {value!r}; it is a number, 0 or larger")
+        check_number("alpha", alpha)
+        check_number("cap", cap)
         check_epochs(first_epoch, last_epoch)
         self.alpha, self.cap = alpha, cap
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
+        self.needs_epochs = first_epoch > 1 or last_epoch is not None
         self._reference = torch.zeros(0)  # running mean of the responses' losses
         self._batches = 0
-        self._error = RunningError()
+        self._error = ErrorScale()
         self._kappa = torch.zeros(0)
         self._losses = torch.zeros(0)
 
@@ -189,10 +188,7 @@ class AGM(Method):
 
     def _response_losses(self, step: Step, responses: Tensor) -> Tensor:
         """Mean loss of each response over all ranks, shape (M,), on the CPU."""
-        scale = 1.0
-        if step.task.kind == "regression":
-            own = step.task.sample_losses(step.prediction.detach().float(), step.label)
-            scale = self._error.update(own)
+        scale = self._error.update(step.task, [step.prediction.detach().float()], step.label)
         sums = [
             (step.task.sample_losses(m, step.label) / scale).clamp(max=WORST).sum()
             for m in responses

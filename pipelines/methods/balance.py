@@ -1,4 +1,4 @@
-"""How are improvements turned into factors? Eq. 7 of CGGM as printed, and two bounded rules."""
+"""Balancing terms from improvements: eq. 7 of CGGM as printed, and two bounded rules."""
 
 from __future__ import annotations
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
-from ..balancing.method import Method, Step, last_weight
+from ..balancing.gradients import cosines, gradients_of
+from ..balancing.method import TASKS, Method, Step, last_weight
 from ..balancing.optimization import StepFactors
+from ..balancing.settings import check_choice, check_number
 from .balance import bounded_balance, centered_balance, paper_balance
 
 Rule = Literal["bounded", "paper", "centered", "none"]
@@ -31,12 +31,6 @@ def direction_loss(balance: Tensor, fusion: Tensor, unimodal: Sequence[Tensor]) 
         A scalar, never negative; gradients flow into ``fusion`` when it has a graph.
     """
     return (balance.abs() - balance * cosines(fusion, unimodal)).mean()
-
-
-def cosines(fusion: Tensor, unimodal: Sequence[Tensor]) -> Tensor:
-    """Cosine similarity of flattened gradients (Appendix A), shape (M,); 0 where one is zero."""
-    flat = torch.stack([gradient.flatten() for gradient in unimodal]).to(fusion.dtype)
-    return cosine_similarity(fusion.flatten()[None], flat, dim=1, eps=1e-12)
 
 
 def steadied(fusion: Tensor, unimodal: Sequence[Tensor], shortest: float = 0.01) -> Tensor:
@@ -92,6 +86,8 @@ class CGGM(Method):
 
     paper = "Guo, Jin, Chen, Zhao: Classifier-guided Gradient Modulation. NeurIPS 2024"
     changes = "encoders' updates or gradients, direction of the fusion's"
+    published = frozenset(TASKS)
+    extended = frozenset()
     modalities = (2, None)
     needs_classifiers = True
     needs_head = True
@@ -107,19 +103,18 @@ class CGGM(Method):
         smoothing: float = 0.97,
         ceiling: float | None = None,
     ) -> None:
-        _check_positive("rho", rho)
-        if not _is_number(lam) or not 0 <= lam < math.inf:
-            raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
-        _check_choice("rule", rule, ("bounded", "paper", "centered", "none"))
-        _check_choice("apply", apply, ("gradient", "step"))
-        _check_choice("direction", direction, ("gradient", "weight", "none"))
-        if not _is_number(smoothing) or not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing is {smoothing!r}; it is a number in [0, 1)")
+        check_number("rho", rho, above=0)
+        check_number("lam", lam)
+        check_choice("rule", rule, get_args(Rule))
+        check_choice("apply", apply, get_args(Apply))
+        check_choice("direction", direction, get_args(Direction))
+        check_number("smoothing", smoothing, below=1)
         if ceiling is not None:
-            _check_positive("ceiling", ceiling)
+            check_number("ceiling", ceiling, above=0)
         self.rho, self.lam = rho, lam
         self.rule, self.apply, self.direction = rule, apply, direction
         self.smoothing, self.ceiling = smoothing, ceiling
+        self.needs_double_backward = direction == "gradient"
         self._score: Tensor | None = None  # of the last step, or a running mean up to it
         self._reference: Tensor | None = None  # what the next score is compared with
         self._improvement = torch.zeros(0)
@@ -151,8 +146,8 @@ class CGGM(Method):
             self._factors.apply(step.optimizer, step.encoders, self._balance.tolist())
             return
         for encoder, factor in zip(step.encoders.values(), self._balance, strict=True):
-            gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
-            torch._foreach_mul_(gradients, factor.to(gradients[0].device)) if gradients else None
+            for gradient in gradients_of(encoder):
+                gradient.mul_(factor.to(gradient.device))
 
     def stepped(self, step: Step) -> None:
         """Give the parameter groups their own learning rates back."""
@@ -220,17 +215,3 @@ def weight_direction(step: Step, balance: Tensor) -> tuple[Tensor, Tensor]:
         value = direction_loss(balance.to(weight), weight, unimodal)
         (gradient,) = torch.autograd.grad(value, weight)
     return value.detach(), gradient
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_positive(name: str, value: object) -> None:
-    if not _is_number(value) or not 0 < value < math.inf:  # type: ignore[operator]
-        raise ValueError(f"{name} is {value!r}; it is a number above 0")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; it is one of {list(choices)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ..balancing.features import detached
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_choice, check_number
 from ..balancing.subsets import check_fusion, fused, precise
 
 Unimodal = Literal["fusion", "classifiers"]
@@ -56,15 +57,11 @@ class DGL(Method):
 
     paper = "Wei et al.: Boosting Multimodal Learning via Disentangled Gradient Learning. ICCV 2025"
     changes = "encoders learn from unimodal losses only"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     published_modalities = 2
 
     def __init__(self, alpha: float = 4.0, *, unimodal: Unimodal = "fusion") -> None:
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
-            raise ValueError(f"alpha is {alpha!r}; it is a number above 0")
-        if unimodal not in ("fusion", "classifiers"):
-            raise ValueError(f"unimodal is {unimodal!r}; it is one of ['fusion', 'classifiers']")
+        check_number("alpha", alpha, above=0)
+        check_choice("unimodal", unimodal, get_args(Unimodal))
         self.alpha = alpha
         self.unimodal: Unimodal = unimodal
         self.needs_classifiers = self.attached = unimodal == "classifiers"

@@ -1,19 +1,20 @@
-"""Gradient blending: how much does each modality generalize for how much it overfits?"""
+"""Gradient blending (Wang et al., CVPR 2020)."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from ..balancing.batches import batches_of, observed, training_data
 from ..balancing.distributed import broadcast
-from ..balancing.features import batches_of, observed, training_data, undisturbed
+from ..balancing.held_out import held_out_ids, sample_ids
 from ..balancing.method import Method, Run, Step
-from .greedy import check_number, check_whole
-from .relearning import held_out_ids, sample_ids
+from ..balancing.randomness import undisturbed
+from ..balancing.settings import check_choice, check_number, check_whole
 
 Mode = Literal["offline", "online"]
 
@@ -81,12 +82,11 @@ class GBlending(Method):
 
     paper = "Wang, Tran, Feiszli: What Makes Training Multi-modal Networks Hard? CVPR 2020"
     changes = "weights of the losses, classifiers' included"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
     published_modalities = 3
     needs_classifiers = True
     attached = True
+    needs_batches = True
 
     def __init__(
         self,
@@ -97,8 +97,7 @@ class GBlending(Method):
         floor: float = 0.01,
         seed: int = 0,
     ) -> None:
-        if mode not in ("offline", "online"):
-            raise ValueError(f"mode is {mode!r}; it is 'offline' or 'online'")
+        check_choice("mode", mode, get_args(Mode))
         check_whole("trial_epochs", trial_epochs, 1)
         check_number("held_out", held_out, 0.5, above=0)
         check_number("floor", floor, 1, above=0)
@@ -117,9 +116,9 @@ class GBlending(Method):
         """Estimate the weights when it is time to."""
         passed = run.epoch - self._estimated
         if self._weights is None or (self.mode == "online" and passed >= self.trial_epochs):
-            found = self._estimate(run)
-            if found is not None:
-                self._weights = found
+            weights = self._estimate(run)
+            if weights is not None:
+                self._weights = weights
             elif self._weights is None:
                 count = len(run.modalities) + 1
                 self._weights = torch.full((count,), 1 / count)

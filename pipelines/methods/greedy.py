@@ -1,8 +1,7 @@
-"""Greedy learning: does one encoder learn so fast that another one never has to?"""
+"""Balancing by conditional learning speeds (Wu et al., ICML 2022)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..balancing.distributed import summed_over_ranks
-from ..balancing.features import is_sequence
+from ..balancing.features import is_sequence, real_steps
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_number, check_whole
 
 # Share of the newest step in the running mean of the features, as in batch normalization.
 NEWEST = 0.1
@@ -93,9 +93,8 @@ class Greedy(Method):
 
     paper = "Wu et al.: Characterizing and Overcoming the Greedy Nature of Learning. ICML 2022"
     changes = "what the fusion sees, in re-balancing steps"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
+    needs_epochs = True
     published_modalities = 2
 
     def __init__(self, alpha: float = 0.01, window: int = 5, unlock: int = 2) -> None:
@@ -115,9 +114,9 @@ class Greedy(Method):
     def feature(self, modality: str, feature: Any, run: Run) -> Any:
         """Replace what must not help in a re-balancing step; remember the rest."""
         if not self._remaining:
-            found = channel_sums(feature)
-            so_far = self._sums.get(modality, [torch.zeros_like(total) for total in found])
-            self._sums[modality] = [a + b for a, b in zip(so_far, found, strict=True)]
+            sums = channel_sums(feature)
+            so_far = self._sums.get(modality, [torch.zeros_like(total) for total in sums])
+            self._sums[modality] = [a + b for a, b in zip(so_far, sums, strict=True)]
             return feature
         if modality == self._favored or modality not in self._means:
             return feature
@@ -219,40 +218,23 @@ def filled(feature: Any, means: Sequence[Tensor]) -> Any:
     No gradient flows into the feature, but it stays part of the graph: distributed training waits
     for a gradient, zero, of every parameter.
     """
-    never = torch.zeros((), dtype=torch.bool)
     if is_sequence(feature):
         values, lengths = feature
         mean = torch.where(real_steps(feature), means[0].to(values), 0.0)
-        return torch.where(never.to(values.device), values, mean), lengths
+        return constant_in_graph(mean, values), lengths
     results = []
     for part, mean in zip(parts_of(feature), means, strict=True):
         constant = mean.to(part).view(1, -1, *[1] * (part.ndim - 2)).expand_as(part)
-        results.append(torch.where(never.to(part.device), part, constant))
+        results.append(constant_in_graph(constant, part))
     return results[0] if isinstance(feature, Tensor) else tuple(results)
+
+
+def constant_in_graph(constant: Tensor, tensor: Tensor) -> Tensor:
+    """A constant that is part of the graph of a tensor, to which it passes a gradient of zero."""
+    # Not `constant + 0 * tensor`: what is replaced may be infinite.
+    return torch.where(torch.zeros_like(tensor, dtype=torch.bool), tensor, constant)
 
 
 def parts_of(feature: Any) -> list[Tensor]:
     """The tensors (B, C, ...) of a feature, one or more."""
     return [feature] if isinstance(feature, Tensor) else list(feature)
-
-
-def real_steps(feature: Any) -> Tensor:
-    """Which steps of sequences are no padding, shape (B, T, 1)."""
-    values, lengths = feature
-    steps = torch.arange(values.shape[1], device=values.device)
-    return (steps[None] < lengths[:, None].to(values.device))[..., None]
-
-
-def check_number(name: str, value: object, most: float = math.inf, *, above: float = -1) -> None:
-    """Refuse a setting that is no number in [0, most], or not above a bound."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not (0 <= value <= most and above < value < math.inf):  # type: ignore[operator]
-        least = f"({above:g}" if above >= 0 else "[0"
-        end = "0 or larger" if most == math.inf else f"in {least}, {most:g}]"
-        raise ValueError(f"{name} is {value!r}; it is a number{',' * (most == math.inf)} {end}")
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuse a setting that is no whole number from a bound on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; it is a whole number, {least} or larger")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..balancing.distributed import is_distributed, summed_over_ranks
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_number
 
 
 def pareto_weights(joint: Tensor, unimodal: Tensor) -> Tensor:
@@ -88,15 +89,12 @@ class MMPareto(Method):
         "ICML 2024"
     )
     changes = "encoders' gradients, of joint and unimodal losses"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     published_modalities = 2
     needs_classifiers = True
     attached = True
 
     def __init__(self, gamma: float = 1.5) -> None:
-        if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not gamma > 0:
-            raise ValueError(f"gamma is {gamma!r}; it is a number above 0")
+        check_number("gamma", gamma, above=0)
         self.gamma = gamma
         self._unimodal: list[Tensor] = []  # u of each parameter, of the micro-batches so far
         self._weights = torch.zeros(0)
@@ -113,15 +111,14 @@ class MMPareto(Method):
         """The joint loss and the classifiers' losses; u is computed on the way."""
         losses = torch.stack(list(step.classifier_losses.values())).sum()
         parameters = learning(step)
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             losses * step.loss_scale, parameters, retain_graph=True, allow_unused=True
         )
-        parts = [
-            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
-        ]
+        pairs = zip(parameters, gradients, strict=True)
+        parts = [torch.zeros_like(p) if g is None else g for p, g in pairs]
         total = step.task_loss + losses
         if total.requires_grad:
-            # What the trainer multiplies a loss by (the share of a micro-batch, the loss scale) is
+            # What a training multiplies its loss by (the share of a micro-batch, the loss scale) is
             # the gradient that arrives here.
             total.register_hook(lambda factor: self._keep(parts, factor / step.loss_scale))
         return total

@@ -1,8 +1,8 @@
-"""Modality random dropout: does a network learn more when modalities are missing at random?"""
+"""Modality random dropout, as compared in CGGM."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..balancing.distributed import is_distributed
 from ..balancing.features import batch_size, masked, nonempty_subsets
-from ..balancing.method import Method, Run, Step
+from ..balancing.method import TASKS, Method, Run, Step
+from ..balancing.randomness import seeded
+from ..balancing.settings import check_choice, check_number, check_whole
 
 Sampler = Literal["independent", "subsets"]
-SAMPLERS = ("independent", "subsets")
 
 
 def subset_probabilities(count: int, p: float, sampler: Sampler = "independent") -> Tensor:
@@ -54,19 +55,6 @@ def draw_kept(
     return nonempty_subsets(count)[chosen]
 
 
-def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Give a generator of its own to draws that must not disturb those of the data.
-
-    Args:
-        numbers: what the draws depend on, such as a seed, the epoch and the step.
-        device: of the tensors that are drawn.
-    """
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 6364136223846793005 + int(number) + 1442695040888963407) % 2**63
-    return torch.Generator(device).manual_seed(mixed)
-
-
 class MRD(Method):
     """Drop modalities at random while training, at least one is kept; test with all.
 
@@ -94,14 +82,13 @@ class MRD(Method):
 
     paper = "modality dropout as compared in CGGM (NeurIPS 2024); no source is cited there"
     changes = "features of random modalities are left out"
+    published = frozenset(TASKS)
+    extended = frozenset()
 
     def __init__(self, p: float = 0.3, sampler: Sampler = "independent", *, seed: int = 0) -> None:
-        if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
-            raise ValueError(f"p is {p!r}; it is a number in [0, 1)")
-        if sampler not in SAMPLERS:
-            raise ValueError(f"sampler is {sampler!r}; it is one of {list(SAMPLERS)}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ValueError(f"seed is {seed!r}; it is a whole number")
+        check_number("p", p, below=1)
+        check_choice("sampler", sampler, get_args(Sampler))
+        check_whole("seed", seed)
         self.p, self.seed = p, seed
         self.sampler: Sampler = sampler
         self._forwards = 0

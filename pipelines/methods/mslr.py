@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ..balancing.method import Method, Run, Step
 from ..balancing.optimization import StepFactors, encoder_groups
+from ..balancing.settings import check_choice, check_number, check_whole
 
 Strategy = Literal["keep", "dynamic"]
-STRATEGIES = ("keep", "dynamic")
 
 
 def positive(scores: Tensor) -> Tensor:
@@ -82,9 +82,8 @@ class MSLR(Method):
 
     paper = "Yao, Mihalcea: Modality-specific Learning Rates. Findings of ACL 2022"
     changes = "learning rates of the encoders"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     needs_classifiers = True
+    needs_epochs = True
 
     def __init__(
         self,
@@ -93,15 +92,12 @@ class MSLR(Method):
         *,
         window: int = 5,
     ) -> None:
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy is {strategy!r}; it is one of {list(STRATEGIES)}")
-        if isinstance(window, bool) or not isinstance(window, int) or window < 2:
-            raise ValueError(f"window is {window!r}; it is a whole number, 2 or larger")
+        check_choice("strategy", strategy, get_args(Strategy))
+        check_whole("window", window, 2)
         if factors is not None and not isinstance(factors, Mapping):
             raise ValueError(f"factors is {factors!r}; it is a mapping from modality to number")
         for name, factor in (factors or {}).items():
-            if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
-                raise ValueError(f"factors[{name!r}] is {factor!r}; it is a number above 0")
+            check_number(f"factors[{name!r}]", factor, above=0)
         self.strategy, self.window = strategy, window
         self.factors = None if factors is None else dict(factors)
         self._history = torch.zeros(0, 0)  # mean scores of the last epochs, (E, M)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..balancing.distributed import summed_over_ranks
+from ..balancing.error_scale import ErrorScale
+from ..balancing.gradients import gradients_of
 from ..balancing.method import Method, Run, Step
-from .mrd import seeded
+from ..balancing.randomness import seeded
+from ..balancing.settings import check_epochs, check_number, check_switch, check_whole
 
 
 def discrepancy_ratios(scores: Tensor) -> Tensor:
@@ -104,8 +106,6 @@ class OGMGE(Method):
         "Peng et al.: Balanced Multimodal Learning via On-the-fly Gradient Modulation. CVPR 2022"
     )
     changes = "encoders' gradients, with noise"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
     published_modalities = 2
     needs_classifiers = True
@@ -119,17 +119,15 @@ class OGMGE(Method):
         last_epoch: int | None = None,
         seed: int = 0,
     ) -> None:
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha >= 0:
-            raise ValueError(f"alpha is {alpha!r}; it is a number, 0 or larger")
-        if not isinstance(ge, bool):
-            raise ValueError(f"ge is {ge!r}; it is True or False")
+        check_number("alpha", alpha)
+        check_switch("ge", ge)
         check_epochs(first_epoch, last_epoch)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ValueError(f"seed is {seed!r}; it is a whole number")
+        check_whole("seed", seed)
         self.alpha, self.ge, self.seed = alpha, ge, seed
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
+        self.needs_epochs = first_epoch > 1 or last_epoch is not None
         self._steps = 0
-        self._error = RunningError()
+        self._error = ErrorScale()
         self._sums = torch.zeros(0)  # scores of each modality and number of samples, this step's
         self._coefficients = torch.zeros(0)
 
@@ -148,10 +146,7 @@ class OGMGE(Method):
     def _truth(self, step: Step) -> Tensor:
         """Sum of the probabilities of the truth, by modality, and how many samples, all ranks'."""
         predictions = [step.classifier_predictions[name].float() for name in step.modalities]
-        scale = 1.0
-        if step.task.kind == "regression":
-            errors = [step.task.sample_losses(p, step.label) for p in predictions]
-            scale = self._error.update(torch.stack(errors).mean(0))
+        scale = self._error.update(step.task, predictions, step.label)
         sums = [step.task.truth(p, step.label, scale).sum() for p in predictions]
         count = torch.as_tensor(float(len(step.label))).to(sums[0])
         return summed_over_ranks(torch.stack([*sums, count]).as_subclass(Tensor))
@@ -171,8 +166,7 @@ class OGMGE(Method):
         generator = seeded(self.seed, step.run.epoch, self._steps, device=device)
         factors = self._coefficients.tolist()
         for encoder, factor in zip(step.encoders.values(), factors, strict=True):
-            gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
-            for gradient in gradients:
+            for gradient in gradients_of(encoder):
                 changed = noisy(gradient, factor, generator) if self.ge else gradient * factor
                 gradient.copy_(changed)
         self._steps += 1
@@ -186,42 +180,3 @@ class OGMGE(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._steps, self._error.value = int(state["steps"]), state["error"]
-
-
-class RunningError:
-    """Running mean of a regression's error: the scale on which errors are large or small.
-
-    Attributes:
-        value: None before the first batch.
-    """
-
-    SMOOTHING = 0.9  # share of the old value
-
-    def __init__(self) -> None:
-        self.value: float | None = None
-
-    def update(self, errors: Tensor) -> float:
-        """Take in the errors of a batch, shape (B,), of all ranks; return the mean, above 0."""
-        count = torch.as_tensor(float(len(errors))).to(errors)
-        total = summed_over_ranks(torch.stack([errors.sum(), count]).as_subclass(Tensor))
-        now = float(total[0] / total[1])
-        if math.isfinite(now):
-            before = now if self.value is None else self.value
-            self.value = self.SMOOTHING * before + (1 - self.SMOOTHING) * now
-        # Errors that are all 0 have no scale; any will do.
-        return 1.0 if self.value is None else max(self.value, 1e-12)
-
-
-def check_epochs(first: object, last: object) -> None:
-    """Refuse a range of epochs that is none.
-
-    Raises:
-        ValueError: they are no whole numbers from 1, or the last is before the first.
-    """
-    for name, value in (("first_epoch", first), ("last_epoch", last)):
-        if name == "last_epoch" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it is a whole number, 1 or larger")
-    if isinstance(first, int) and isinstance(last, int) and last < first:
-        raise ValueError(f"last_epoch is {last}; it is first_epoch, {first}, or later")

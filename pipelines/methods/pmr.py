@@ -1,21 +1,21 @@
-"""Prototypical modal rebalance: does a modality's feature lie near the prototype of its class?"""
+"""Prototypical modal rebalance (Fan et al., CVPR 2023)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..balancing.batches import batches_of, training_data
 from ..balancing.distributed import is_distributed, summed_over_ranks
-from ..balancing.features import batches_of, training_data, undisturbed, vectors_of
+from ..balancing.held_out import labeled_vectors
 from ..balancing.method import Method, Run, Step
-from ..balancing.tasks import Task
-from .greedy import check_number, check_whole
-from .relearning import labeled_vectors
+from ..balancing.randomness import undisturbed
+from ..balancing.settings import check_choice, check_number, check_whole
 
 Rule = Literal["paper", "released"]
 
@@ -114,9 +114,8 @@ class PMR(Method):
 
     paper = "Fan et al.: PMR: Prototypical Modal Rebalance for Multimodal Learning. CVPR 2023"
     changes = "loss: distance to prototypes, early entropy"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
+    needs_batches = True
     published_modalities = 2
 
     def __init__(
@@ -135,8 +134,7 @@ class PMR(Method):
         check_number("momentum", momentum, 0.999)
         check_whole("regularized_epochs", regularized_epochs, 0)
         check_number("share", share, 1, above=0)
-        if rule not in ("paper", "released"):
-            raise ValueError(f"rule is {rule!r}; it is 'paper' or 'released'")
+        check_choice("rule", rule, get_args(Rule))
         check_whole("seed", seed, 0)
         self.alpha, self.mu, self.momentum = alpha, mu, momentum
         self.regularized_epochs, self.share = regularized_epochs, share
@@ -155,13 +153,10 @@ class PMR(Method):
         rank, ranks = (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
         with undisturbed(run, seed):
             table = labeled_vectors(run, batches_of(run, chosen[rank::ranks]))
-        marks = [found[1].to(run.device) for found in table.values() if len(found[1])]
-        if run.task.kind == "regression" and self._span is None:
-            high = largest([x.max().item() for x in marks], run.device)
-            low = -largest([-x.min().item() for x in marks], run.device)
-            self._span = torch.tensor([[low], [high]])
-            check_bins(run.task, self._span)
-        numbers = [self._classes(run, x).max().item() for x in marks]
+        marks = [column.to(run.device) for _, column, _ in table.values() if len(column)]
+        if self._span is None:
+            self._span = self._common_span(run, marks)
+        numbers = [run.task.classes_of(x, self._span).max().item() for x in marks]
         classes = int(max(largest(numbers, run.device), -1)) + 1
         for name in run.modalities:
             vectors, labels, _ = table.get(name, (torch.zeros(0, 0), torch.zeros(0, 1), []))
@@ -169,18 +164,22 @@ class PMR(Method):
             sums = torch.zeros(classes, width + 1, dtype=torch.float64, device=run.device)
             if len(vectors):
                 ones = torch.cat([vectors, torch.ones_like(vectors[:, :1])], dim=1)
-                numbered = self._classes(run, labels.to(run.device))
+                numbered = run.task.classes_of(labels.to(run.device), self._span)
                 sums.index_add_(0, numbered, ones.double().to(run.device))
             sums = summed_over_ranks(sums).float()
             old = self._prototypes.get(name)
             self._prototypes[name] = moved(old, sums[:, :-1], sums[:, -1], self.momentum)
 
-    def _classes(self, run: Run, marks: Tensor) -> Tensor:
-        """Turn labels into classes; those of a regression are counted from the same number."""
-        if run.task.kind != "regression" or self._span is None:
-            return marks
-        span = self._span.to(marks)
-        return run.task.classes(torch.cat([span, marks.clamp(span[0], span[1])]))[2:]
+    def _common_span(self, run: Run, marks: list[Tensor]) -> Tensor | None:
+        """Smallest and largest label on all ranks, (2, 1); None where labels are classes."""
+        spans = [span for x in marks if (span := run.task.span(x)) is not None]
+        high = largest([float(span[1]) for span in spans], run.device)
+        low = -largest([-float(span[0]) for span in spans], run.device)
+        if low > high:
+            return None
+        span = torch.tensor([[low], [high]])
+        check_bins(int(run.task.classes_of(span, span).max()) + 1, low, high)
+        return span
 
     def loss(self, step: Step) -> Tensor:
         """Task loss, prototype loss and, early on, minus the entropy."""
@@ -208,12 +207,12 @@ class PMR(Method):
 
     def _judge(self, step: Step, name: str) -> tuple[Tensor, Tensor]:
         """log p of the samples whose class has a prototype, and which column is the truth."""
-        vectors, _, marks = vectors_of(step.features[name], step.label, step.task)
+        vectors, _, marks = step.task.class_vectors(step.features[name], step.label)
         prototypes = self._prototypes[name].to(vectors)
         known = ~prototypes.isnan().any(1)
         if not bool(known.any()):
             return vectors[:0, :1], marks.flatten()[:0].long()
-        classes = self._classes(step.run, marks)
+        classes = step.task.classes_of(marks, self._span)
         fits = classes < len(known)
         fits &= known[classes.clamp(max=len(known) - 1)]
         column = known.cumsum(0) - 1
@@ -241,11 +240,10 @@ def largest(values: Iterable[float], device: torch.device) -> float:
     return float(summed_over_ranks(table).max())
 
 
-def check_bins(task: Task, span: Tensor) -> None:
+def check_bins(bins: int, low: float, high: float) -> None:
     """Refuse labels of a regression that would make too many classes."""
-    bins = int(task.classes(span).max()) + 1
     if bins > MOST_BINS:
         raise ValueError(
             f"PMR makes a class of every whole number of the label, here {bins} of them from "
-            f"{span[0].item():g} to {span[1].item():g}; scale the labels to at most {MOST_BINS}"
+            f"{low:g} to {high:g}; scale the labels to at most {MOST_BINS}"
         )

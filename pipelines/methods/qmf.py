@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..balancing.distributed import is_distributed
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_choice, check_number
 
 Margin = Literal["paper", "released"]
 
@@ -175,16 +176,13 @@ class QMF(Method):
 
     paper = "Zhang et al.: Provable Dynamic Fusion for Low-Quality Multimodal Data. ICML 2023"
     changes = "late fusion by confidence, ranking loss"
-    published = frozenset({"classification"})
     extended = frozenset({"segmentation"})
     published_modalities = 2
     late_fusion = "confidence"
 
     def __init__(self, lam: float = 1.0, *, margin: Margin = "paper") -> None:
-        if isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:
-            raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
-        if margin not in ("paper", "released"):
-            raise ValueError(f"margin is {margin!r}; it is one of ['paper', 'released']")
+        check_number("lam", lam)
+        check_choice("margin", margin, get_args(Margin))
         self.lam = lam
         self.margin: Margin = margin
         self._history = History()
@@ -228,10 +226,10 @@ class QMF(Method):
     def _ids(self, step: Step) -> list[str]:
         count = step.label.shape[0]
         if step.ids is None or len(step.ids) != count:
-            found = "none" if step.ids is None else str(len(step.ids))
+            number = "none" if step.ids is None else str(len(step.ids))
             raise ValueError(
                 f"QMF remembers the losses of each sample, but a batch of {count} has "
-                f"{found} of their ids: let the data set give every sample an 'id' (or a 'case')"
+                f"{number} of their ids: let the data set give every sample an 'id' (or a 'case')"
             )
         return step.ids
 

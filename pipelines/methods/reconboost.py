@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from ..balancing.distributed import is_distributed
 from ..balancing.method import Method, Run, Step
+from ..balancing.settings import check_choice, check_number, check_whole
 
 Residual = Literal["paper", "released"]
 Error = Literal["l1", "l2"]
@@ -104,15 +105,17 @@ def memory_loss(prediction: Tensor, previous: Tensor) -> Tensor:
     return mse_loss(prediction.softmax(1), previous.detach().softmax(1))
 
 
-def residual_error(
-    prediction: Tensor, others: Tensor | None, label: Tensor, error: Error
-) -> Tensor:
+def residual_error(prediction: Tensor, rest: Tensor, error: Error) -> Tensor:
     """Error of a member that predicts what the sum of the others lacks; an extension of ours.
 
-    >>> residual_error(torch.tensor([[1.0]]), torch.tensor([[2.0]]), torch.tensor([[5.0]]), "l1")
+    Args:
+        prediction: of the member, (B, 1).
+        rest: the truth minus what the others add up to, a constant, (B, 1).
+        error: "l1" or "l2".
+
+    >>> residual_error(torch.tensor([[1.0]]), torch.tensor([[3.0]]), "l1")
     tensor(2.)
     """
-    rest = label if others is None else label - others.detach()
     return (l1_loss if error == "l1" else mse_loss)(prediction, rest.to(prediction))
 
 
@@ -157,10 +160,9 @@ class ReconBoost(Method):
 
     paper = "Hua et al.: ReconBoost: Boosting Can Achieve Modality Reconcilement. ICML 2024"
     changes = "alternating training on residuals, sum of predictions"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     published_modalities = 3
     late_fusion = "sum"
+    needs_epochs = True
 
     def __init__(
         self,
@@ -173,20 +175,15 @@ class ReconBoost(Method):
         residual: Residual = "paper",
         error: Error = "l1",
     ) -> None:
-        if not _is_number(w1) or not w1 > 0:
-            raise ValueError(f"w1 is {w1!r}; it is a number above 0")
-        for name, value in (("w2", w2), ("alpha", alpha)):
-            if not _is_number(value) or not value >= 0:
-                raise ValueError(f"{name} is {value!r}; it is a number, 0 or larger")
-        for name, epochs, fewest in (("n1", n1, 1), ("n2", n2, 0)):
-            if epochs is None:
-                continue
-            if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < fewest:
-                raise ValueError(f"{name} is {epochs!r}; it is a whole number, {fewest} or larger")
-        if residual not in ("paper", "released"):
-            raise ValueError(f"residual is {residual!r}; it is one of ['paper', 'released']")
-        if error not in ("l1", "l2"):
-            raise ValueError(f"error is {error!r}; it is one of ['l1', 'l2']")
+        check_number("w1", w1, above=0)
+        check_number("w2", w2)
+        check_number("alpha", alpha)
+        if n1 is not None:
+            check_whole("n1", n1, 1)
+        if n2 is not None:
+            check_whole("n2", n2, 0)
+        check_choice("residual", residual, get_args(Residual))
+        check_choice("error", error, get_args(Error))
         self.w1, self.w2, self.alpha, self.n1, self.n2 = w1, w2, alpha, n1, n2
         self.residual: Residual = residual
         self.error: Error = error
@@ -237,8 +234,10 @@ class ReconBoost(Method):
     def _boosting_loss(self, step: Step, name: str) -> Tensor:
         prediction = step.predictions[name].float()
         others = total_of([step.predictions[other].float() for other in self._trained(step, name)])
-        if step.task.kind == "regression":
-            return residual_error(prediction, others, step.label, self.error)
+        nothing = torch.zeros_like(prediction)
+        rest = step.task.residual(nothing if others is None else others, step.label)
+        if rest is not None:
+            return residual_error(prediction, rest, self.error)
         label = step.task.classes(step.label)
         form = residual_loss if self.residual == "paper" else released_residual_loss
         loss = form(prediction, others, label, self.w1, self.w2)
@@ -251,8 +250,9 @@ class ReconBoost(Method):
     def _trained(self, step: Step, name: str) -> list[str]:
         """The other modalities that have learned something by now."""
         stage, _ = self.stage(step.run)
-        known = step.modalities if stage > 0 and self._stage[1] > 0 else step.modalities[:stage]
-        return [other for other in known if other != name]
+        all_learned = stage > 0 and self._stage[1] > 0
+        trained = step.modalities if all_learned else step.modalities[:stage]
+        return [other for other in trained if other != name]
 
     def gradients(self, step: Step) -> None:
         """Nothing of the others moves, neither by momentum nor by weight decay."""
@@ -273,7 +273,3 @@ class ReconBoost(Method):
 def total_of(predictions: Sequence[Tensor]) -> Tensor | None:
     """Sum of predictions as a constant, None when there are none."""
     return torch.stack([p.detach() for p in predictions]).sum(0) if predictions else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

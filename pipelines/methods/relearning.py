@@ -1,19 +1,20 @@
-"""Diagnosing and re-learning: which encoders learned what does not hold for other samples?"""
+"""Diagnosing and re-learning (Wei et al., ECCV 2024)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
-from zlib import crc32
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
+from ..balancing.batches import batches_of
+from ..balancing.clustering import kmeans
 from ..balancing.distributed import broadcast
-from ..balancing.features import batches_of, observed, undisturbed, vectors_of
+from ..balancing.held_out import held_out_ids, labeled_vectors, sample_ids
 from ..balancing.method import Method, Run, Step
-from .greedy import check_number, check_whole
+from ..balancing.randomness import undisturbed
+from ..balancing.settings import check_number, check_whole
 
 
 def purity(classes: Tensor, clusters: Tensor) -> float:
@@ -39,11 +40,7 @@ def separability(vectors: Tensor, classes: Tensor) -> float:
     low, high = vectors.amin(0), vectors.amax(0)
     scaled = (vectors - low) / (high - low).clamp(min=1e-12) * 2 - 1
     count = min(len(classes.unique()), len(scaled.unique(dim=0)))
-    # In double precision, where sums hardly depend on the number of threads.
-    found = KMeans(count, n_init=cast("Any", 10), random_state=0).fit_predict(
-        scaled.double().numpy()
-    )
-    return purity(classes, torch.from_numpy(found).long())
+    return purity(classes, kmeans(scaled, count))
 
 
 def strength(gap: Tensor, lam: float = 3.0) -> Tensor:
@@ -93,9 +90,8 @@ class Relearning(Method):
 
     paper = "Wei et al.: Diagnosing and Re-learning for Balanced Multimodal Learning. ECCV 2024"
     changes = "encoders' weights, a few times"
-    published = frozenset({"classification"})
-    extended = frozenset({"regression", "segmentation"})
     modalities = (2, None)
+    needs_batches = True
     published_modalities = 2
 
     def __init__(
@@ -154,7 +150,7 @@ class Relearning(Method):
                 if name not in rows:
                     continue
                 vectors, marks, ids = rows[name]
-                classes = run.task.classes(marks) if run.task.kind == "regression" else marks
+                classes = run.task.classes_of(marks)
                 is_judge = torch.tensor([i in judges for i in ids], dtype=torch.bool)
                 ours, theirs = (torch.nonzero(x)[:, 0] for x in (~is_judge, is_judge))
                 count = min(len(ours), len(theirs))
@@ -198,49 +194,3 @@ class Relearning(Method):
         self._initial = {name: list(values) for name, values in state["initial"].items()}
         self._judges, self._done = list(state["judges"]), state["done"]
         self._gaps = state["gaps"]
-
-
-@torch.no_grad()
-def labeled_vectors(run: Run, batches: Any) -> dict[str, tuple[Tensor, Tensor, list[str]]]:
-    """By modality: vectors of :func:`vectors_of`, classes or labels, ids; in eval mode, on the CPU.
-
-    Call it in :func:`undisturbed`.
-    """
-    run.network.eval()
-    rows: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in run.modalities}
-    ids: dict[str, list[str]] = {name: [] for name in run.modalities}
-    for batch in batches:
-        features, _, label = observed(run, batch, run.network, run.encoders, fuse=False)
-        names = ids_in(batch, len(label))
-        for name, feature in features.items():
-            vectors, samples, marks = vectors_of(feature, label, run.task)
-            rows[name].append((vectors.cpu(), marks.cpu()))
-            ids[name] += [names[i] for i in samples.tolist()]
-    return {
-        name: (torch.cat([v for v, _ in found]), torch.cat([m for _, m in found]), ids[name])
-        for name, found in rows.items()
-        if found
-    }
-
-
-def ids_in(batch: Any, count: int) -> list[str]:
-    """Ids of the samples of a batch, or the cases of slices; empty texts where there are none."""
-    found = batch.get("id", batch.get("case")) if isinstance(batch, Mapping) else None
-    return [str(name) for name in found] if isinstance(found, list | tuple) else [""] * count
-
-
-def sample_ids(run: Run) -> list[str]:
-    """Id of every sample of the training data, read once; see :func:`ids_in`."""
-    found: list[str] = []
-    with undisturbed(run, 0):
-        for batch in batches_of(run):
-            _, label, *_ = run.prepare_batch(batch, torch.device("cpu"), False)
-            found += ids_in(batch, len(label))
-    return found
-
-
-def held_out_ids(ids: Sequence[str], share: float, seed: int) -> set[str]:
-    """Draw a share of the different ids, at least one and never all; the same for the same seed."""
-    different = sorted(set(ids), key=lambda name: (crc32(f"{seed}:{name}".encode()), name))
-    count = min(max(1, round(share * len(different))), len(different) - 1)
-    return set(different[:count])

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...data.errors import InputError
-from ..balancing.features import is_sequence
+from ..balancing.features import is_sequence, real_steps
 from ..balancing.method import Method, Run, Step
-from ..handlers.checkpoint_file import description_beside, read
+from ..balancing.settings import check_number, check_switch
+from ..balancing.weights import description_beside, read
 
 # What no weight tells: attributes of the networks, and entries of a file's description.
 UNSEEN = {"heads": "a number of attention heads of", "rates": "dilations of"}
@@ -37,9 +37,8 @@ def distance(student: Any, teacher: Any, *, normalize: bool = True) -> Tensor:
     tensor(2.)
     """
     if is_sequence(student):
-        (values, lengths), (other, _) = student, teacher
-        steps = torch.arange(values.shape[1], device=values.device)
-        real = steps[None] < lengths[:, None].to(values.device)
+        (values, _), (other, _) = student, teacher
+        real = real_steps(student)[..., 0]
         return _mean_square(values[real], other[real], normalize)
     if isinstance(student, list | tuple):
         parts = [distance(s, t, normalize=normalize) for s, t in zip(student, teacher, strict=True)]
@@ -95,10 +94,8 @@ class UMT(Method):
     ) -> None:
         if teachers is not None and (not isinstance(teachers, str | Path) or not str(teachers)):
             raise ValueError(f"teachers is {teachers!r}; it is the path of a model.pt")
-        if isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:
-            raise ValueError(f"lam is {lam!r}; it is a number, 0 or larger")
-        if not isinstance(normalize, bool):
-            raise ValueError(f"normalize is {normalize!r}; it is True or False")
+        check_number("lam", lam)
+        check_switch("normalize", normalize)
         self.teachers = None if teachers is None else str(teachers)
         self.lam, self.normalize = lam, normalize
         self._teachers: dict[str, nn.Module] = {}
@@ -142,7 +139,7 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
         run: the training of the student.
 
     Raises:
-        InputError: the file cannot be read, or was trained by another method or for other encoders.
+        ValueError: the file cannot be read, or was trained by another method or for other encoders.
     """
     content = read(path)
     state = content.get("network", content)
@@ -153,12 +150,12 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
     )
     method = trained.get("method")
     if method not in (None, "unimodal", "ume"):
-        raise InputError(f"the teachers in {path} were trained by the method {method}: {remedy}")
+        raise ValueError(f"the teachers in {path} were trained by the method {method}: {remedy}")
     for name, words in UNSEEN.items():
         here = getattr(run.network, name, None)
         there = trained.get(name, here)
         if here is not None and _plain(there) != _plain(here):
-            raise InputError(
+            raise ValueError(
                 f"the teachers in {path} have {words} {_plain(there)}, these encoders "
                 f"{_plain(here)}: {remedy}"
             )
@@ -167,11 +164,11 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
         prefix = f"members.{name}.encoders.{name}."
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if not own:
-            raise InputError(f"{path} has no encoder of {name!r} alone: {remedy}")
+            raise ValueError(f"{path} has no encoder of {name!r} alone: {remedy}")
         teacher = copy.deepcopy(encoder)
         differing = _differing(own, teacher.state_dict())
         if differing:
-            raise InputError(
+            raise ValueError(
                 f"the teacher of {name!r} in {path} is another encoder: {len(differing)} of its "
                 f"entries differ, such as {differing[0]}; {remedy}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..balancing.method import Method, Step
+from ..balancing.method import TASKS, Method, Step
 
 
 class Unimodal(Method):
@@ -17,9 +17,11 @@ class Unimodal(Method):
 
     paper = "single modalities"
     changes = "one network per modality"
+    published = frozenset(TASKS)
+    extended = frozenset()
     late_fusion = "mean"
 
     def loss(self, step: Step) -> Tensor:
         """The sum of the members' losses: each sees its own only."""
-        losses = [step.task.loss(p, step.label).mean() for p in step.predictions.values()]
-        return sum(losses[1:], losses[0])
+        first, *others = step.member_losses()
+        return sum(others, first)

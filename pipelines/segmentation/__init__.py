@@ -3,6 +3,7 @@
 from .evaluation_report import EvaluationReport
 from .inference import CaseDataset, MaskWriter, SliceBatchInferer
 from .losses import DiceCELoss
+from .region_dice import RegionDice, region_score
 from .volume_dice import VolumeDice
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "DiceCELoss",
     "EvaluationReport",
     "MaskWriter",
+    "RegionDice",
     "SliceBatchInferer",
     "VolumeDice",
+    "region_score",
 ]

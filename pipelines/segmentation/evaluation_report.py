@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
-from ..balancing.scores import region_counts
+from .region_dice import region_counts
 from .volume_dice import dice_of_counts
 
 VOLUMETRIC = (

@@ -21,8 +21,8 @@ from ...data.brats.nifti import Volume, read_case, write_mask
 from ...data.brats.normalization import brain_box, normalize
 from ...data.errors import InputError
 from ...data.files import write_csv
-from ..balancing.scores import region_counts
 from .overlays import draw_overlay
+from .region_dice import region_counts
 from .volume_dice import dice_of_counts
 
 Box = tuple[slice, slice, slice]

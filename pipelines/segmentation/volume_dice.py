@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...data.brats.conventions import REGIONS
 from ..balancing.distributed import summed_over_ranks
-from ..balancing.scores import region_counts
+from .region_dice import region_counts
 
 
 def dice_of_counts(counts: Tensor) -> Tensor:

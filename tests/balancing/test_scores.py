@@ -6,10 +6,8 @@ from monai.losses import DiceLoss
 from monai.metrics import compute_dice
 from torch.nn.functional import cross_entropy, l1_loss
 
-from cggm.data.errors import InputError
-from cggm.pipelines.balancing import RegionDice
-from cggm.pipelines.balancing.scores import SCORES, region_counts, score_by_name
-from cggm.pipelines.segmentation import DiceCELoss
+from cggm.pipelines.balancing.scores import SCORES, score_by_name
+from cggm.pipelines.segmentation import DiceCELoss, RegionDice
 
 # Two images of 3 x 3 pixels, four classes; values of the released code for them below.
 LOGITS = torch.tensor(
@@ -155,7 +153,7 @@ def test_every_score_is_one_number_per_sample_in_full_precision(task: str) -> No
 
 
 def test_unknown_scores_are_refused() -> None:
-    with pytest.raises(InputError, match=r"no score 'loss'; choose .*\['accuracy', 'prob.*'mae"):
+    with pytest.raises(ValueError, match=r"no score 'loss'; choose .*\['accuracy', 'prob.*'mae"):
         score_by_name("loss")
-    with pytest.raises(InputError, match=r"'mae' for classification; choose one of \['accuracy'"):
+    with pytest.raises(ValueError, match=r"'mae' for classification; choose one of \['accuracy'"):
         score_by_name("mae", task="classification")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cggm.pipelines.balancing import ClassificationTask, RegionDice, RegressionTask, Task
+from cggm.pipelines.balancing import ClassificationTask, RegressionTask, Task
 from cggm.pipelines.balancing.features import nonempty_subsets
 from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.balancing.optimization import StepFactors
@@ -16,7 +16,7 @@ from cggm.pipelines.handlers.learning_rate import warmup_cosine
 from cggm.pipelines.methods import CGGM, agm, mmpareto, ogm_ge
 from cggm.pipelines.methods import cggm as cggm_
 from cggm.pipelines.methods.mslr import dynamic_ratios
-from cggm.pipelines.segmentation import DiceCELoss
+from cggm.pipelines.segmentation import DiceCELoss, RegionDice
 
 Case = dict[str, Any]
 

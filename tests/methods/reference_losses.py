@@ -111,9 +111,8 @@ def memory(given: Case) -> Case:
 
 def boosted_regression(given: Case) -> Case:
     prediction = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    reconboost.residual_error(
-        prediction, tensor(given["others_sum"]), tensor(given["y"]), "l2"
-    ).backward()
+    rest = tensor(given["y"]) - tensor(given["others_sum"])
+    reconboost.residual_error(prediction, rest, "l2").backward()
     assert prediction.grad is not None
     return {"residual": -prediction.grad * len(prediction) / 2}
 

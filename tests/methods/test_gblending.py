@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cggm.pipelines.balancing.held_out import held_out_ids
 from cggm.pipelines.methods.gblending import GBlending, blend_weights
-from cggm.pipelines.methods.relearning import held_out_ids
 
 # Training and held-out losses at N and N + n of a, b and joint.
 BEFORE = torch.tensor([[2.0, 2.0], [2.0, 2.0], [2.0, 2.0]])

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from cggm.pipelines.balancing import ClassificationTask
+from cggm.pipelines.balancing import ClassificationTask, RegressionTask
+from cggm.pipelines.balancing.error_scale import ErrorScale
+from cggm.pipelines.balancing.randomness import seeded
+from cggm.pipelines.balancing.scores import negative_error
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.mrd import seeded
 from cggm.pipelines.methods.ogm_ge import (
     OGMGE,
-    RunningError,
     coefficients,
     discrepancy_ratios,
     noisy,
@@ -76,11 +77,17 @@ def test_zeros_and_single_numbers_get_no_noise() -> None:
 
 
 def test_running_error_follows_the_errors_and_is_never_0() -> None:
-    error = RunningError()
-    assert error.update(torch.tensor([1.0, 3.0])) == 2.0
-    assert error.update(torch.tensor([1.0])) == pytest.approx(1.9)
-    assert error.update(torch.tensor([math.nan])) == pytest.approx(1.9)
-    assert RunningError().update(torch.zeros(2)) > 0
+    task = RegressionTask(torch.nn.L1Loss(), negative_error)
+
+    def update(scale: ErrorScale, errors: list[float]) -> float:
+        prediction = torch.tensor(errors)[:, None]
+        return scale.update(task, [prediction], torch.zeros_like(prediction))
+
+    scale = ErrorScale()
+    assert update(scale, [1.0, 3.0]) == 2.0
+    assert update(scale, [1.0]) == pytest.approx(1.9)
+    assert update(scale, [math.nan]) == pytest.approx(1.9)
+    assert update(ErrorScale(), [0.0, 0.0]) > 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cggm.pipelines.balancing import RegressionTask, SegmentationTask
-from cggm.pipelines.balancing.features import undisturbed, vectors_of
+from cggm.pipelines.balancing.method import Run
+from cggm.pipelines.balancing.randomness import undisturbed
 from cggm.pipelines.balancing.scores import negative_error
 from cggm.pipelines.methods.pmr import (
     PMR,
@@ -88,7 +89,7 @@ def test_an_image_has_a_vector_for_each_of_its_classes() -> None:
     label = torch.zeros(2, 1, 4, 4, dtype=torch.long)
     label[0, 0, 2:] = 3  # the lower half
     task = SegmentationTask(nn.CrossEntropyLoss(), negative_error)
-    vectors, samples, classes = vectors_of((maps, None), label, task)
+    vectors, samples, classes = task.class_vectors((maps, None), label)
     assert vectors[:, 0].tolist() == [1.5, 3.5, 7.0]
     assert samples.tolist() == [0, 0, 1]
     assert classes.tolist() == [0, 3, 0]
@@ -97,7 +98,7 @@ def test_an_image_has_a_vector_for_each_of_its_classes() -> None:
 def test_absent_sequences_take_no_part() -> None:
     feature = (torch.ones(2, 3, 4), torch.tensor([0, 2]))
     task = RegressionTask(nn.L1Loss(), negative_error)
-    vectors, samples, labels = vectors_of(feature, torch.tensor([[1.0], [2.0]]), task)
+    vectors, samples, labels = task.class_vectors(feature, torch.tensor([[1.0], [2.0]]))
     assert samples.tolist() == [1]
     assert labels.tolist() == [[2.0]]
     assert vectors.shape == (1, 4)
@@ -152,8 +153,17 @@ def test_prototypes_are_taken_without_a_trace(toy_run) -> None:
 
 def test_modes_and_random_states_are_restored(toy_run) -> None:
     run = toy_run(PMR())
-    run.run()
-    inner = run.modulation._run
+    inner = Run(
+        network=run.network,
+        encoders=run.network.encoders,
+        classifiers=run.classifiers,
+        task=run.task,
+        optimizer=run.optimizer,
+        batches=run.trainer.data_loader,
+        prepare_batch=run.trainer.prepare_batch,
+        device=torch.device("cpu"),
+        epochs=1,
+    )
     inner.network.train()
     inner.network.head.eval()
     before = torch.get_rng_state()

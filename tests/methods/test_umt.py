@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cggm.data.errors import InputError
 from cggm.models import SegmentationNetwork, TransformerNetwork
 from cggm.pipelines.methods import Joint, Unimodal
 from cggm.pipelines.methods.umt import UMT, distance
@@ -170,20 +169,20 @@ def test_missing_teachers_are_refused(toy_run: type[ToyRun]) -> None:
 
 
 def test_a_missing_file_is_refused(toy_run: type[ToyRun], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no\.pt cannot be read"):
+    with pytest.raises(ValueError, match=r"no\.pt cannot be read"):
         toy_run(UMT(str(tmp_path / "no.pt"))).run()
 
 
 def test_teachers_of_another_method_are_refused(toy_run: type[ToyRun], tmp_path: Path) -> None:
     path = teachers(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"method": "qmf"}))
-    with pytest.raises(InputError, match=r"by the method qmf: train the teachers with --method un"):
+    with pytest.raises(ValueError, match=r"by the method qmf: train the teachers with --method un"):
         toy_run(UMT(path)).run()
 
 
 def test_teachers_of_other_modalities_are_refused(toy_run: type[ToyRun], tmp_path: Path) -> None:
     path = teachers(tmp_path, modalities=("audio", "text"))
-    with pytest.raises(InputError, match=r"no encoder of 'video' alone: train the teachers"):
+    with pytest.raises(ValueError, match=r"no encoder of 'video' alone: train the teachers"):
         toy_run(UMT(path)).run()
 
 
@@ -193,7 +192,7 @@ def test_teachers_of_another_size_are_refused(toy_run: type[ToyRun], tmp_path: P
     state["members.text.encoders.text.0.weight"] = torch.zeros(7, 3)
     torch.save(state, path)
     message = r"'text' .* is another encoder: 1 .*0\.weight \(\(7, 3\) in the file, \(5, 3\) here\)"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ValueError, match=message):
         toy_run(UMT(path)).run()
 
 
@@ -204,7 +203,7 @@ def test_teachers_with_other_heads_are_refused(toy_run: type[ToyRun], tmp_path: 
     run = toy_run(UMT(path))
     run.network.heads = 2
     message = r"have a number of attention heads of 5, these encoders 2: train"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ValueError, match=message):
         run.run()
     assert TransformerNetwork({"a": 5}, 2, width=10, heads=5).heads == 5
 
@@ -214,7 +213,7 @@ def test_teachers_with_other_dilations_are_refused(toy_run: type[ToyRun], tmp_pa
     (tmp_path / "model.json").write_text(json.dumps({"method": "unimodal", "rates": [6, 12, 18]}))
     run = toy_run(UMT(path))
     run.network.rates = (1, 2, 3)
-    with pytest.raises(InputError, match=r"dilations of \[6, 12, 18\], these encoders \[1, 2, 3\]"):
+    with pytest.raises(ValueError, match=r"dilations of \[6, 12, 18\], these encoders \[1, 2, 3\]"):
         run.run()
     run.network.rates = (6, 12, 18)
     run.run()

@@ -1,4 +1,4 @@
-"""Do a network, its classifiers, a method and an optimizer fit together?"""
+"""Checks that a network, its classifiers, a method and an optimizer fit together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...data.errors import InputError
 from .method import Method, last_weight
 
 
@@ -16,13 +15,13 @@ def check_batches(loader: Any) -> None:
     """Refuse a loader without any batch.
 
     Raises:
-        InputError: it has samples, but not enough for one batch, or none.
+        ValueError: it has samples, but not enough for one batch, or none.
     """
     if not hasattr(loader, "__len__") or len(loader) > 0:
         return
     samples = len(getattr(loader, "dataset", []))
     size = getattr(loader, "batch_size", None)
-    raise InputError(
+    raise ValueError(
         f"{samples} training samples give no batch of {size} (an incomplete last batch is "
         f"dropped): pass --batch_size {max(samples, 1)} or less, or give more data"
     )
@@ -34,15 +33,15 @@ def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Mo
     Raises:
         ValueError: there is none, and the method needs one.
     """
-    found = getattr(network, "head", None) if head is None else head
-    if not isinstance(found, nn.Module):
+    layer = getattr(network, "head", None) if head is None else head
+    if not isinstance(layer, nn.Module):
         if not method.needs_head:
             return None
         raise ValueError(
             f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
         )
-    last_weight(found)
-    return found
+    last_weight(layer)
+    return layer
 
 
 def classifiers_of(
@@ -64,30 +63,60 @@ def classifiers_of(
                 f"pass classifiers for {list(encoders)}"
             )
         return {}
-    found = dict(classifiers.items())
-    if set(found) != set(encoders):
+    modules = dict(classifiers.items())
+    if set(modules) != set(encoders):
         raise ValueError(
-            f"there are classifiers for {sorted(found)}, but encoders for {sorted(encoders)}"
+            f"there are classifiers for {sorted(modules)}, but encoders for {sorted(encoders)}"
         )
     if head is None:
-        return {name: found[name] for name in encoders}
+        return {name: modules[name] for name in encoders}
     expected = tuple(last_weight(head).shape)
-    for name, classifier in found.items():
+    for name, classifier in modules.items():
         shape = tuple(last_weight(classifier).shape)
         if shape != expected:
             raise ValueError(
                 f"the last layer of the classifier of {name!r} has a weight of shape {shape}, the "
                 f"network's head {expected}: eq. 12 compares the two, so they must be alike"
             )
-    return {name: found[name] for name in encoders}
+    return {name: modules[name] for name in encoders}
 
 
 def check_optimized(optimizer: torch.optim.Optimizer, classifiers: Mapping[str, nn.Module]) -> None:
     """Refuse an optimizer that would leave the classifiers as they are."""
-    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, classifier in classifiers.items():
-        if any(p.requires_grad and id(p) not in known for p in classifier.parameters()):
+        if any(p.requires_grad and id(p) not in optimized for p in classifier.parameters()):
             raise ValueError(
                 f"the optimizer does not train the classifier of {name!r}: build it with "
                 "cggm.pipelines.balancing.parameter_groups(network, classifiers, ...)"
             )
+
+
+def check_needs(method: Method, *, epochs: bool, batches: bool, compiled: bool) -> None:
+    """Refuse a loop that lacks what a method needs.
+
+    Args:
+        method: what it declares is read.
+        epochs: whether the method is told of epochs.
+        batches: whether it may read the training data.
+        compiled: whether ``torch.compile`` runs the network.
+
+    Raises:
+        ValueError: something is missing, or in the way.
+    """
+    name = type(method).__name__
+    if compiled and method.needs_double_backward:
+        raise ValueError(
+            f"{name} differentiates a gradient here, which torch.compile cannot: train with "
+            "compile=False, or for CGGM use direction='none'"
+        )
+    if (method.needs_epochs or method.needs_batches) and not epochs:
+        raise ValueError(
+            f"{name} acts by epochs, and this loop tells it of none: write "
+            "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
+        )
+    if method.needs_batches and not batches:
+        raise ValueError(
+            f"{name} reads parts of the training data, and knows none: pass the loader, "
+            "balancer.epochs(number_of_epochs, loader)"
+        )

@@ -1,0 +1,82 @@
+"""What encoders, and members of a late fusion, get and give in a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from .features import Feature
+
+
+class Capture:
+    """Context manager that keeps what encoders get and give, and what members give.
+
+    Forward hooks do it; they are there inside the context only, since one left behind would keep
+    the network from being scripted. What was kept stays until the next begin.
+
+    Args:
+        encoders: one module per modality.
+        network: its ``members``, where it has some, are listened to as well.
+        change: (modality, feature) to what the fusion sees instead; nothing changes without it.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        network: nn.Module,
+        change: Callable[[str, Feature], Feature] | None = None,
+    ) -> None:
+        self.inputs: dict[str, tuple[Any, ...]] = {}
+        self.features: dict[str, Feature] = {}
+        self.predictions: dict[str, Tensor] = {}
+        self.is_on = False  # a compiled network asks, where it has the hooks built in
+        self._change = change
+        self._hooks = [(module, self._feature_hook(name)) for name, module in encoders.items()]
+        members: Mapping[str, nn.Module] = getattr(network, "members", {})
+        self._hooks += [(member, self._member_hook(name)) for name, member in members.items()]
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Capture:
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def begin(self) -> None:
+        """Forget the last forward pass and listen to the next."""
+        self.end()
+        self.forget()
+        self.is_on = True
+        self._handles = [module.register_forward_hook(hook) for module, hook in self._hooks]
+
+    def end(self) -> None:
+        """Listen no longer, and take the hooks away."""
+        self.is_on = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def forget(self) -> None:
+        """Let go of inputs, features and predictions, and of the graphs behind them."""
+        self.inputs, self.features, self.predictions = {}, {}, {}
+
+    def _feature_hook(self, name: str) -> Callable[..., Any]:
+        def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            if not self.is_on:
+                return None
+            self.inputs[name] = inputs
+            self.features[name] = output
+            return output if self._change is None else self._change(name, output)
+
+        return keep
+
+    def _member_hook(self, name: str) -> Callable[..., Any]:
+        def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+            if self.is_on:
+                self.predictions[name] = output
+
+        return keep

@@ -1,0 +1,51 @@
+"""Dice of the regions of BraTS: WT, TC and ET."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...data.brats.conventions import REGION_CLASSES, REGIONS
+from ..balancing.scores import Dice, group_counts
+
+_GROUPS = [REGION_CLASSES[region] for region in REGIONS]
+
+
+class RegionDice(Dice):
+    """Mean Dice of WT, TC and ET, per sample: the rule BraTS used until 2022.
+
+    Predictions are logits of the classes background, NCR, ED and ET, shape (B, 4, H, W);
+    :meth:`regions` is in the order WT, TC, ET.
+
+    Args:
+        smooth: see :class:`cggm.pipelines.balancing.scores.Dice`.
+        soft: likewise.
+    """
+
+    def __init__(self, smooth: float = 1e-3, *, soft: bool = False) -> None:
+        super().__init__(smooth, soft=soft, groups=_GROUPS)
+
+
+def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
+    """Count pixels of each region: in both, predicted, true.
+
+    Args:
+        predicted: class numbers, shape (B, ...).
+        true: class numbers of the same shape.
+
+    Returns:
+        float32 counts, shape (B, 3 regions, 3).
+    """
+    return group_counts(predicted, true, _GROUPS)
+
+
+def region_score(name: str) -> RegionDice:
+    """Give the score of BraTS that a setting names: dice, or soft_dice of probabilities.
+
+    Raises:
+        ValueError: there is no such score.
+    """
+    if name not in ("dice", "soft_dice"):
+        raise ValueError(
+            f"there is no score {name!r} for segmentation; choose one of ['dice', 'soft_dice']"
+        )
+    return RegionDice(soft=name == "soft_dice")
