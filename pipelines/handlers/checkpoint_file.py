@@ -1,4 +1,4 @@
-"""How is a file with weights written so that it survives a crash, and read so that it is safe?"""
+"""A file of weights: written whole or not at all, read without running code."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def load_network(
     """Load the weights of `model.pt` or `last.pt` into a network.
 
     Args:
-        path: a file that `Checkpoint` wrote, or any state dictionary of the same network.
+        path: a file that `TrainingCheckpoint` wrote, or any state dictionary of the same network.
         network: filled in place.
         map_location: device on which tensors are read.
         description: what the network is (encoder, sequences, …); compared with what the file, or

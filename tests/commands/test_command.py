@@ -50,7 +50,7 @@ CONFIG: dict[str, Any] = {
                 "optimizer": "@optimizer",
             },
             {
-                "_target_": "cggm.pipelines.handlers.checkpoints.Checkpoint",
+                "_target_": "cggm.pipelines.handlers.checkpoints.TrainingCheckpoint",
                 "folder": "@output_dir",
                 "network": "@network_def",
                 "optimizer": "@optimizer",

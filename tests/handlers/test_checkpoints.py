@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cggm.data.errors import InputError
 from cggm.pipelines.handlers.checkpoint_file import load_network, read, save
-from cggm.pipelines.handlers.checkpoints import Checkpoint
+from cggm.pipelines.handlers.checkpoints import TrainingCheckpoint
 from cggm.pipelines.handlers.learning_rate import warmup_cosine
 from cggm.pipelines.handlers.progress import SetEpoch
 
@@ -85,7 +85,7 @@ class Run:
         )
         self.method = Memory()
         self.evaluator = None if metrics is None else self._evaluator(metrics)
-        self.checkpoint = Checkpoint(
+        self.checkpoint = TrainingCheckpoint(
             folder,
             network=self.network,
             optimizer=self.optimizer,
@@ -226,6 +226,22 @@ def test_refuses_another_run(
     Run(tmp_path, 2, description={"encoder": "resnet50", "sequences": ("t1", "t2")}).go()
     with pytest.raises(InputError, match=message):
         Run(tmp_path, epochs, resume=True, **changes).go()
+
+
+def test_refuses_an_optimizer_with_other_settings(tmp_path: Path) -> None:
+    """Its state in the file would win without a word."""
+    Run(tmp_path, 1).go()
+    run = Run(tmp_path, 2, resume=True)
+    for group in run.optimizer.param_groups:
+        group["momentum"] = 0.5
+    message = r"with momentum of the optimizer \[0.9, 0.9\]; this run has \[0.5, 0.5\]: resume with"
+    with pytest.raises(InputError, match=message):
+        run.go()
+    Run(tmp_path / "told", 1, settings={"momentum": 0.9}).go()
+    run = Run(tmp_path / "told", 2, resume=True, settings={"momentum": 0.5})
+    run.optimizer.param_groups[0]["momentum"] = 0.5
+    with pytest.raises(InputError, match=r"momentum 0.9; this run has 0.5: resume with --momentum"):
+        run.go()
 
 
 def test_refuses_another_network_by_its_entries(tmp_path: Path) -> None:
