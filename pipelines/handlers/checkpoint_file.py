@@ -39,13 +39,6 @@ def _archive(content: Any, file: BinaryIO) -> None:
         raise _system_error(error) or error from error
 
 
-def remove_leftovers(folder: str | Path, names: tuple[str, ...]) -> None:
-    """Delete temporary files that a killed run left behind."""
-    for name in names:
-        for leftover in Path(folder).glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
-
-
 def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
     """Read a dictionary of tensors and plain values, never code.
 

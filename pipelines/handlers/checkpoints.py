@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ...data.errors import InputError
-from ...data.files import write_json
+from ...data.files import remove_leftovers, write_json
 from ..balancing.distributed import is_main_process
-from .checkpoint_file import check_fit, is_finite, load_network, read, remove_leftovers, save
+from .checkpoint_file import check_fit, is_finite, load_network, read, save
 from .same_run import check_settings, plain_settings, settings_of_states
 
 __all__ = ["Stateful", "TrainingCheckpoint", "load_network"]
@@ -147,7 +147,8 @@ class TrainingCheckpoint:
 
     def _start(self, engine: SupervisedTrainer) -> None:
         if is_main_process():
-            remove_leftovers(self.folder, _OWN_FILES)
+            for name in _OWN_FILES:
+                remove_leftovers(self.folder / name)
         if self.resume:
             self._restore(engine, self.folder / "last.pt")
         self._is_fresh = not self.resume
