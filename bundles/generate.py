@@ -76,11 +76,14 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     is compared when a training is resumed, so that no setting may be forgotten in it.
     """
     methods = {name: config["methods"].get(name, {}) for name in sorted(CATALOGUE)}
-    of_methods = {value for own in methods.values() for value in own.values()} - {"@seed"}
+    # What only a method reads is tracked among that method's own settings.
+    others = json.dumps({k: v for k, v in config.items() if k not in ("methods", "tracked")})
     settings = [
         name
         for name, value in config.items()
-        if not isinstance(value, dict) and f"@{name}" not in of_methods and name not in UNTRACKED
+        if not isinstance(value, dict)
+        and name not in UNTRACKED
+        and re.search(rf"@{name}\b", others)
     ]
     tracked = {name: f"@{name}" for name in settings}
     tracked |= {name: v for name, v in config["tracked"].items() if name not in tracked}
