@@ -1,17 +1,17 @@
 """The methods inside MONAI's trainer, and what a bundle needs over time."""
 
-from .checkpoints import Checkpoint, load_network
+from .checkpoints import TrainingCheckpoint, load_network
 from .clipping import GradientClipping
 from .feature_batches import PrepareFeatures
 from .gradient_recorder import GradientRecorder
 from .learning_rate import warmup_cosine
 from .modulation import Modulation, listed
-from .progress import EpochLog, SetEpoch
+from .progress import Announcement, EpochLog, SetEpoch
 from .recorder import Recorder
-from .tracking import TrackedSettings
+from .same_run import experiment_parameters
 
 __all__ = [
-    "Checkpoint",
+    "Announcement",
     "EpochLog",
     "GradientClipping",
     "GradientRecorder",
@@ -19,7 +19,8 @@ __all__ = [
     "PrepareFeatures",
     "Recorder",
     "SetEpoch",
-    "TrackedSettings",
+    "TrainingCheckpoint",
+    "experiment_parameters",
     "listed",
     "load_network",
     "warmup_cosine",

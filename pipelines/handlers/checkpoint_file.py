@@ -1,4 +1,4 @@
-"""How is a file with weights written so that it survives a crash, and read so that it is safe?"""
+"""A file of weights: written whole or not at all, read without running code."""
 
 from __future__ import annotations
 
@@ -38,13 +38,6 @@ def _archive(content: Any, file: BinaryIO) -> None:
         raise _system_error(error) or error from error
 
 
-def remove_leftovers(folder: str | Path, names: tuple[str, ...]) -> None:
-    """Delete temporary files that a killed run left behind."""
-    for name in names:
-        for leftover in Path(folder).glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
-
-
 def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
     """Read a dictionary of tensors and plain values, never code.
 
@@ -67,7 +60,7 @@ def load_network(
     """Load the weights of `model.pt` or `last.pt` into a network.
 
     Args:
-        path: a file that `Checkpoint` wrote, or any state dictionary of the same network.
+        path: a file that `TrainingCheckpoint` wrote, or any state dictionary of the same network.
         network: filled in place.
         map_location: device on which tensors are read.
         description: what the network is (encoder, sequences, …); compared with what the file, or

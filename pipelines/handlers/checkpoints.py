@@ -1,4 +1,4 @@
-"""How does training survive being stopped, and which weights are kept?"""
+"""Checkpoints of a training: the best weights, and all that resuming it exactly needs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ...data.errors import InputError
-from ...data.files import write_json
+from ...data.files import remove_leftovers, write_json
 from ..balancing.distributed import is_main_process
-from .checkpoint_file import check_fit, is_finite, load_network, read, remove_leftovers, save
-from .same_run import check_settings, check_states, plain_settings
+from .checkpoint_file import check_fit, is_finite, load_network, read, save
+from .same_run import check_settings, plain_settings, settings_of_states
 
-__all__ = ["Checkpoint", "Stateful", "load_network"]
+__all__ = ["Stateful", "TrainingCheckpoint", "load_network"]
 
 _OWN_FILES = ("last.pt", "model.pt", "classifiers.pt", "model.json")
 
@@ -36,7 +36,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
-class Checkpoint:
+class TrainingCheckpoint:
     """Handler that saves training after every epoch, and takes it up again.
 
     `last.pt` holds everything, so that stopping and resuming gives the same weights, bit for bit,
@@ -45,6 +45,7 @@ class Checkpoint:
     dictionary from the epoch with the best validation metric; without any validation, from the
     last epoch. `classifiers.pt` holds the classifiers of the same epoch, `model.json` the
     description. Each is replaced in one step: a kill at any moment leaves a readable file.
+    (ignite's `Checkpoint` removes the file of a fixed name before it writes the next one.)
 
     Put it after the validation handler in the trainer's list. In distributed training rank 0
     writes, and its random states are restored on every rank.
@@ -146,7 +147,8 @@ class Checkpoint:
 
     def _start(self, engine: SupervisedTrainer) -> None:
         if is_main_process():
-            remove_leftovers(self.folder, _OWN_FILES)
+            for name in _OWN_FILES:
+                remove_leftovers(self.folder / name)
         if self.resume:
             self._restore(engine, self.folder / "last.pt")
         self._is_fresh = not self.resume
@@ -168,11 +170,8 @@ class Checkpoint:
             raise InputError(f"{path} holds no whole training run, so it cannot be resumed")
         network = _unwrapped(self.network)
         check_fit(path, network, content["network"], content["description"], self.description)
-        check_settings(content.get("settings", {}), self.settings, path)
+        self._check_settings(content, path)
         self._check_run(engine, content, path)
-        for name in ("optimizer", "scheduler"):
-            if name in self.parts:
-                check_states(content[name], self.parts[name].state_dict(), path)
         network.load_state_dict(content["network"])
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")
@@ -185,6 +184,12 @@ class Checkpoint:
         engine.state.iteration = content["trainer"]["iteration"]
         # Last, since nothing may draw a random number between here and the next batch.
         _restore_random_states(content["rng"])
+
+    def _check_settings(self, content: dict[str, Any], path: Path) -> None:
+        names = [name for name in ("optimizer", "scheduler") if name in self.parts]
+        trained = settings_of_states({name: content[name] for name in names if name in content})
+        now = settings_of_states({name: self.parts[name].state_dict() for name in names})
+        check_settings(content.get("settings", {}) | trained, self.settings | now, path)
 
     def _check_run(self, engine: SupervisedTrainer, content: dict[str, Any], path: Path) -> None:
         missing = [name for name in self.parts if name not in content]
@@ -202,13 +207,13 @@ class Checkpoint:
                 f"{path} was trained with {before['epoch_length']} batches per epoch, this run "
                 f"has {length}; resume with the data, batch size and processes of the first run"
             )
-        done, wanted = before["epoch"], engine.state.max_epochs
-        if done > wanted:
+        done, epochs = before["epoch"], engine.state.max_epochs
+        if done > epochs:
             raise InputError(
-                f"{path} is already trained for {done} epochs, more than the {wanted} asked for; "
+                f"{path} is already trained for {done} epochs, more than the {epochs} asked for; "
                 f"pass --epochs with a number above {done} to go on"
             )
-        if done == wanted and is_main_process():
+        if done == epochs and is_main_process():
             print(f"already trained for {done} epochs; raise --epochs to go on", flush=True)
 
     def _best(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How does the learning rate change during training?"""
+"""A learning rate schedule: a linear rise, then half a cosine."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What does a user see while a network is trained?"""
+"""What a user sees of a training: facts before it, a line and a row per epoch."""
 
 from __future__ import annotations
 
@@ -55,6 +55,43 @@ class SetEpoch:
         self.data.set_epoch(engine.state.epoch)
 
 
+class Announcement:
+    """Handler that prints what is trained on what, once, before the first batch.
+
+    Put it first in the trainer's list: all that may refuse to start, such as a checkpoint that
+    does not fit, has spoken by then, and what a method tries out in an epoch has not begun.
+
+    Args:
+        optimizer: whose parameters are counted.
+        facts: further facts by name: `{"cases": "12 to train, 4 to validate"}`.
+    """
+
+    def __init__(self, optimizer: Optimizer, facts: Mapping[str, object] | None = None) -> None:
+        self.optimizer = optimizer
+        self.facts = dict(facts or {})
+        self._is_due = True
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer; processes other than the first stay silent."""
+        if is_main_process():
+            engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        """Print the facts, unless an earlier epoch did."""
+        if not self._is_due:
+            return
+        self._is_due = False
+        count = sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
+        facts = {
+            "device": engine.state.device,
+            "trained parameters": f"{count:,}",
+            "batches per epoch": _batches(engine),
+            **self.facts,
+        }
+        for name, value in facts.items():
+            _print(f"{name}: {value}")
+
+
 class EpochLog:
     """Handler that prints one line per epoch and keeps all numbers in `history.csv`.
 
@@ -72,7 +109,6 @@ class EpochLog:
         evaluator: its metrics and best key metric are shown after each validation.
         groups: groups of the trainer's metrics to print.
         figures: metrics of a validation to print; None prints all.
-        facts: printed once before training: `{"cases": "12 to train, 4 to validate"}`.
         bar: show the progress bar; None shows it on a terminal.
     """
 
@@ -84,7 +120,6 @@ class EpochLog:
         evaluator: Evaluator | None = None,
         groups: Sequence[str] = ("balance",),
         figures: Sequence[str] | None = None,
-        facts: Mapping[str, object] | None = None,
         bar: bool | None = None,
     ) -> None:
         self.path = Path(folder) / "history.csv"
@@ -92,7 +127,6 @@ class EpochLog:
         self.evaluator = evaluator
         self.groups = tuple(groups)
         self.figures = figures
-        self.facts = dict(facts or {})
         self.bar = sys.stderr.isatty() if bar is None else bar
         self._losses: list[torch.Tensor] = []
         self._rate = 0.0
@@ -103,30 +137,12 @@ class EpochLog:
         """Register on the trainer; processes other than the first stay silent."""
         if not is_main_process():
             return
-        engine.add_event_handler(Events.EPOCH_STARTED, self._print_facts)
-        # After all that may refuse to start, such as a checkpoint that does not fit, and before
-        # what a method tries out in the first epoch.
-        first = engine._event_handlers[Events.EPOCH_STARTED]
-        first.insert(0, first.pop())
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_STARTED, self._note_rate)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
         if self.bar:
             ProgressBar(persist=False, desc="epoch").attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end)
-
-    def _print_facts(self, engine: SupervisedTrainer) -> None:
-        if self._seconds:  # of an earlier epoch
-            return
-        count = sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
-        facts = {
-            "device": engine.state.device,
-            "trained parameters": f"{count:,}",
-            "batches per epoch": _batches(engine),
-            **self.facts,
-        }
-        for name, value in facts.items():
-            self._print(f"{name}: {value}")
 
     def _begin(self, engine: SupervisedTrainer) -> None:
         self._losses = []
@@ -148,7 +164,7 @@ class EpochLog:
         loss = float(torch.stack(self._losses).float().mean()) if self._losses else float("nan")
         trained = scalars(engine.state.metrics)
         validated = self._validation(engine)
-        self._print(self._line(engine, loss, validated, trained))
+        _print(self._line(engine, loss, validated, trained))
         row: dict[str, Any] = {"epoch": engine.state.epoch, "loss": loss}
         row |= {f"validation/{name}": value for name, value in validated.items()}
         row |= trained
@@ -190,14 +206,15 @@ class EpochLog:
         mean = sum(self._seconds) / len(self._seconds)
         return f"{took}, {duration(mean * epochs_left)} left" if epochs_left else took
 
-    def _print(self, line: str) -> None:
-        # tqdm.write puts the line above the bar instead of into it.
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
+
+def _print(line: str) -> None:
+    # tqdm.write puts the line above the bar instead of into it.
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 def _batches(engine: SupervisedTrainer) -> str:
-    """How many there are, and how many samples each epoch leaves over."""
+    """Say how many there are, and how many samples each epoch leaves over."""
     loader: Any = engine.data_loader
     text = str(engine.state.epoch_length)
     if getattr(loader, "drop_last", False) and hasattr(loader.sampler, "__len__"):

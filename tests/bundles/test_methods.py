@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cggm.bundles import path
-from cggm.pipelines.methods import CATALOGUE
+from cggm.pipelines.methods import CATALOGUE, ReconBoost, create
 from cggm.pipelines.methods.reconboost import stage_lengths
 
 from .conftest import Bundle
@@ -53,6 +53,7 @@ def test_trains_and_evaluates(method: str, bundle: Bundle, tmp_path: Path) -> No
 @pytest.mark.parametrize(("name", "count"), MODALITIES.items())
 def test_the_default_epochs_give_every_modality_a_turn(name: str, count: int) -> None:
     settings = json.loads((Path(path(name)) / "train.json").read_text())
-    boosting = settings["methods"]["reconboost"]
-    stage = stage_lengths(boosting["n1"], boosting["n2"], count, settings["epochs"])
+    boosting = create("reconboost", settings["methods"])
+    assert isinstance(boosting, ReconBoost)
+    stage = stage_lengths(boosting.n1, boosting.n2, count, settings["epochs"])
     assert settings["epochs"] >= count * sum(stage)

@@ -38,6 +38,7 @@ CONFIG: dict[str, Any] = {
             "epoch_length": "$len(@train#dataloader)",
         },
         "handlers": [
+            {"_target_": "cggm.pipelines.handlers.Announcement", "optimizer": "@optimizer"},
             {
                 "_target_": "LrScheduleHandler",
                 "lr_scheduler": "@train#scheduler",
@@ -50,7 +51,7 @@ CONFIG: dict[str, Any] = {
                 "optimizer": "@optimizer",
             },
             {
-                "_target_": "cggm.pipelines.handlers.checkpoints.Checkpoint",
+                "_target_": "cggm.pipelines.handlers.checkpoints.TrainingCheckpoint",
                 "folder": "@output_dir",
                 "network": "@network_def",
                 "optimizer": "@optimizer",

@@ -31,7 +31,7 @@ from cggm.pipelines.evaluation.prediction_metrics import (
     RegressionMetrics,
 )
 from cggm.pipelines.handlers.checkpoint_file import read
-from cggm.pipelines.handlers.checkpoints import Checkpoint
+from cggm.pipelines.handlers.checkpoints import TrainingCheckpoint
 from cggm.pipelines.handlers.feature_batches import PrepareFeatures
 from cggm.pipelines.handlers.progress import EpochLog
 
@@ -199,7 +199,7 @@ class Run:
             decollate=False,
         )
         optimizer = torch.optim.SGD(self.network.parameters(), lr=0.0)
-        checkpoint = Checkpoint(
+        checkpoint = TrainingCheckpoint(
             folder,
             network=self.network,
             optimizer=optimizer,

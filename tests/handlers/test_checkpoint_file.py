@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from cggm.data.errors import InputError
-from cggm.pipelines.handlers.checkpoint_file import load_network, read, remove_leftovers, save
+from cggm.data.files import remove_leftovers
+from cggm.pipelines.handlers.checkpoint_file import load_network, read, save
 
 from ..children import in_a_child
 
@@ -102,7 +103,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
             assert bool((content["network"] == content["number"]).all())
             highest = max(highest, content["number"])
     assert highest > 1
-    remove_leftovers(tmp_path, ("last.pt",))
+    remove_leftovers(tmp_path / "last.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cggm.data.errors import InputError
 from cggm.pipelines.handlers.checkpoint_file import load_network, read, save
-from cggm.pipelines.handlers.checkpoints import Checkpoint
+from cggm.pipelines.handlers.checkpoints import TrainingCheckpoint
 from cggm.pipelines.handlers.learning_rate import warmup_cosine
 from cggm.pipelines.handlers.progress import SetEpoch
 
@@ -69,6 +69,7 @@ class Run:
     def __init__(self, folder: Path, epochs: int = 4, **changes: Any) -> None:
         metrics: list[float] | None = changes.pop("metrics", None)
         width: int = changes.pop("width", 5)
+        before: list[Any] = changes.pop("before", [])
         torch.manual_seed(0)
         np.random.seed(0)
         self.network = nn.Sequential(nn.Linear(3, width), nn.Dropout(0.5), nn.Linear(width, 1))
@@ -85,7 +86,7 @@ class Run:
         )
         self.method = Memory()
         self.evaluator = None if metrics is None else self._evaluator(metrics)
-        self.checkpoint = Checkpoint(
+        self.checkpoint = TrainingCheckpoint(
             folder,
             network=self.network,
             optimizer=self.optimizer,
@@ -95,7 +96,7 @@ class Run:
             evaluator=self.evaluator,
             **changes,
         )
-        handlers: list[Any] = [SetEpoch(data), self.method]
+        handlers: list[Any] = [*before, SetEpoch(data), self.method]
         handlers.append(LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False))
         if self.evaluator is not None:
             handlers.append(ValidationHandler(1, self.evaluator))
@@ -228,6 +229,22 @@ def test_refuses_another_run(
         Run(tmp_path, epochs, resume=True, **changes).go()
 
 
+def test_refuses_an_optimizer_with_other_settings(tmp_path: Path) -> None:
+    """Its state in the file would win without a word."""
+    Run(tmp_path, 1).go()
+    run = Run(tmp_path, 2, resume=True)
+    for group in run.optimizer.param_groups:
+        group["momentum"] = 0.5
+    message = r"with momentum of the optimizer \[0.9, 0.9\]; this run has \[0.5, 0.5\]: resume with"
+    with pytest.raises(InputError, match=message):
+        run.go()
+    Run(tmp_path / "told", 1, settings={"momentum": 0.9}).go()
+    run = Run(tmp_path / "told", 2, resume=True, settings={"momentum": 0.5})
+    run.optimizer.param_groups[0]["momentum"] = 0.5
+    with pytest.raises(InputError, match=r"momentum 0.9; this run has 0.5: resume with --momentum"):
+        run.go()
+
+
 def test_refuses_another_network_by_its_entries(tmp_path: Path) -> None:
     Run(tmp_path, 1).go()
     message = r"another network: 3 of its entries differ, such as 0.bias \(\(5,\) in the file, \(7,"
@@ -273,19 +290,22 @@ def test_only_the_first_of_two_processes_writes(tmp_path: Path) -> None:
 def test_scaler_state_survives(tmp_path: Path) -> None:
     """A loss scaler for the CPU stands in for the GPU's, which the trainer makes in `run`."""
 
+    class Scaler:
+        def __init__(self, scale: float) -> None:
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+
+        def attach(self, engine: SupervisedTrainer) -> None:
+            engine.add_event_handler(Events.STARTED, self)
+
+        def __call__(self, engine: SupervisedTrainer) -> None:
+            engine.scaler = self.scaler  # type: ignore[assignment]
+
     def run(resume: bool, scale: float) -> float:
-        run = Run(tmp_path, 2 if resume else 1, resume=resume)
+        scaler = Scaler(scale)
+        run = Run(tmp_path, 2 if resume else 1, resume=resume, before=[scaler])
         run.trainer.amp = True
-
-        def swap(engine: SupervisedTrainer) -> None:
-            engine.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[assignment]
-
-        handlers = run.trainer._event_handlers[Events.STARTED]
-        run.trainer.add_event_handler(Events.STARTED, swap)
-        handlers.insert(0, handlers.pop())
         run.go()
-        assert run.trainer.scaler is not None
-        return run.trainer.scaler.get_scale()
+        return scaler.scaler.get_scale()
 
     run(False, 256.0)
     assert run(True, 8.0) == 256.0

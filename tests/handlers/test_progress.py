@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from cggm.data.errors import InputError
 from cggm.pipelines.handlers import progress
 from cggm.pipelines.handlers.learning_rate import warmup_cosine
-from cggm.pipelines.handlers.progress import EpochLog, SetEpoch, add_row
+from cggm.pipelines.handlers.progress import Announcement, EpochLog, SetEpoch, add_row
 
 ITEMS = [{"image": torch.ones(2), "label": torch.zeros(1)}] * 4
 
@@ -46,6 +46,7 @@ def build(
     epochs: int = 3,
     validate_every: int | None = None,
     before: Sequence[Any] = (),
+    facts: dict[str, object] | None = None,
     **settings: Any,
 ) -> SupervisedTrainer:
     network = nn.Linear(2, 1)
@@ -73,7 +74,7 @@ def build(
         network=network,
         optimizer=optimizer,
         loss_function=nn.MSELoss(),
-        train_handlers=[*before, *handlers, Balance(), log],
+        train_handlers=[Announcement(optimizer, facts), *before, *handlers, Balance(), log],
     )
 
 
