@@ -1,8 +1,12 @@
-"""From patients to masks: losses, inference, overlays, volumetric scores."""
+"""From patients to masks: `Segmenter`, losses, inference, overlays, volumetric scores."""
 
+from .case_dataset import CaseDataset, one_case
 from .evaluation_report import EvaluationReport
-from .inference import CaseDataset, MaskWriter, SliceBatchInferer
 from .losses import DiceCELoss
+from .mask_writer import MaskWriter
+from .segmenter import Segmentation, Segmenter
+from .slice_inference import SliceBatchInferer
+from .trained import trained_settings
 from .volume_dice import VolumeDice
 
 __all__ = [
@@ -10,6 +14,10 @@ __all__ = [
     "DiceCELoss",
     "EvaluationReport",
     "MaskWriter",
+    "Segmentation",
+    "Segmenter",
     "SliceBatchInferer",
     "VolumeDice",
+    "one_case",
+    "trained_settings",
 ]
