@@ -1,4 +1,4 @@
-"""How does one labeled slice become a slightly different one?
+"""Augmentation: one labeled slice becomes a slightly different one.
 
 The paper augments by "random cropping, random flipping, color jitter, adding noise" (section 4.2);
 rotation is from its released code, zoom is ours. All geometry is one resampling of image and label
@@ -105,13 +105,13 @@ class RandSliceAffined(Randomizable, MapTransform):
         matrix = matrix * outer[None, :] / inner[:, None]
         return torch.cat([matrix.flip(0, 1), (center / inner).flip(0)[:, None]], dim=1)[None]
 
-    def _offset(self, found: int, wanted: int) -> float:
+    def _offset(self, extent: int, side: int) -> float:
         """Pixels between the center of the slice and that of the result, along one axis.
 
         The corner of the result lies on a whole pixel, so that without rotation and zoom no pixel
         is blended with its neighbors.
         """
-        spare = found - wanted
+        spare = extent - side
         start = self.R.randint(spare + 1) if spare > 0 else -(-spare // 2)
         return start - spare / 2
 

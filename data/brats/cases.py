@@ -1,4 +1,4 @@
-"""Which BraTS cases lie in a folder, and which file holds which sequence of each?
+"""The cases of a folder, and the file that holds each sequence of a case.
 
 Three published layouts are recognized by their file names alone; no file is opened here
 except the `dataset.json` of the Medical Segmentation Decathlon.

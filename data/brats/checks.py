@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import InputError
+from ..foreign import foreign_content
 
 TOLERANCE = 0.01  # of a voxel at the corners: programs round affines in the sixth digit
 
@@ -89,19 +90,12 @@ def check_content(path: Path, where: str) -> None:
     """Say what a file is when its first bytes show that it is no NIfTI file of this name."""
     with path.open("rb") as file:
         head = file.read(512)
-    text = head.lstrip().lower()
     zipped, named_zipped = head.startswith(b"\x1f\x8b"), path.name.endswith(".gz")
     plain = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")} & {348, 540}
-    fault = None
-    if not head:
-        fault = "is empty (0 bytes): copy or download it again"
-    elif head.startswith(b"version https://git-lfs"):
-        fault = "is a Git LFS pointer, not the image: run git lfs pull"
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        fault = "is a web page (HTML), not an image: log in and download it again"
-    elif zipped and not named_zipped:
+    fault = foreign_content(head)
+    if fault is None and zipped and not named_zipped:
         fault = "is gzip although its name does not end in .gz: rename it to .nii.gz"
-    elif named_zipped and not zipped:
+    if fault is None and named_zipped and not zipped:
         what = "rename it to .nii, which it is" if plain else "is it an image at all?"
         fault = f"is not gzip although its name ends in .gz: {what}"
     if fault:

@@ -1,4 +1,4 @@
-"""What does a value in a label file mean? The conventions of the BraTS years, and the regions.
+"""Label conventions of the BraTS years: what a value in a file means; and the regions.
 
 Inside the program a voxel's class is 0 background, 1 NCR (necrotic core), 2 ED (edema) or 3 ET
 (enhancing tumor). On disk the same value means different things in different years: 4 is ET up to

@@ -1,9 +1,8 @@
-"""How do many cases become a slice store: what is outdated, does it fit, which cases are broken?"""
+"""The conversion of many cases into a slice store: of those outdated, if they fit on the disk."""
 
 import logging
 import math
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,11 +15,10 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..processes import cores, end_with_parent
-from .case_folder import BUILDING, convert_case, refuse_foreign, stale_reason
+from .case_folder import convert_case, refuse_foreign, stale_reason
 from .cases import Case
 
 _LOG = logging.getLogger(__name__)
-_ABANDONED = 3600.0  # seconds after which a folder under construction belongs to a dead process
 _BOX_SHARE = 0.5  # a brain fills about 0.4 of the box of a 240 x 240 x 155 BraTS volume
 
 
@@ -31,7 +29,6 @@ def convert_cases(
     *,
     workers: int | None = None,
     progress: bool = True,
-    verify: bool = False,
 ) -> None:
     """Give every case an up-to-date folder below `folder`; `SliceStore.build` says how.
 
@@ -40,7 +37,7 @@ def convert_cases(
             first); or a folder that cannot be written or is too full.
     """
     _prepare_folder(folder, _checked_names(cases))
-    waiting = _outdated(cases, folder, sequences, verify)
+    waiting = _outdated(cases, folder, sequences)
     _refuse_full_disk(waiting, folder, len(sequences))
     convert = partial(convert_case, folder=folder, sequences=sequences)
     processes = max(1, min(workers or min(cores(), 8), len(waiting)))
@@ -66,7 +63,7 @@ def _checked_names(cases: Sequence[Case]) -> list[str]:
 
 
 def _prepare_folder(folder: Path, names: list[str]) -> None:
-    """Create the store, refuse one that holds other data, sweep up after killed processes."""
+    """Create the store; refuse a folder that holds other data."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,23 +72,15 @@ def _prepare_folder(folder: Path, names: list[str]) -> None:
         ) from error
     for name in names:
         refuse_foreign(folder / name)
-    for path in folder.glob(f"{BUILDING}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
 
 
-def _outdated(
-    cases: Sequence[Case], folder: Path, sequences: tuple[str, ...], verify: bool
-) -> list[Case]:
+def _outdated(cases: Sequence[Case], folder: Path, sequences: tuple[str, ...]) -> list[Case]:
     waiting = []
     for case in cases:
         target = folder / case.name
-        if reason := stale_reason(case, target, sequences, verify=verify):
+        if reason := stale_reason(case, target, sequences):
             if target.exists():
                 _LOG.warning("%s is converted again: %s", case.name, reason)
-                if verify:
-                    shutil.rmtree(target, ignore_errors=True)
             waiting.append(case)
     return waiting
 

@@ -1,4 +1,4 @@
-"""Which cases does the BraTS bundle use: the user's folder, or the embedded synthetic ones?"""
+"""The cases of the BraTS bundle: those of a folder, or the embedded synthetic ones; their split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which slices does an epoch show, and in what shape do they reach the network?"""
+"""The slices that an epoch shows, in the shape in which they reach the network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -173,15 +173,11 @@ def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
     >>> fit(torch.tensor([[1, 2, 3]]), (1, 5)).tolist()
     [[0, 1, 2, 3, 0]]
     """
-    for axis, wanted in zip((-2, -1), size, strict=True):
-        found = image.shape[axis]
-        before = abs(found - wanted) // 2
-        if found > wanted:
-            image = image.narrow(axis, before, wanted)
-        elif found < wanted:
-            padding = [before, wanted - found - before]
-            image = torch.nn.functional.pad(image, padding if axis == -1 else [0, 0, *padding])
-    return image.contiguous()
+    padding: list[int] = []  # the last axis first; less than 0 crops
+    for side, extent in zip(reversed(size), reversed(image.shape[-2:]), strict=True):
+        before = int((side - extent) / 2)
+        padding += [before, side - extent - before]
+    return torch.nn.functional.pad(image, padding).contiguous()
 
 
 def _draw(pool: NDArray[np.int64], count: int, draws: np.random.Generator) -> NDArray[np.int64]:

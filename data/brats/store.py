@@ -1,4 +1,4 @@
-"""Where do the slices of all cases lie, ready to be read in microseconds?
+"""The slice store: all cases as plain arrays, ready to be read in microseconds.
 
 Reading four compressed volumes for one slice takes seconds, so every case is converted once into
 a folder of plain arrays (`case_folder.py`). Opening one maps the file and reads only what is used.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .case_folder import BUILDING, IMAGES, LABEL, META, Meta, read_meta, verify_checksums
+from .case_folder import IMAGES, LABEL, META, Meta, read_meta
 from .cases import SEQUENCES, Case
 from .conversion import convert_cases
 
@@ -87,18 +87,16 @@ class SliceStore:
     def __init__(self, folder: str | Path, cases: Sequence[str] | None = None) -> None:
         self.folder = Path(folder)
         if cases is None:
-            cases = sorted(path.parent.name for path in self.folder.glob(f"*/{META}"))
-            cases = [name for name in cases if not name.startswith(BUILDING)]
+            cases = sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{META}"))
         if not cases:
             raise InputError(f"no converted case in {self.folder}; build the slice store first")
         self.cases = list(cases)
 
-    def load(self, case: str, *, verify: bool = False) -> StoredCase:
+    def load(self, case: str) -> StoredCase:
         """Open one case, checking the sizes of its files.
 
         Args:
             case: name of the case.
-            verify: also read the arrays in full and compare their checksums.
 
         Raises:
             InputError: there is no such case, or its folder is damaged.
@@ -112,9 +110,7 @@ class SliceStore:
         target = self.folder / case
         try:
             meta = read_meta(target)
-            if verify:
-                verify_checksums(target, meta)
-        except (InputError, OSError) as error:
+        except InputError as error:
             raise InputError(f"{error}; build the slice store again to repair it") from error
         return _stored_case(case, target, meta)
 
@@ -127,7 +123,6 @@ class SliceStore:
         sequences: Sequence[str] = SEQUENCES,
         workers: int | None = None,
         progress: bool = True,
-        verify: bool = False,
     ) -> "SliceStore":
         """Convert each case whose folder is missing, outdated or damaged, and open the store.
 
@@ -137,16 +132,13 @@ class SliceStore:
             sequences: names of the sequences to store, in this order.
             workers: processes, each of about 0.7 GB; None means one per core, at most 8.
             progress: show a progress bar on standard error when that is a terminal.
-            verify: compare the checksums of every stored array instead of its size only.
 
         Raises:
             InputError: cases that cannot be used, all of them named (the others are converted
                 first); or a folder that cannot be written or is too full.
         """
         folder = Path(folder)
-        convert_cases(
-            cases, folder, tuple(sequences), workers=workers, progress=progress, verify=verify
-        )
+        convert_cases(cases, folder, tuple(sequences), workers=workers, progress=progress)
         return cls(folder, sorted(case.name for case in cases))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from cggm.pipelines.handlers import Modulation
     from cggm.pipelines.methods import CGGM
+    from cggm.pipelines.segmentation import Segmenter
 
 # Which room each name is in; loading a room may load torch or MONAI.
 _ROOMS = {
@@ -26,6 +27,7 @@ _ROOMS = {
     "Modulation": "handlers",
     "RegressionTask": "balancing",
     "SegmentationTask": "balancing",
+    "Segmenter": "segmentation",
     "Task": "balancing",
     "parameter_groups": "balancing",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "Modulation",
     "RegressionTask",
     "SegmentationTask",
+    "Segmenter",
     "Task",
     "parameter_groups",
 ]

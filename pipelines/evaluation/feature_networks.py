@@ -14,7 +14,7 @@ from ...data.features.dataset import FeatureDataset, feature_statistics
 from ...data.features.feature_set import SOURCE_KEYS, FeatureSet
 from ...data.features.generated import open_features
 from ...data.features.splits import split_features
-from ..handlers.checkpoint_file import description_of
+from ..handlers import checkpoint_file
 
 _NEEDED = ("modalities", "widths", "classes")
 
@@ -46,14 +46,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no checkpoint, or nothing says how its network was built.
     """
-    path = Path(path)
-    description = description_of(path)
-    if any(name not in description for name in _NEEDED):
-        raise InputError(
-            f"nothing says how the network in {path} was built: the file "
-            f"{path.with_suffix('.json')} that training wrote beside it is needed; copy both"
-        )
-    return description
+    return checkpoint_file.read_description(path, _NEEDED)
 
 
 def trained_features(

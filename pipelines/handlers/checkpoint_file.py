@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -147,6 +147,29 @@ def description_of(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     return description_beside(path) or read(path).get("description") or {}
+
+
+def read_description(
+    path: str | Path, needed: Sequence[str], *, remedy: str = "copy both"
+) -> dict[str, Any]:
+    """Say what the network in a file was built as, so that nobody has to repeat it.
+
+    Args:
+        path: a ``last.pt``, or a ``model.pt`` with its ``model.json`` beside it.
+        needed: entries without which the network cannot be built again.
+        remedy: what to do when they are not there.
+
+    Raises:
+        InputError: there is no such file, or nothing says how its network was built.
+    """
+    description = description_of(path)
+    if any(name not in description for name in needed):
+        beside = Path(path).with_suffix(".json")
+        raise InputError(
+            f"nothing says how the network in {path} was built: the file {beside} that training "
+            f"wrote beside it is needed, with {', '.join(needed)}; {remedy}"
+        )
+    return description
 
 
 def _differing_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

@@ -1,9 +1,13 @@
-"""From patients to masks: losses, inference, overlays, volumetric scores."""
+"""From patients to masks: `Segmenter`, losses, inference, overlays, volumetric scores."""
 
+from .case_dataset import CaseDataset, one_case
 from .evaluation_report import EvaluationReport
-from .inference import CaseDataset, MaskWriter, SliceBatchInferer
 from .losses import DiceCELoss
+from .mask_writer import MaskWriter
 from .region_dice import RegionDice, region_score
+from .segmenter import Segmentation, Segmenter
+from .slice_inference import SliceBatchInferer
+from .trained import trained_settings
 from .volume_dice import VolumeDice
 
 __all__ = [
@@ -12,7 +16,11 @@ __all__ = [
     "EvaluationReport",
     "MaskWriter",
     "RegionDice",
+    "Segmentation",
+    "Segmenter",
     "SliceBatchInferer",
     "VolumeDice",
+    "one_case",
     "region_score",
+    "trained_settings",
 ]

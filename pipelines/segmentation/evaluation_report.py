@@ -1,4 +1,4 @@
-"""How good is the network, by the BraTS way of counting and by the CGGM paper's?"""
+"""The report of an evaluation: Dice as BraTS counts it, and as the CGGM paper does."""
 
 from __future__ import annotations
 

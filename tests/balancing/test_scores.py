@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, l1_loss
 
 from cggm.pipelines.balancing.scores import SCORES, score_by_name
 from cggm.pipelines.segmentation import DiceCELoss, RegionDice
+from cggm.pipelines.segmentation.region_dice import region_counts
 
 # Two images of 3 x 3 pixels, four classes; values of the released code for them below.
 LOGITS = torch.tensor(

@@ -153,7 +153,7 @@ def make_bundle(name: str, shared: Path) -> Bundle:
         if name == "brats":
             generate(shared / "phantoms", cases=6, spacing=4.0, workers=2)
             data["dataset_dir"] = str(shared / "phantoms")
-            return Bundle(name, data, network=NETWORK, training=TRAINING)
+            return Bundle(name, data, training=NETWORK | TRAINING)
         folder = shared / name
         if not (folder / "dataset.json").exists():
             generate_feature_set(name, folder, samples=160)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from cggm import Segmenter
 from cggm.data.brats.cases import find_cases
 from cggm.pipelines.commands.failures import explain
 
@@ -129,14 +130,9 @@ def test_weights_of_another_network_name_what_to_pass(
             'pass --rates "[1, 2, 3]"'
         )
     swapped = ["t1", "flair", "t1ce", "t2"]
-    bare = tmp_path / "bare.pt"  # without the description beside it, only tensors can differ
-    bare.write_bytes((trained / "models" / "model.pt").read_bytes())
     with pytest.raises(RuntimeError) as error:
         brats.run("inference.json", tmp_path, ckpt_path=str(file), sequences=swapped)
     assert "was trained with sequences ['flair', 't1', 't1ce', 't2']" in sentence(error.value)
-    with pytest.raises(RuntimeError) as error:
-        brats.run("inference.json", tmp_path, ckpt_path=str(bare), channels=8)
-    assert sentence(error.value).startswith(f"error: {bare} belongs to another network")
     out = tmp_path / "train"
     brats.run("train.json", out)
     with pytest.raises(RuntimeError) as error:
@@ -148,9 +144,85 @@ def test_weights_of_another_network_name_what_to_pass(
     assert [row["epoch"] for row in table(out / "history.csv")] == ["1"]
 
 
+def test_weights_without_their_description(brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.pt"
+    bare.write_bytes((trained / "models" / "model.pt").read_bytes())
+    settings: dict[str, object] = {"sequences": [*SEQUENCES], **NETWORK, "ckpt_path": str(bare)}
+    with pytest.raises(RuntimeError) as error:
+        brats.run("inference.json", tmp_path, **settings)
+    message = sentence(error.value)
+    assert message.startswith(f"error: nothing says how the network in {bare} was built: the file ")
+    assert message.endswith("or pass --sequences, --encoder, --channels, --rates as in training")
+    # All is said, so that nothing is read beside the weights; only tensors can differ.
+    settings |= {"rates": [1, 2, 3], "late_fusion": None}
+    brats.run("inference.json", tmp_path / "out", **settings)
+    assert len(table(tmp_path / "out" / "volumes.csv")) == 6
+    with pytest.raises(RuntimeError) as error:
+        brats.run("inference.json", tmp_path, **settings | {"channels": 8})
+    assert sentence(error.value).startswith(f"error: {bare} belongs to another network")
+
+
+def test_models_of_earlier_versions(brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    """Their description has no late fusion yet; one without the dilations is refused."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "model.pt").write_bytes((trained / "models" / "model.pt").read_bytes())
+    description = json.loads((trained / "models" / "model.json").read_text())
+    del description["late_fusion"]
+    (models / "model.json").write_text(json.dumps(description))
+    brats.run("evaluate.json", tmp_path, split_file=str(trained / "split.json"))
+    assert (tmp_path / "evaluation" / "evaluation.json").is_file()
+    del description["rates"]
+    (models / "model.json").write_text(json.dumps(description))
+    with pytest.raises(RuntimeError) as error:
+        brats.run("evaluate.json", tmp_path)
+    assert "model.json that training wrote beside it is needed" in sentence(error.value)
+
+
+@pytest.mark.parametrize("sequences", [SEQUENCES, ("flair", "t1ce")])
+def test_the_segmenter_gives_the_masks_of_inference(
+    sequences: tuple[str, ...], brats: Bundle, trained: Path, tmp_path: Path
+) -> None:
+    """Voxel for voxel, from arrays and from files, with all sequences and with some."""
+    source = find_cases(brats.data["dataset_dir"])[0]
+    folder = tmp_path / "in" / source.name
+    folder.mkdir(parents=True)
+    files = {name: folder / source.images[name].path.name for name in sequences}
+    for name, file in files.items():
+        file.write_bytes(source.images[name].path.read_bytes())
+    weights_file = trained / "models" / "model.pt"
+    brats.run(
+        "inference.json",
+        tmp_path / "out",
+        dataset_dir=str(tmp_path / "in"),
+        ckpt_path=str(weights_file),
+        allow_missing=True,
+    )
+    written = tmp_path / "out" / "masks" / f"{source.name}.nii.gz"
+    mask = nib.load(written)
+    (row,) = table(tmp_path / "out" / "volumes.csv")
+
+    images = {name: nib.load(file) for name, file in files.items()}
+    arrays = {name: np.asarray(image.dataobj) for name, image in images.items()}
+    result = Segmenter.from_folder(trained).segment(arrays, mask.affine, probabilities=True)
+    assert np.array_equal(result.codes("brats2021"), mask.dataobj)
+    assert {f"{name}_ml": round(ml, 3) for name, ml in result.volumes.items()} == {
+        f"{name}_ml": float(row[f"{name}_ml"]) for name in ("WT", "TC", "ET")
+    }
+    assert result.sequences == sequences and result.probabilities is not None
+    assert np.array_equal(result.probabilities.argmax(0), result.classes)
+    assert np.allclose(result.probabilities.sum(0), 1, atol=1e-5)
+
+    for number, place in enumerate((trained, trained / "models", weights_file)):
+        output = tmp_path / f"mask{number}.nii.gz"
+        again = Segmenter.from_folder(place).segment_files(files, output)
+        assert np.array_equal(again.classes, result.classes) and again.probabilities is None
+        assert output.read_bytes() == written.read_bytes()
+
+
 def test_one_sequence_alone(brats: Bundle, tmp_path: Path) -> None:
     brats.run("train.json", tmp_path, sequences=["flair"], method="joint")
-    brats.run("evaluate.json", tmp_path, sequences=["flair"])
+    brats.run("evaluate.json", tmp_path)
     assert {name.split(".")[1] for name in weights(tmp_path) if name.startswith("encoders.")} == {
         "flair"
     }

@@ -78,12 +78,19 @@ def test_no_path_of_one_machine_is_in_a_config() -> None:
 
 
 def test_a_setting_that_configs_share_has_one_default() -> None:
-    """So that evaluate and inference build the network that train trained."""
     configs = [json.loads((BUNDLE / name).read_text()) for name in MANDATED]
-    shared = ("sequences", "encoder", "channels", "rates", "output_dir", "layout", "cache_dir")
+    shared = ("output_dir", "layout", "cache_dir")
     for setting in shared:
         found = [config[setting] for config in configs if setting in config]
         assert len(found) >= 2 and all(value == found[0] for value in found), setting
+
+
+@pytest.mark.parametrize("name", ["evaluate.json", "inference.json"])
+def test_what_training_wrote_beside_the_weights_is_not_asked_again(name: str) -> None:
+    config = json.loads((BUNDLE / name).read_text())
+    for setting in ("sequences", "encoder", "channels", "rates", "late_fusion"):
+        assert config[setting].startswith("$@trained"), setting
+        assert config["network"]["description"][setting] == f"@{setting}"
 
 
 def test_every_method_can_be_chosen() -> None:
@@ -141,23 +148,23 @@ def test_metadata_has_what_the_specification_demands(tmp_path: Path) -> None:
 def test_metadata_names_the_channels_in_the_order_of_the_sequences() -> None:
     formats = json.loads((BUNDLE / "metadata.json").read_text())["network_data_format"]
     image, pred = formats["inputs"]["image"], formats["outputs"]["pred"]
-    for name in MANDATED:
-        sequences = json.loads((BUNDLE / name).read_text())["sequences"]
-        assert image["channel_def"] == {str(i): s for i, s in enumerate(sequences)}, name
+    sequences = json.loads((BUNDLE / "train.json").read_text())["sequences"]
+    assert image["channel_def"] == {str(i): s for i, s in enumerate(sequences)}
     assert image["num_channels"] == 4
     assert list(pred["channel_def"].values())[0] == "background"
     assert len(pred["channel_def"]) == pred["num_channels"] == 4
 
 
 @pytest.mark.parametrize("config", ["train.json", "inference.json", "evaluate.json"])
-def test_network_takes_and_gives_what_metadata_says(config: str) -> None:
+def test_network_takes_and_gives_what_metadata_says(config: str, trained: Path) -> None:
+    of_weights = {"ckpt_path": str(trained / "models" / "model.pt")}
     monai.bundle.verify_net_in_out(
         net_id="network_def",
         meta_file=str(BUNDLE / "metadata.json"),
         config_file=str(BUNDLE / config),
         n=2,
         device="cpu",
-        **NETWORK,
+        **(NETWORK if config == "train.json" else of_weights),
     )
 
 
@@ -169,7 +176,7 @@ def test_torchscript_export_is_the_network_alone(trained: Path, tmp_path: Path) 
         ckpt_file=str(trained / "models" / "model.pt"),
         meta_file=str(BUNDLE / "metadata.json"),
         config_file=str(BUNDLE / "inference.json"),
-        **NETWORK,
+        ckpt_path=str(trained / "models" / "model.pt"),
     )
     extra = {"metadata.json": ""}
     script = torch.jit.load(str(file), _extra_files=extra)

@@ -37,7 +37,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "is empty (0 bytes): copy or download it again"),
     "lfs": (
         lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-        "is a Git LFS pointer, not the image: run git lfs pull",
+        "is a Git LFS pointer and not the file itself: run git lfs pull",
     ),
     "html": (lambda _: b"\n<!DOCTYPE html><html>Log in</html>", "is a web page (HTML)"),
     "not gzip": (gzip.decompress, "is not gzip although its name ends in .gz: rename it to .nii"),

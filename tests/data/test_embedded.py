@@ -78,7 +78,7 @@ def test_a_store_belongs_to_its_folder_and_sequences(tmp_path: Path) -> None:
         open_store(brain_cases(tmp_path / "b" / "data"), cache_dir=tmp_path / "cache"),
     ):
         assert others.folder != store.folder
-    assert store.load("P0", verify=True).sequences == SEQUENCES
+    assert store.load("P0").sequences == SEQUENCES
 
 
 def test_a_flat_folder_has_a_store_of_its_own(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
         times = [
             path.stat().st_mtime_ns
             for name in store.cases
-            for path in sorted(store.load(name, verify=True).folder.iterdir())
+            for path in sorted(store.load(name).folder.iterdir())
         ]
         queue.put((str(store.folder), times))
 

@@ -17,13 +17,8 @@ from cggm.data.brats.cases import SEQUENCES, find_cases
 from cggm.data.brats.nifti import read_case
 from cggm.data.brats.normalization import brain_box, normalize
 from cggm.data.errors import InputError
-from cggm.pipelines.segmentation.inference import (
-    CaseDataset,
-    MaskWriter,
-    SliceBatchInferer,
-    describe_mask,
-    one_case,
-)
+from cggm.pipelines.segmentation import CaseDataset, MaskWriter, SliceBatchInferer, one_case
+from cggm.pipelines.segmentation.mask_writer import describe_mask
 
 SHAPE = (12, 14, 9)
 # Axes of the file: to the patient's left, up, back; 2 mm, 3 mm, 1 mm.

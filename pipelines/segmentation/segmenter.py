@@ -1,0 +1,183 @@
+"""Segmentation from Python: images of one patient in, classes and volumes on their grid out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...data.brats.cases import Case, Source
+from ...data.brats.conventions import CLASSES, label_convention_named
+from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
+from ...data.errors import InputError
+from .case_dataset import network_input, presence
+from .mask_writer import region_volumes
+from .slice_inference import SliceBatchInferer
+from .trained import trained_network, weights_in
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The result for one patient, on the axes and shape (X, Y, Z) of the input.
+
+    Attributes:
+        classes: 0 background, 1 NCR, 2 ED, 3 ET, uint8 (X, Y, Z).
+        volumes: of WT, TC and ET, in milliliters.
+        sequences: those that the network saw.
+        probabilities: of the four classes, float32 (4, X, Y, Z); None unless asked for.
+    """
+
+    classes: np.ndarray
+    volumes: dict[str, float]
+    sequences: tuple[str, ...]
+    probabilities: np.ndarray | None = None
+
+    def codes(self, label_convention: str) -> np.ndarray:
+        """Give the classes as a label convention writes them, uint8 (X, Y, Z).
+
+        Args:
+            label_convention: ``brats2021`` (1, 2, 4), ``brats2023`` (1, 2, 3), ``brats2024`` or
+                ``msd`` (2, 1, 3) for NCR, ED, ET.
+
+        Raises:
+            InputError: there is no such convention.
+        """
+        return label_convention_named(label_convention).from_classes(self.classes)
+
+
+class Segmenter:
+    """A trained network that segments one patient at a time, as ``inference.json`` does.
+
+    Any of the network's sequences may be absent; it is left out of the fusion. Images must be
+    skull-stripped (exactly 0 outside the brain), co-registered and on one grid. Research use only.
+
+    Args:
+        network: takes slices (B, S, X, Y) and ``present``, see
+            :class:`cggm.models.SegmentationNetwork`.
+        sequences: names of its S channels.
+        device: where it computes; the first GPU when there is one, else the CPU.
+        batch_size: slices per forward pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sequences: Sequence[str],
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.network = network.to(self.device).eval()
+        self.sequences = tuple(sequences)
+        self.inferer = SliceBatchInferer(batch_size)
+
+    @classmethod
+    def from_folder(
+        cls, path: str | Path, *, device: str | torch.device | None = None, batch_size: int = 32
+    ) -> Segmenter:
+        """Load a model that ``train.json`` left.
+
+        Args:
+            path: its output folder, the folder ``models`` in it, or the path of the weights.
+            device: as for the class.
+            batch_size: likewise.
+
+        Raises:
+            InputError: there is no model, or its ``model.json`` does not say how it was built.
+        """
+        network, sequences = trained_network(weights_in(path))
+        return cls(network, sequences, device=device, batch_size=batch_size)
+
+    def segment(
+        self,
+        images: Mapping[str, np.ndarray],
+        affine: np.ndarray,
+        *,
+        probabilities: bool = False,
+    ) -> Segmentation:
+        """Segment arrays.
+
+        Args:
+            images: intensities by sequence, such as ``{"flair": array}``, all of shape (X, Y, Z).
+            affine: (4, 4), from voxels to mm along RAS+ axes, as nibabel gives it.
+            probabilities: return them too.
+
+        Raises:
+            InputError: a sequence is not the network's, or an image cannot be used.
+        """
+        self._check_names(images)
+        return self._segmented(volume_of_arrays(images, affine), probabilities)[0]
+
+    def segment_files(
+        self,
+        files: Mapping[str, str | Path],
+        output: str | Path | None = None,
+        *,
+        label_convention: str = "brats2021",
+        probabilities: bool = False,
+    ) -> Segmentation:
+        """Segment NIfTI files, and write the mask on their grid.
+
+        The result has the axes of the first file in the network's order of sequences.
+
+        Args:
+            files: path by sequence, ``.nii`` or ``.nii.gz``.
+            output: the mask to write (axes, shape, affine and codes of the input); None writes
+                nothing.
+            label_convention: of the mask, see :meth:`Segmentation.codes`.
+            probabilities: return them too.
+
+        Raises:
+            InputError: a sequence is not the network's, a file cannot be used, or the mask cannot
+                be written.
+        """
+        self._check_names(files)
+        label_convention_named(label_convention)
+        sources = {name: Source(Path(path)) for name, path in files.items()}
+        name = next(iter(sources.values())).path.name.partition(".")[0]
+        volume = read_case(Case(name, sources, None, None, "brats2018"), self.sequences)
+        result, mask = self._segmented(volume, probabilities)
+        if output is not None:
+            write_mask(mask, volume.native, output, label_convention)
+        return result
+
+    @torch.no_grad()
+    def _segmented(self, volume: Volume, probabilities: bool) -> tuple[Segmentation, np.ndarray]:
+        """Give the result on the input's axes, and the classes along RAS+ axes."""
+        shape = next(iter(volume.images.values())).shape
+        classes = np.zeros(shape, np.uint8)
+        likely: np.ndarray = np.zeros((len(CLASSES), *shape), np.float32)
+        likely[0] = 1  # background wherever the network does not look
+        image, box = network_input(volume.images, self.sequences)
+        inside, likely_inside = classes[box], likely[(slice(None), *box)]  # views
+        present = presence(volume.images, self.sequences)[0].to(self.device)
+        batches = self.inferer.logits(image[0].to(self.device), self.network, present=present)
+        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+            for slices, logits in batches:
+                inside[..., slices] = logits.argmax(1).permute(1, 2, 0).cpu().numpy()
+                if probabilities:
+                    softmax = logits.float().softmax(1)
+                    likely_inside[..., slices] = softmax.permute(1, 2, 3, 0).cpu().numpy()
+        native = volume.native
+        result = Segmentation(
+            native.restored(classes),
+            region_volumes(classes, volume.voxel_ml),
+            tuple(volume.images),
+            np.stack([native.restored(part) for part in likely]) if probabilities else None,
+        )
+        return result, classes
+
+    def _check_names(self, names: Collection[str]) -> None:
+        """Refuse sequences that the network does not have."""
+        unknown = [name for name in names if name not in self.sequences]
+        if unknown or not names:
+            what = f"the network has no sequence {unknown[0]!r}" if unknown else "no image is given"
+            raise InputError(
+                f"{what}; it was trained with {', '.join(self.sequences)}: give one or more of "
+                "these"
+            )
