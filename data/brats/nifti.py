@@ -186,14 +186,15 @@ def volume_of_arrays(images: Mapping[str, np.ndarray], affine: np.ndarray) -> Vo
     Raises:
         InputError: an array is no image, or they do not fit together.
     """
+    affine = np.asarray(affine, np.float64)
+    checks.check_affine(affine, "the input")
     turned: dict[str, RasImage] = {}
     for key, image in images.items():
         array = np.asarray(image)
         checks.check_data_type(array.dtype, key)
         with np.errstate(over="ignore"):  # infinity is refused below
             array = array.astype(np.float32)
-        nifti = nib.Nifti1Image(array, np.asarray(affine, np.float64))
-        turned[key] = _turned(nifti, key).volume(None, None)
+        turned[key] = _turned(nib.Nifti1Image(array, affine), key).volume(None, None)
     return _checked_volume("", "the images", turned)
 
 
