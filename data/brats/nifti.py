@@ -1,8 +1,7 @@
 """NIfTI files of a case as arrays along RAS+ axes, and masks that lie exactly on such a file.
 
 nibabel reads, scales and turns to RAS+ (right, anterior, superior); `checks.py` says what cannot be
-used, and every fault is an `InputError` that names case and file. `NativeSpace` keeps the geometry
-of a file, so that a mask goes back onto its axes, shape, affine and codes.
+used, and every fault is an `InputError` that names case and file.
 
 Geometry: the sform is used when its code is set, else the qform. A file with neither code gives
 only voxel sizes; it is accepted when these are positive, with the axes that nibabel and MONAI
@@ -66,7 +65,7 @@ class Volume:
 
     Attributes:
         name: case ID.
-        images: float32 arrays keyed by sequence, intensities as scaled by the header.
+        images: float32 intensities keyed by sequence.
         label: uint8 classes 0 to 3, or None.
         affine: (4, 4), voxel of these arrays to mm in RAS+.
         native: geometry of the first image's file.
@@ -115,12 +114,9 @@ class RasImage:
 def read_nifti(path: Path, where: str) -> RasImage:
     """Read one `.nii` or `.nii.gz` file completely.
 
-    Args:
-        path: the file.
-        where: what to call it in an error message, usually case and file.
-
     Raises:
-        InputError: it cannot be read, is damaged, or holds no numbers on a grid.
+        InputError: it cannot be read, is damaged, or holds no numbers on a grid; the sentence
+            begins with `where`, usually case and file.
     """
     size = 0
     try:
@@ -146,14 +142,11 @@ def read_nifti(path: Path, where: str) -> RasImage:
 
 
 def read_case(case: Case, sequences: Sequence[str]) -> Volume:
-    """Read the images and the label of one case and check them against each other.
+    """Read the images and the label of one case in RAS+ axes and check them against each other.
 
     Args:
         case: a case from `find_cases`.
         sequences: the sequences wanted; those that the case lacks are left out.
-
-    Returns:
-        The volume in RAS+ axes.
 
     Raises:
         InputError: a file is damaged, or the files of the case do not fit together.
@@ -186,14 +179,15 @@ def volume_of_arrays(images: Mapping[str, np.ndarray], affine: np.ndarray) -> Vo
     Raises:
         InputError: an array is no image, or they do not fit together.
     """
+    affine = np.asarray(affine, np.float64)
+    checks.check_affine(affine, "the input")
     turned: dict[str, RasImage] = {}
     for key, image in images.items():
         array = np.asarray(image)
         checks.check_data_type(array.dtype, key)
         with np.errstate(over="ignore"):  # infinity is refused below
             array = array.astype(np.float32)
-        nifti = nib.Nifti1Image(array, np.asarray(affine, np.float64))
-        turned[key] = _turned(nifti, key).volume(None, None)
+        turned[key] = _turned(nib.Nifti1Image(array, affine), key).volume(None, None)
     return _checked_volume("", "the images", turned)
 
 
@@ -254,7 +248,7 @@ def _read(path: Path, size: int, where: str) -> RasImage:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise InputError(f"{where} {checks.CUT_OFF} ({error})") from error
+        raise InputError(f"{where} {checks.CUT_OFF}") from error
 
 
 def _turned(image: nib.Nifti1Image, where: str) -> RasImage:

@@ -158,7 +158,8 @@ class Segmenter:
         present = presence(volume.images, self.sequences)[0].to(self.device)
         batches = self.inferer.logits(image[0].to(self.device), self.network, present=present)
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            for slices, logits in batches:
+            for chosen, logits in batches:
+                slices = chosen.numpy()
                 inside[..., slices] = logits.argmax(1).permute(1, 2, 0).cpu().numpy()
                 if probabilities:
                     softmax = logits.float().softmax(1)
