@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cggm.pipelines.balancing import (
+        Balancer,
         ClassificationTask,
         Method,
         RegressionTask,
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
         Task,
         parameter_groups,
     )
-    from cggm.pipelines.handlers import Modulation
+    from cggm.pipelines.handlers import Modulation, prepare_modalities
     from cggm.pipelines.methods import CGGM
     from cggm.pipelines.segmentation import Segmenter
 
 # Which room each name is in; loading a room may load torch or MONAI.
 _ROOMS = {
+    "Balancer": "balancing",
     "CGGM": "methods",
     "ClassificationTask": "balancing",
     "Method": "balancing",
@@ -30,10 +32,12 @@ _ROOMS = {
     "Segmenter": "segmentation",
     "Task": "balancing",
     "parameter_groups": "balancing",
+    "prepare_modalities": "handlers",
 }
 
 __all__ = [
     "CGGM",
+    "Balancer",
     "ClassificationTask",
     "Method",
     "Modulation",
@@ -42,6 +46,7 @@ __all__ = [
     "Segmenter",
     "Task",
     "parameter_groups",
+    "prepare_modalities",
 ]
 
 

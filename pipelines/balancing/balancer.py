@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import prepare_pair
+from .batches import prepare_modalities
 from .capture import Capture
 from .distributed import average_gradients, broadcast, summed_over_ranks
 from .features import Feature, detached
@@ -122,7 +122,7 @@ class Balancer:
         count: int,
         batches: Any = None,
         *,
-        prepare_batch: Callable[..., Any] = prepare_pair,
+        prepare_batch: Callable[..., Any] = prepare_modalities,
         first: int = 1,
     ) -> Iterator[int]:
         """Go through the epochs of a training, and tell the method of each.
@@ -153,7 +153,7 @@ class Balancer:
         epochs: int | None = None,
         batches: Any = None,
         *,
-        prepare_batch: Callable[..., Any] = prepare_pair,
+        prepare_batch: Callable[..., Any] = prepare_modalities,
         epoch: int = 0,
         compiled: bool = False,
         device: torch.device | None = None,

@@ -13,7 +13,9 @@ from .capture import Capture
 from .method import Run
 
 
-def prepare_pair(batch: Any, device: torch.device, non_blocking: bool = False) -> tuple[Any, Any]:
+def prepare_modalities(
+    batch: Any, device: torch.device | str | None = None, non_blocking: bool = False
+) -> tuple[Any, Any]:
     """Split a batch into inputs and label, and move them to a device.
 
     Args:

@@ -19,7 +19,7 @@ def check_fusion(run: Run, method: str) -> None:
     Raises:
         ValueError: the network has no ``fuse(features)``.
     """
-    if not getattr(run.network, "can_fuse", hasattr(run.network, "fuse")):
+    if not getattr(run.network, "can_fuse", callable(getattr(run.network, "fuse", None))):
         raise ValueError(
             f"{method} tries the fusion on subsets of the modalities, but "
             f"{type(run.network).__name__} has no fuse(features): choose another method"

@@ -1,5 +1,6 @@
 """The methods inside MONAI's trainer, and what a bundle needs over time."""
 
+from ..balancing.batches import prepare_modalities
 from .checkpoints import TrainingCheckpoint, load_network
 from .clipping import GradientClipping
 from .feature_batches import PrepareFeatures
@@ -23,5 +24,6 @@ __all__ = [
     "experiment_parameters",
     "listed",
     "load_network",
+    "prepare_modalities",
     "warmup_cosine",
 ]

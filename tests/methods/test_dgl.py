@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from cggm.models import SegmentationNetwork
+from cggm.models import MultimodalNetwork, SegmentationNetwork
 from cggm.pipelines.balancing import SegmentationTask
 from cggm.pipelines.balancing.method import Run, Step
 from cggm.pipelines.methods import Joint
 from cggm.pipelines.methods.dgl import DGL, unimodal_loss
 
-from ..toy import ToyRun
+from ..toy import ToyNetwork, ToyRun
 
 NUMBERS = [("a",), ("a", "b"), ("a", "b", "c", "d")]
 
@@ -86,9 +86,11 @@ def test_an_encoder_that_is_frozen_stays(toy_run: type[ToyRun], frozen: bool) ->
     assert torch.equal(before, run.network.encoders["a"][0].weight) is frozen
 
 
-def test_a_network_without_a_fusion_is_told_of_classifiers(toy_run: type[ToyRun]) -> None:
+def test_a_network_without_a_fusion_is_refused(
+    toy_run: type[ToyRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = toy_run(DGL())
-    run.network.fuse = None
+    monkeypatch.setattr(ToyNetwork, "fuse", MultimodalNetwork.fuse)
     with pytest.raises(ValueError, match=r"ToyNetwork has no fuse\(features\)"):
         run.run()
 

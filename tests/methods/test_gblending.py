@@ -186,7 +186,7 @@ def test_a_list_of_batches_is_split_by_batches(toy_run) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"mode": "on"}, r"mode is 'on'; it is 'offline' or 'online'"),
+        ({"mode": "on"}, r"mode is 'on'; it is one of \['offline', 'online'\]"),
         ({"trial_epochs": 0}, r"trial_epochs is 0; it is a whole number, 1 or larger"),
         ({"held_out": 0.6}, r"held_out is 0.6; it is a number in \(0, 0.5\]"),
         ({"floor": 0}, r"floor is 0; it is a number in \(0, 1\]"),
