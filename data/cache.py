@@ -1,4 +1,4 @@
-"""Where is what can be made again kept, and who may fill it?"""
+"""The folder for what can be made again, and turns for those who fill it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
-from .errors import InputError
+from .locks import lock_and_wait
 
 
 def default_cache() -> Path:
@@ -34,13 +32,6 @@ def one_at_a_time(cache_dir: str | Path | None) -> Iterator[Path]:
         InputError: the folder cannot be written.
     """
     cache = default_cache() if cache_dir is None else Path(cache_dir)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache / "lock").acquire()
-    except OSError as error:
-        raise InputError(
-            f"the cache folder {cache} cannot be written ({error.strerror}): pass another one "
-            "with --cache_dir, or set the environment variable CGGM_CACHE"
-        ) from error
-    with lock:
+    remedy = "pass another one with --cache_dir, or set the environment variable CGGM_CACHE"
+    with lock_and_wait(cache / "lock", what="the cache folder", remedy=remedy):
         yield cache

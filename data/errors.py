@@ -1,8 +1,9 @@
-"""The error that tells a user what is wrong with what they gave."""
+"""The error for what a user gave, and the pieces its messages are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 
 
 class InputError(ValueError):
@@ -21,3 +22,29 @@ def some(names: Collection[object], most: int = 10) -> str:
     """
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(str(name) for name in list(names)[:most]) + rest
+
+
+def nearest(name: str, names: Iterable[str], most: int = 1, cutoff: float = 0.6) -> str:
+    """Ask, in brackets, for the names that a misspelled one is close to; empty when none is.
+
+    >>> f"no method is called 'cgm'{nearest('cgm', ['cggm', 'joint'])}; there are …"
+    "no method is called 'cgm' (did you mean 'cggm'?); there are …"
+    """
+    near = get_close_matches(name, list(names), most, cutoff)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def problem_report(subject: str, problems: Sequence[str], most: int = 10) -> str:
+    """Join problems to one message: a single one as it is, else a headline and the first of them.
+
+    >>> print(problem_report("the table", ["row 1 is empty", "row 2 is empty"], most=1))
+    2 problems in the table:
+      row 1 is empty
+      … and 1 more
+    """
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"{len(problems)} problems in {subject}:", *problems[:most]]
+    if len(problems) > most:
+        lines.append(f"… and {len(problems) - most} more")
+    return "\n  ".join(lines)

@@ -1,4 +1,4 @@
-"""How many worker processes, and what becomes of them when their parent is killed?"""
+"""Worker processes: how many, and that they end with their parent."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import InputError, some
-from .foreign import check_content
+from ..foreign import check_content
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 _CLASS = re.compile(r"[\w -]{1,64}")

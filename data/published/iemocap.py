@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, some
-from .foreign import check_content
+from ..foreign import check_content
 from .published_set import Progress, PublishedSet, fitting_groups, silently
 from .utterances import Utterances, read_utterances
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .foreign import check_content
+from ..foreign import check_content
 from .pickle_content import Budget, Content
 from .pickle_machine import Machine, checked_keys
 from .pickle_scan import Refused, scan, shown

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..brats.checks import problem_report
 from ..errors import InputError, some
-from .foreign import check_content
+from ..foreign import check_content
 from .published_set import Modality, Progress, share, trimmed
 
 MAX_VALUES = 2**28  # of one utterance; an hour of frames would have fewer

@@ -1,10 +1,10 @@
-"""Is a file something else than its name says: empty, a pointer, a web page, an archive?"""
+"""Files that are something else than their name says: empty, a pointer, a web page, an archive."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import InputError
+from .errors import InputError
 
 _ARCHIVES = {
     b"\x1f\x8b": "gzip",
@@ -39,19 +39,27 @@ def check_content(path: str | Path, expected: str) -> None:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); expected {expected}"
         ) from error
-    fault = _fault(head)
+    fault = foreign_content(head) or _archive(head)
     if fault:
         raise InputError(f"{path} {fault}; expected {expected}")
 
 
-def _fault(head: bytes) -> str | None:
+def foreign_content(head: bytes) -> str | None:
+    """Tell what a download left in place of a file, from its first 512 bytes.
+
+    Returns:
+        The end of a sentence that begins with the name of the file; None if nothing is wrong.
+    """
     if not head:
         return "is empty (0 bytes): copy or download it again"
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer and not the file itself: run git lfs pull"
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         return "is a web page (HTML): log in where it is offered and download it again"
-    for start, name in _ARCHIVES.items():
-        if head.startswith(start):
-            return f"is {name}: unpack it first"
     return None
+
+
+def _archive(head: bytes) -> str | None:
+    kind = next((name for start, name in _ARCHIVES.items() if head.startswith(start)), None)
+    return f"is {kind}: unpack it first" if kind else None
