@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from ...data.errors import InputError
 from .failures import report_plainly
+from .lists import WordLists
 
 
 class SubCommand(NamedTuple):
@@ -80,7 +80,7 @@ def main() -> None:
 def _register(name: str, entry: SubCommand) -> None:
     @app.command(name, help=entry.help, add_help_option=False, context_settings=_PASS_THROUGH)
     def run(context: typer.Context) -> None:
-        command = _load(name, entry)
+        command = get_command(_load(name, entry))
         try:
             with command.make_context(name, context.args, parent=context.parent) as inner:
                 code = command.invoke(inner)
@@ -91,7 +91,7 @@ def _register(name: str, entry: SubCommand) -> None:
         raise typer.Exit(code if isinstance(code, int) else 0)
 
 
-def _load(name: str, entry: SubCommand) -> TyperCommand | TyperGroup:
+def _load(name: str, entry: SubCommand) -> typer.Typer:
     """Import a sub-command.
 
     Raises:
@@ -112,8 +112,8 @@ def _load(name: str, entry: SubCommand) -> TyperCommand | TyperGroup:
         opened = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
         )
-        opened.command()(module.main)
-    return get_command(opened)
+        opened.command(cls=WordLists)(module.main)
+    return opened
 
 
 for _name, _entry in SUB_COMMANDS.items():

@@ -18,10 +18,11 @@ import typer
 from ...bundles import path
 from ...data.errors import InputError
 
-BUNDLES = tuple(sorted(file.parent.name for file in Path(path("")).glob("*/train.json")))
+FOLDER = Path(path("brats")).parent
+BUNDLES = tuple(sorted(file.parent.name for file in FOLDER.glob("*/train.json")))
 
-_SETTINGS = """Every setting of the configuration is an option: --epochs 1, --resume True. A value is
-read as Python where it can be: --sequences "['flair','t1ce']", --max_norm '$None'. An entry
+_SETTINGS = """Every setting of the configuration is an option: --epochs 1, --resume True. A value
+is read as Python where it can be: --sequences "['flair','t1ce']", --max_norm '$None'. An entry
 further down is reached by its path: --network_def#norm batch."""
 
 

@@ -8,9 +8,8 @@ import sys
 from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from ...bundles import path
 from ...data.cache import default_cache
-from .bundle import BUNDLES
+from .bundle import BUNDLES, FOLDER
 
 _EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 _NAME = re.compile(r"[\w.-]+")
@@ -23,7 +22,7 @@ def main() -> None:
     print(f"system   {platform.platform()}")
     print(f"torch    {_version('torch') or 'not installed'}")
     print(f"MONAI    {_version('monai') or 'not installed'}")
-    print(f"bundles  {', '.join(BUNDLES)} in {path('')}")
+    print(f"bundles  {', '.join(BUNDLES)} in {FOLDER}")
     print(f"cache    {default_cache()}")
     print("extras")
     for extra, missing in missing_packages().items():
