@@ -1,52 +1,123 @@
-"""What lies in a folder or file of data, and what is wrong with it?
+"""`cggm check`: what lies in a folder or file of data, and what is wrong with it.
 
-``cggm check SOURCE`` reads all of it: BraTS cases, a feature set, a pickle of
-CMU-MOSI, or a folder of IEMOCAP or UPMC-Food 101.
+It reads all of BraTS cases, a feature set, a pickle of CMU-MOSI, or a folder of IEMOCAP or
+UPMC-Food 101.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal
 
+import numpy as np
+import typer
 from tqdm import tqdm
 
-from ...data.brats.cases import SEQUENCES, describe, find_cases
+from ...data.brats.cases import SEQUENCES, Case, describe, find_cases
 from ...data.brats.nifti import check_cases
 from ...data.errors import InputError
+from ...data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
+from ...data.features.file import SUFFIX
 from ...data.features.header import FORMAT, HEADER
-from .check_features import check_set
-from .convert import add_options, read
-from .failures import report_plainly
+from ...data.features.table import SAMPLES
+from ...data.published.food101 import MOST_LEFT_OUT, read_food101
+from ...data.published.iemocap import CLASSES, read_iemocap
+from ...data.published.mosi import read_mosi
+from ...data.published.published_set import Modality, PublishedSet
+from .convert import (
+    CheckDuplicates,
+    Classes,
+    FileName,
+    Fold,
+    MostLeftOut,
+    Name,
+    Padding,
+    show,
+)
 
-KINDS = ("brats", "features", "mosi", "iemocap", "food101")
+Kind = Literal["brats", "features", "mosi", "iemocap", "food101"]
 
 
-def main() -> int:
-    """Print what was found and every problem; return how the command should end."""
-    report_plainly()
-    given = _parser().parse_args()
-    checks: dict[str, Callable[[argparse.Namespace], tuple[str, list[str]]]] = {
-        "brats": _brats,
-        "features": lambda given: check_set(given.source),
-    }
-    try:
-        if not Path(given.source).exists():
-            raise InputError(f"there is no file or folder {given.source}; is the path right?")
-        given.kind = given.kind or recognize(given.source)
-        summary, problems = checks.get(given.kind, _published)(given)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def main(
+    source: Annotated[Path, typer.Argument(help="A folder, or the pickle of CMU-MOSI.")],
+    kind: Annotated[
+        Kind | None, typer.Option(help="Of the data, instead of what it looks like.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Of the files of BraTS.")] = "auto",
+    label_convention: Annotated[
+        str | None, typer.Option("--label_convention", help="Of the masks of BraTS.")
+    ] = None,
+    sequences: Annotated[list[str], typer.Option(metavar="NAME ...", help="Of BraTS.")] = list(
+        SEQUENCES
+    ),  # noqa: B006 - Typer copies it
+    labels: Annotated[
+        str, typer.Option(help="Masks of BraTS: required, optional or ignored.")
+    ] = "optional",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow_missing", help="Accept missing sequences of BraTS.")
+    ] = False,
+    padding: Padding = "each",
+    name: Name = "CMU-MOSI",
+    fold: Fold = "1",
+    audio: FileName = "comparE",
+    vision: FileName = "denseface",
+    text: FileName = "bert_large",
+    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    most_left_out: MostLeftOut = MOST_LEFT_OUT,
+    check_duplicates: CheckDuplicates = False,
+) -> None:
+    """Check data: BraTS cases, a feature set, or a published set of features."""
+    if not source.exists():
+        raise InputError(f"there is no file or folder {source}; is the path right?")
+    kind = kind or recognize(source)
+    if kind == "features":
+        _conclude(*_check_set(source))
+        return
+    if kind == "brats":
+        cases = find_cases(
+            source,
+            sequences=sequences,
+            layout=layout,
+            label_convention=label_convention,
+            labels=labels,
+            allow_missing=allow_missing,
+        )
+        _conclude(*_check_brats(cases))
+        return
+    if kind == "mosi":
+        published = read_mosi(source, padding=padding, name=name, progress=show)
+    elif kind == "iemocap":
+        published = read_iemocap(
+            source,
+            fold=fold,
+            audio=audio,
+            vision=vision,
+            text=text,
+            classes=classes,
+            progress=show,
+        )
+    else:
+        published = read_food101(
+            source,
+            most_left_out=most_left_out,
+            check_duplicates=check_duplicates,
+            progress=show,
+        )
+    print("\n".join([*published.describe(), *(f"note: {note}" for note in published.notes)]))
+    print(f"it can be converted: cggm convert {kind} {source} OUTPUT")
+
+
+def _conclude(summary: str, problems: list[str]) -> None:
+    """Print every problem, then the summary; a problem makes the command fail."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     print(summary)
-    return 1 if problems else 0
+    if problems:
+        raise typer.Exit(1)
 
 
-def recognize(source: str | Path) -> str:
+def recognize(source: str | Path) -> Kind:
     """Say which kind of data a file or folder holds, by names alone; "brats" when in doubt."""
     path = Path(source)
     if path.is_file():
@@ -68,15 +139,8 @@ def _is_header(path: Path) -> bool:
         return False
 
 
-def _brats(given: argparse.Namespace) -> tuple[str, list[str]]:
-    cases = find_cases(
-        given.source,
-        sequences=given.sequences,
-        layout=given.layout,
-        label_convention=given.label_convention,
-        labels=given.labels,
-        allow_missing=given.allow_missing,
-    )
+def _check_brats(cases: list[Case]) -> tuple[str, list[str]]:
+    """Read all volumes; return a line to end with, and every problem."""
     print(describe(cases), flush=True)
     problems = []
     for case in tqdm(cases, unit="case", disable=None):
@@ -86,32 +150,59 @@ def _brats(given: argparse.Namespace) -> tuple[str, list[str]]:
     return summary, [text for _, text in problems]
 
 
-def _published(given: argparse.Namespace) -> tuple[str, list[str]]:
-    found = read(given)
-    print("\n".join(found.describe()))
-    for note in found.notes:
-        print(f"note: {note}")
-    command = f"cggm convert {given.kind} {given.source} OUTPUT"
-    return f"it can be converted: {command}", []
+def _check_set(folder: Path) -> tuple[str, list[str]]:
+    """Print what a feature set holds; return a line to end with, and every problem."""
+    if (folder / SAMPLES).is_file() and not any(folder.glob(f"*{SUFFIX}")):
+        raise InputError(
+            f"{folder} has samples but no features yet: extract them from the images and texts "
+            f"of {SAMPLES} with cggm extract"
+        )
+    problems = check_feature_set(folder)
+    try:
+        features = open_feature_set(folder, labels="optional")
+    except InputError as error:
+        texts = problems if str(error) in problems else [*problems, str(error)]
+        return "it cannot be used", texts
+    print("\n".join(_description(features)), flush=True)
+    summary = f"{len(features.ids):,} samples can be used"
+    if all(label is None for label in features.labels.values()):
+        problems = [text for text in problems if "no label" not in text]
+        summary = (
+            f"{len(features.ids):,} samples can be predicted; without labels none can train or test"
+        )
+    return "it cannot be used" if problems else summary, problems
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cggm check",
-        description="Check data: BraTS cases, a feature set, or a published set of features.",
+def _description(features: FeatureSet) -> list[str]:
+    rows = [
+        {
+            "id": name,
+            "label": _label(features, name),
+            "split": features.splits.get(name, "") or "no split",
+        }
+        for name in features.ids
+    ]
+    modalities = {
+        name: Modality(file.width, np.asarray(file.lengths).tolist(), lambda: iter(()))
+        for name, file in features.files.items()
+    }
+    as_published = PublishedSet(
+        name=f"{features.name}{' (generated)' if features.generated else ''}",
+        task=features.task,
+        classes=features.classes,
+        rows=rows,
+        modalities=modalities,
+        notes=[],
+        files=[],
+        settings={},
+        source="",
+        terms="",
     )
-    parser.add_argument("source", help="a folder, or the pickle of CMU-MOSI")
-    parser.add_argument("--kind", choices=KINDS, default=None, help="instead of what it looks like")
-    brats = parser.add_argument_group("BraTS")
-    brats.add_argument("--layout", default="auto")
-    brats.add_argument("--label_convention", default=None)
-    brats.add_argument("--sequences", nargs="+", default=list(SEQUENCES), metavar="NAME")
-    brats.add_argument("--labels", default="optional", help="required, optional or ignored")
-    brats.add_argument("--allow_missing", action="store_true", help="accept missing sequences")
-    for kind, title in (("mosi", "CMU-MOSI"), ("iemocap", "IEMOCAP"), ("food101", "Food 101")):
-        add_options(parser.add_argument_group(title), kind)
-    return parser
+    return as_published.describe()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _label(features: FeatureSet, name: str) -> str | float | None:
+    label = features.labels[name]
+    if features.classes is None or label is None:
+        return label
+    return features.classes[int(label)]

@@ -1,4 +1,4 @@
-"""How does a published data set become a feature set, once and for all?
+"""`cggm convert`: a published data set as a feature set.
 
 ``cggm convert mosi mosi_data.pkl features/mosi``; likewise ``iemocap`` and
 ``food101``. The result is there whole or not at all, and the only thing that training reads.
@@ -6,84 +6,150 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from tqdm import tqdm
 
 from ...data.errors import InputError
 from ...data.features.feature_set import write_feature_set_header, write_samples
 from ...data.features.file import write_features
-from ...data.files import remove_leftovers, write_csv, write_json, write_text
+from ...data.files import whole_folder, write_csv, write_json, write_text
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
-from ...data.published.mosi import PADDINGS, read_mosi
+from ...data.published.mosi import read_mosi
 from ...data.published.published_set import PublishedSet, fingerprint
-from .failures import report_plainly
+from .lists import WordLists
 
 RECORD = "conversion.json"
-IEMOCAP_FILES = {"audio": "comparE", "vision": "denseface", "text": "bert_large"}
+_TERMINATED = 143  # what a shell shows after SIGTERM
+
+Output = Annotated[Path, typer.Argument(help="The folder to write.")]
+Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Of stored features.")]
+Padding = Annotated[
+    Literal["each", "together"],
+    typer.Option(help="Take zero steps off each modality, or only where all are zero."),
+]
+Name = Annotated[str, typer.Option(help="Of data in the form of CMU-MOSI.")]
+Fold = Annotated[str, typer.Option(help="A folder of IEMOCAP's target.")]
+FileName = Annotated[str, typer.Option(metavar="NAME", help="Name of IEMOCAP's file.")]
+Classes = Annotated[
+    list[str], typer.Option(metavar="NAME ...", help="Columns of IEMOCAP's labels.")
+]
+MostLeftOut = Annotated[
+    float,
+    typer.Option(
+        "--most_left_out",
+        metavar="SHARE",
+        help="Largest share of samples of Food 101 that may lack an image or a text.",
+    ),
+]
+CheckDuplicates = Annotated[
+    bool, typer.Option("--check_duplicates", help="Look for images of Food 101 in two parts.")
+]
+
+app = typer.Typer(
+    help="Turn a published data set into a feature set; docs/datasets.md says more.",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 
-def main() -> int:
-    """Convert what the command line names."""
-    report_plainly()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    given = _parser().parse_args()
-    output = Path(given.output)
-    _check_free(output)
-    found = read(given)
-    print("\n".join([*found.describe(), *(f"note: {note}" for note in found.notes)]), flush=True)
-    if convert(found, output, dtype=given.dtype):
-        print(f"written: {output}")
-        if found.images:
-            command = "cggm extract"
-            print("next:")
-            for kind in ("image", "text"):
-                print(f"  {command} {kind} --table {output / 'samples.csv'} --set {output}")
-            print(f"  {command} finish {output}")
-    else:
-        print(f"already there: {output}")
-    return 0
+@app.command()
+def mosi(
+    source: Annotated[Path, typer.Argument(help="The pickle of CMU-MOSI.")],
+    output: Output,
+    padding: Padding = "each",
+    name: Name = "CMU-MOSI",
+    dtype: Dtype = "float32",
+) -> None:
+    """Convert CMU-MOSI."""
+    _convert(lambda: read_mosi(source, padding=padding, name=name, progress=show), output, dtype)
 
 
-def read(given: argparse.Namespace) -> PublishedSet:
-    """Read the published data set that the command line describes."""
-    if given.kind == "mosi":
-        return read_mosi(given.source, padding=given.padding, name=given.name, progress=show)
-    if given.kind == "iemocap":
+@app.command(cls=WordLists)
+def iemocap(
+    source: Annotated[Path, typer.Argument(help="The folder with A, V, L and target.")],
+    output: Output,
+    fold: Fold = "1",
+    audio: FileName = "comparE",
+    vision: FileName = "denseface",
+    text: FileName = "bert_large",
+    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    dtype: Dtype = "float32",
+) -> None:
+    """Convert one fold of IEMOCAP."""
+
+    def read() -> PublishedSet:
         return read_iemocap(
-            given.source,
-            fold=given.fold,
-            audio=given.audio,
-            vision=given.vision,
-            text=given.text,
-            classes=given.classes,
+            source,
+            fold=fold,
+            audio=audio,
+            vision=vision,
+            text=text,
+            classes=classes,
             progress=show,
         )
-    return read_food101(
-        given.source,
-        most_left_out=given.most_left_out,
-        check_duplicates=given.check_duplicates,
-        progress=show,
-    )
+
+    _convert(read, output, dtype)
 
 
-def convert(found: PublishedSet, output: str | Path, *, dtype: str = "float32") -> bool:
+@app.command()
+def food101(
+    source: Annotated[
+        Path, typer.Argument(help="The folder with images and texts, or with JSON lists.")
+    ],
+    output: Output,
+    most_left_out: MostLeftOut = MOST_LEFT_OUT,
+    check_duplicates: CheckDuplicates = False,
+    dtype: Dtype = "float32",
+) -> None:
+    """List the samples of UPMC-Food 101, for the extraction of their features."""
+
+    def read() -> PublishedSet:
+        return read_food101(
+            source,
+            most_left_out=most_left_out,
+            check_duplicates=check_duplicates,
+            progress=show,
+        )
+
+    _convert(read, output, dtype)
+
+
+def _convert(read: Callable[[], PublishedSet], output: Path, dtype: str) -> None:
+    """Read, convert, and print what was read and what comes next."""
+    # What is half written is removed, also when the command is ended by `kill`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    _check_free(output)
+    published = read()
+    notes = [f"note: {note}" for note in published.notes]
+    print("\n".join([*published.describe(), *notes]), flush=True)
+    if not convert(published, output, dtype=dtype):
+        print(f"already there: {output}")
+        return
+    print(f"written: {output}")
+    if published.images:
+        print("next:")
+        for kind in ("image", "text"):
+            print(f"  cggm extract {kind} --table {output / 'samples.csv'} --set {output}")
+        print(f"  cggm extract finish {output}")
+
+
+def convert(published: PublishedSet, output: str | Path, *, dtype: str = "float32") -> bool:
     """Write a feature set, or a table of images and texts for the extraction of features.
 
     Args:
-        found: what was read.
+        published: what was read.
         output: the folder; made whole or not at all.
         dtype: "float32" or "float16", of stored features.
 
@@ -94,17 +160,17 @@ def convert(found: PublishedSet, output: str | Path, *, dtype: str = "float32") 
         InputError: there is something else in its place, or it cannot be written.
     """
     output = Path(output)
-    settings = found.settings | ({} if found.images else {"dtype": dtype})
+    settings = published.settings | ({} if published.images else {"dtype": dtype})
     record = {
-        "name": found.name,
-        "files": sorted(path.name for path in found.files),
+        "name": published.name,
+        "files": sorted(path.name for path in published.files),
         "settings": settings,
-        "fingerprint": fingerprint(found.files, settings),
+        "fingerprint": fingerprint(published.files, settings),
     }
     if _is_there(output, record):
         return False
-    with _whole_folder(output) as folder:
-        _write(found, folder, output, dtype)
+    with whole_folder(output) as folder:
+        _write(published, folder, output, dtype)
         write_json(folder / RECORD, record)
     return True
 
@@ -112,66 +178,6 @@ def convert(found: PublishedSet, output: str | Path, *, dtype: str = "float32") 
 def show(items: Iterable[Any], what: str) -> Iterable[Any]:
     """Go through items under a progress bar; without one where there is no terminal."""
     return tqdm(items, desc=what, unit="sample", disable=None, leave=False)
-
-
-def add_options(parser: argparse._ActionsContainer, kind: str) -> None:
-    """Add the options of a kind of source."""
-    if kind == "mosi":
-        parser.add_argument(
-            "--padding",
-            choices=PADDINGS,
-            default="each",
-            help="take zero steps off each modality, or only where all are zero",
-        )
-        parser.add_argument("--name", default="CMU-MOSI", help="of data in the same form")
-    elif kind == "iemocap":
-        parser.add_argument("--fold", default="1", help="a folder of target")
-        for name, default in (
-            ("audio", "comparE"),
-            ("vision", "denseface"),
-            ("text", "bert_large"),
-        ):
-            parser.add_argument(
-                f"--{name}", default=default, metavar="NAME", help="name of the file"
-            )
-        parser.add_argument(
-            "--classes",
-            nargs="+",
-            default=list(CLASSES),
-            metavar="NAME",
-            help="names of the columns of the labels",
-        )
-    else:
-        parser.add_argument(
-            "--most_left_out",
-            type=float,
-            default=MOST_LEFT_OUT,
-            metavar="SHARE",
-            help="largest share of samples that may lack an image or a text",
-        )
-        parser.add_argument(
-            "--check_duplicates", action="store_true", help="look for images in two parts"
-        )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cggm convert",
-        description="Turn a published data set into a feature set; docs/datasets.md says more.",
-    )
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    sources = {
-        "mosi": "the pickle of CMU-MOSI",
-        "iemocap": "the folder with A, V, L and target",
-        "food101": "the folder with images and texts, or with JSON lists",
-    }
-    for kind, help_text in sources.items():
-        sub = kinds.add_parser(kind)
-        sub.add_argument("source", help=help_text)
-        sub.add_argument("output", help="the folder to write")
-        add_options(sub, kind)
-        sub.add_argument("--dtype", choices=("float32", "float16"), default="float32")
-    return parser
 
 
 def _check_free(output: Path) -> None:
@@ -204,48 +210,28 @@ def _is_there(output: Path, record: dict[str, Any]) -> bool:
     )
 
 
-@contextmanager
-def _whole_folder(output: Path) -> Iterator[Path]:
-    """Give a folder beside the output that takes its place when all went well."""
-    output = output.absolute()
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        remove_leftovers(output)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if output.is_dir():
-            output.rmdir()  # it is empty; not every system replaces a folder
-        os.replace(temporary, output)
-    except OSError as error:
-        raise InputError(
-            f"{output} cannot be written ({error.strerror}): choose another output folder, or make "
-            "room and give yourself the right to write there"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write(found: PublishedSet, folder: Path, output: Path, dtype: str) -> None:
+def _write(published: PublishedSet, folder: Path, output: Path, dtype: str) -> None:
     write_feature_set_header(
         folder,
-        name=found.name,
-        task=found.task,
-        classes=found.classes,
-        source=found.source,
-        terms=found.terms,
-        description=" ".join(f"{note[:1].upper()}{note[1:]}." for note in found.notes),
-        modalities=list(found.modalities) or None,
+        name=published.name,
+        task=published.task,
+        classes=published.classes,
+        source=published.source,
+        terms=published.terms,
+        description=" ".join(f"{note[:1].upper()}{note[1:]}." for note in published.notes),
+        modalities=list(published.modalities) or None,
     )
-    if found.images is not None:
-        _write_pairs(found.rows, folder, os.path.relpath(found.images.resolve(), output.resolve()))
+    if published.images is not None:
+        images = os.path.relpath(published.images.resolve(), output.resolve())
+        _write_pairs(published.rows, folder, images)
     else:
-        write_samples(folder, found.rows)
-    for name, modality in found.modalities.items():
-        about = {"source": found.source, "settings": found.settings}
+        write_samples(folder, published.rows)
+    for name, modality in published.modalities.items():
+        about = {"source": published.source, "settings": published.settings}
         samples = show(modality.read(), f"writing {name}")
         write_features(folder / f"{name}.h5", samples, about=about, dtype=dtype)
-    if found.left_out:
-        write_csv(folder / "left_out.csv", found.left_out)
+    if published.left_out:
+        write_csv(folder / "left_out.csv", published.left_out)
 
 
 def _write_pairs(rows: list[dict[str, Any]], folder: Path, images: str) -> None:
@@ -258,7 +244,3 @@ def _write_pairs(rows: list[dict[str, Any]], folder: Path, images: str) -> None:
         row = row | {"image": (Path(images) / row["image"]).as_posix()}
         writer.writerow([row[name] for name in columns])
     write_text(folder / "samples.csv", text.getvalue())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What does a user see when a run fails?"""
+"""Messages of failures: one sentence for what a user can mend."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-
-import torch
 
 from ...data.errors import InputError
 
@@ -97,7 +95,7 @@ def _input_error(error: BaseException) -> str | None:
 
 def _shortage(error: BaseException) -> str | None:
     text = str(error)
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+    if isinstance(error, MemoryError) or _is_out_of_gpu_memory(error):
         return _OUT_OF_MEMORY
     if "Found no NVIDIA driver" in text or "not compiled with CUDA enabled" in text:
         return (
@@ -120,6 +118,11 @@ def _shortage(error: BaseException) -> str | None:
             "workers or a smaller batch"
         )
     return None
+
+
+def _is_out_of_gpu_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")  # not loaded for a command that needs no network
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _of_our_code(error: BaseException) -> str | None:

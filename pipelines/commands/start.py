@@ -1,4 +1,7 @@
-"""What happens first when a user starts `python -m monai.bundle run`?"""
+"""The first steps of every `python -m monai.bundle run`.
+
+MONAI and torch are imported late: the command line, which is in this room, needs neither to help.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-from monai.utils import set_determinism
-
 from ...data.errors import InputError
-from ..balancing.distributed import is_main_process
-from ..methods import describe
 from .failures import report_plainly
-from .lock import keep_others_out
-from .overrides import check_overrides, is_bundle_run, read_command
-from .teachers import train_teachers
 
 _ROOM = 2**16  # bytes; with less a training fails at its first record
 
@@ -46,6 +41,15 @@ def start(
         InputError: a setting on the command line does not exist, the folder cannot be written, or
             another training writes into it.
     """
+    from monai.bundle import ConfigParser
+    from monai.utils import set_determinism
+
+    from ..balancing.distributed import is_main_process
+    from ..methods import describe
+    from .lock import keep_others_out
+    from .overrides import check_overrides, is_bundle_run, read_command
+    from .teachers import train_teachers
+
     report_plainly(output_dir)
     _silence_noise()
     given: dict[str, Any] = {}

@@ -1,0 +1,120 @@
+"""The `cggm` command: its sub-commands, each loaded when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+import typer
+from typer.main import get_command
+
+from ...data.errors import InputError
+from .failures import report_plainly
+from .lists import WordLists
+
+
+class SubCommand(NamedTuple):
+    """Where a sub-command is, relative to `cggm.pipelines`, and what it needs."""
+
+    module: str
+    help: str
+    extra: str = ""
+    """What else of the package has to be installed: `pip install "cggm[research]"`."""
+    attribute: str = ""
+    """A Typer object of the module; without it that is `app`, or else the function `main`."""
+
+
+SUB_COMMANDS = {
+    "check": SubCommand("commands.check", "Check data: BraTS cases, or features."),
+    "convert": SubCommand("commands.convert", "Turn a published data set into a feature set."),
+    "extract": SubCommand(
+        "extraction.command",
+        "Extract features from texts, images, recordings or clips.",
+        extra="extraction",
+    ),
+    "train": SubCommand("commands.bundle", "Train the network of a bundle.", "", "train"),
+    "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
+    "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
+    "demo": SubCommand(
+        "research.demo.command", "Train a bundle and write a report.", extra="research"
+    ),
+    "experiments": SubCommand(
+        "research.experiments.command", "Run a grid of methods, seeds and folds.", extra="research"
+    ),
+    "tables": SubCommand(
+        "research.report.command", "Tables and figures of experiments.", extra="research"
+    ),
+    "paper": SubCommand(
+        "research.paper.command", "Tables and figures of the paper, anew.", extra="research"
+    ),
+    "study": SubCommand(
+        "research.study.command", "What each sequence adds to a segmentation.", extra="research"
+    ),
+    "stand-ins": SubCommand(
+        "research.stand_ins.command", "Open data in place of the paper's.", extra="research"
+    ),
+    "info": SubCommand("commands.info", "Versions, extras, bundles and folders in use."),
+}
+
+# A sub-command reads its own options, `--help` too.
+_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Networks of several modalities, balanced: train, compare, segment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line of this process: exit code 0, 1 (a failure) or 2 (wrong usage)."""
+    report_plainly()
+    app(prog_name="cggm")
+
+
+def _register(name: str, entry: SubCommand) -> None:
+    @app.command(name, help=entry.help, add_help_option=False, context_settings=_PASS_THROUGH)
+    def run(context: typer.Context) -> None:
+        command = get_command(_load(name, entry))
+        try:
+            with command.make_context(name, context.args, parent=context.parent) as inner:
+                code = command.invoke(inner)
+        except KeyboardInterrupt as stop:
+            # Typer would end without a word; the hook says where to go on.
+            sys.excepthook(KeyboardInterrupt, stop, stop.__traceback__)
+            raise typer.Exit(_INTERRUPTED) from stop
+        raise typer.Exit(code if isinstance(code, int) else 0)
+
+
+def _load(name: str, entry: SubCommand) -> typer.Typer:
+    """Import a sub-command.
+
+    Raises:
+        InputError: a package that it needs is not installed.
+    """
+    try:
+        module = import_module(f"cggm.pipelines.{entry.module}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not entry.extra or package in ("", "cggm"):
+            raise
+        raise InputError(
+            f"cggm {name} needs {package}, which is not installed: "
+            f'pip install "cggm[{entry.extra}]"'
+        ) from error
+    opened = getattr(module, entry.attribute or "app", None)
+    if opened is None:
+        opened = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        )
+        opened.command(cls=WordLists)(module.main)
+    return opened
+
+
+for _name, _entry in SUB_COMMANDS.items():
+    _register(_name, _entry)
