@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -47,6 +48,7 @@ class MultimodalNetwork(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not say how to fuse its modalities")
 
     @property
+    @torch.jit.unused
     def can_fuse(self) -> bool:
         """Whether `fuse` can be called by itself: whether this network gives one."""
         return type(self).fuse is not MultimodalNetwork.fuse

@@ -1,6 +1,7 @@
-"""Do runs get done on a cluster of Ray, here one of this machine, and survive a lost worker?"""
+"""Runs on a cluster of Ray, here one of this machine: refusals, and a worker that is lost."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -13,11 +14,18 @@ import pytest
 
 from cggm.data.errors import InputError
 from cggm.data.features.generated import generate_feature_set
-from cggm.pipelines.research.experiments.__main__ import main
-from cggm.pipelines.research.experiments.cluster import Cluster, check_room
-from cggm.pipelines.research.experiments.memory import GIGABYTE
+from cggm.pipelines.research.experiments.cluster import (
+    GIGABYTE,
+    Cluster,
+    Machines,
+    check_room,
+)
+from cggm.pipelines.research.experiments.command import app
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'cggm[ray]'")
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed: pip install 'cggm[research]'",
+)
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "batch_size": 16}
 
@@ -37,13 +45,13 @@ def lose_worker(log: Path, folder: Path) -> None:
             continue
 
 
+@needs_ray
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the worker in /proc")
 def test_runs_of_a_cluster_fail_alone_and_go_on_after_a_lost_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command replaces it
     generate_feature_set("food101", tmp_path / "foods", samples=160)
     grid = {
         "bundle": "food101",
@@ -54,13 +62,11 @@ def test_runs_of_a_cluster_fail_alone_and_go_on_after_a_lost_worker(
     folder = tmp_path / "out/food101/joint/seed-0"
     killer = threading.Thread(target=lose_worker, args=(folder / "history.csv", tmp_path))
     killer.start()
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as end:
-        main(["grid.json", "--output", "out", "--ray", "local", "--jobs", "1"])
-    signal.signal(signal.SIGTERM, handler)
+    words = ["grid.json", "--output", "out", "--ray", "local", "--jobs", "1"]
+    code = app(words, standalone_mode=False)
     killer.join()
     told = capsys.readouterr()
-    assert end.value.code == 1, told
+    assert code == 1, told
     assert "food101, broken, seed 0: failed: error: " in told.out
     assert "broken/seed-0/failed.txt says why" in told.err
     record = json.loads((folder / "run.json").read_text())
@@ -71,9 +77,30 @@ def test_runs_of_a_cluster_fail_alone_and_go_on_after_a_lost_worker(
     assert not record["seconds_known"]  # the first part could not be timed
 
 
+@needs_ray
 def test_an_address_where_nobody_is_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Ray does not answer at '127\.0\.0\.1:1' \(.*refused\)"):
-        Cluster("127.0.0.1:1", tmp_path, cpus=1, memory_gb=1)
+    with (
+        pytest.raises(InputError, match=r"Ray does not answer at '127\.0\.0\.1:1' \(.*refused\)"),
+        Cluster(Machines("127.0.0.1:1"), tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("machines", "at_once"),
+    [
+        (Machines(), 2),
+        (Machines(jobs=5), 5),
+        (Machines(jobs=5, memory_gb=4, run_memory_gb=1.5), 2),
+        (Machines(jobs=5, memory_gb=1, run_memory_gb=1.5), 1),
+        (Machines("auto"), None),
+        (Machines("auto", jobs=3), 3),
+    ],
+)
+def test_as_many_runs_are_at_work_as_memory_has_room_for(
+    machines: Machines, at_once: int | None
+) -> None:
+    assert machines.at_once == at_once
 
 
 def test_a_run_that_no_machine_has_room_for_is_refused() -> None:

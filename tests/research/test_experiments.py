@@ -1,11 +1,14 @@
-"""Do grids run, go on, report failures, and end in tables?"""
+"""Grids that run, go on, report failures, and end in tables."""
 
-import _thread
 import contextlib
 import csv
+import importlib.util
+import ipaddress
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,17 +18,19 @@ from filelock import FileLock
 
 from cggm.data.errors import InputError
 from cggm.data.features.generated import generate_feature_set
-from cggm.pipelines.research.experiments.__main__ import main
-from cggm.pipelines.research.experiments.children import FORKS, Children, Stopped
-from cggm.pipelines.research.experiments.grid import plan
-from cggm.pipelines.research.experiments.local import Local
-from cggm.pipelines.research.experiments.memory import free_memory
-from cggm.pipelines.research.experiments.schedule import Schedule
+from cggm.pipelines.research.experiments.command import app
 from cggm.pipelines.research.report.__main__ import main as report
 
+# Ray itself is imported by the command, which tells it first to listen on no other address.
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed: pip install 'cggm[research]'",
+)
+needs_proc = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="finds processes in /proc"
+)
+COMMAND = "from cggm.pipelines.research.experiments.command import app; app()"
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1, "batch_size": 16}
-
-WAIT = ["timeit", "-n", "1", "-r", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +61,51 @@ def writers(log: Path) -> list[int]:
     return sorted(found)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and not only waiting for its parent to notice its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they started."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parts[2]))
+    children = parents.get(pid, [])
+    return [*children, *(below for child in children for below in descendants(child))]
+
+
+def listens_on(pid: int) -> set[str]:
+    """Addresses on which a process accepts connections."""
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(link).removeprefix("socket:[").rstrip("]"))
+    addresses = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:
+                addresses.add(as_address(fields[1].partition(":")[0]))
+    return addresses
+
+
+def as_address(digits: str) -> str:
+    """An address as /proc/net writes it: words of four bytes, the last byte first."""
+    words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))
+
+
 def run_command(*words: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    return int(end.value.code or 0)
+    return app(list(words), standalone_mode=False) or 0
 
 
+@needs_ray
 @pytest.mark.slow
 def test_runs_are_done_once_and_a_failure_stops_no_other(
     foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -108,7 +152,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert "2 runs, 2 of them finished already" in capsys.readouterr().out
     assert (output / "foods/joint/seed-3/run.json").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"other settings \(epochs is 1 there, 2 here\); choose"):
-        main([*words, "--epochs", "2"])
+        run_command(*words, "--epochs", "2")
 
     report([str(output)])
     text = (output / "tables/foods.md").read_text()
@@ -117,6 +161,8 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     assert "broken, seed 3: failed" in text
 
 
+@needs_ray
+@needs_proc
 @pytest.mark.slow
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(
     foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -141,47 +187,30 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(
     assert record["state"] == "finished" and set(record["figures"]) == {"image only", "text only"}
 
 
-def test_a_run_that_memory_has_no_room_for_waits_or_goes_on_later(
-    foods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = {**TINY, "epochs": 8, "dataset_dir": str(foods)}
-    runs = plan({"bundle": "food101", "methods": ["joint"], "seeds": 2, "settings": settings}).runs
-    # Both are let in, since nothing was measured yet; then one has to go.
-    workers = Local(tmp_path, jobs=2)
-    room = {"memory_gb": 0.002, "run_memory_gb": 0.001}
-    records = Schedule(runs, tmp_path, workers, jobs=2, **room).work()
-    assert [record["state"] for record in records.values()] == ["finished"] * 2
-    assert list(records) == [run.name for run in runs]
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "food101, joint, seed 1: stopped, since memory is short; it goes on later"
-
-
+@needs_ray
+@needs_proc
 @pytest.mark.slow
-@pytest.mark.skipif(not FORKS, reason="finds processes in /proc")
 def test_nothing_goes_on_after_the_command_was_killed(foods: Path, tmp_path: Path) -> None:
-    output, log = tmp_path / "out", tmp_path / "command"
-    words = ["--bundle", "food101", "--methods", "joint", "--output", str(output)]
+    output, log = tmp_path / "out", tmp_path / "command.err"
+    # Its teachers are trained by a process of their own, which has to end too.
+    words = ["--bundle", "food101", "--methods", "umt", "--output", str(output)]
     words += ["--epochs", "100000", "--settings", f"dataset_dir={foods}", "batch_size=16"]
-    children = Children()
-    codes: list[int] = []
-
-    def command() -> None:
-        codes.append(children.call("x", ["cggm.pipelines.research.experiments", *words], log))
-
-    thread = threading.Thread(target=command)
-    thread.start()
-    folder = output / "food101/joint/seed-0"
-    wait_for(folder / "models/last.pt")
-    assert len(writers(folder / "logs/train.out")) == 1
+    with open(log, "w") as file:
+        command = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=file)
+    folder = output / "food101/umt/seed-0"
+    wait_for(folder / "teachers/models/last.pt")
+    assert len(writers(folder / "logs/train.out")) == 2
+    listening = {address for pid in descendants(command.pid) for address in listens_on(pid)}
+    assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
     with pytest.raises(InputError, match=r"another command is at work in .*; wait for it, or"):
-        main(words)
-    (pid,) = [pid for pid in writers(Path(f"{log}.err")) if os.getpgid(pid) == pid]
-    os.kill(pid, signal.SIGKILL)
-    thread.join()
-    assert codes == [-signal.SIGKILL]
-    deadline = time.monotonic() + 10
-    while writers(folder / "logs/train.out") and time.monotonic() < deadline:
-        time.sleep(0.05)
+        run_command(*words)
+    started = descendants(command.pid)
+    command.kill()
+    assert command.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while any(is_alive(pid) for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in started if is_alive(pid)]
     assert not writers(folder / "logs/train.out")
     assert json.loads((folder / "run.json").read_text())["state"] == "running"
     with FileLock(output / ".lock", timeout=0):
@@ -201,56 +230,4 @@ def test_a_damaged_record_is_named_before_anything_starts(tmp_path: Path) -> Non
     ):
         (folder / "run.json").write_text(text)
         with pytest.raises(InputError, match=message):
-            main(words)
-
-
-def test_a_child_is_what_python_m_would_be(tmp_path: Path) -> None:
-    children = Children()
-    assert children.call("a", ["json.tool", "nowhere.json"], tmp_path / "a") != 0
-    assert "nowhere.json" in (tmp_path / "a.err").read_text()
-    (tmp_path / "b.json").write_text('{"a": 1}')
-    assert (
-        children.call("a", ["json.tool", "--compact", str(tmp_path / "b.json")], tmp_path / "b")
-        == 0
-    )
-    assert (tmp_path / "b.out").read_text() == '{"a":1}\n'
-
-
-def test_a_child_ends_when_told(tmp_path: Path) -> None:
-    children = Children()
-    ended: list[bool] = []
-
-    def work() -> None:
-        with pytest.raises(Stopped):
-            children.call("b", [*WAIT, "__import__('time').sleep(600)"], tmp_path / "b")
-        ended.append(True)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    held: dict[str, float] | None = {}
-    while held is not None and held.get("b", 0) == 0:
-        held = children.memory()
-    if FORKS:
-        assert held is not None and 0 < held["b"] < 1
-        assert free_memory()
-    children.stop("b")
-    thread.join()
-    assert ended
-    with pytest.raises(Stopped):
-        children.call("b", ["json.tool", "--help"], tmp_path / "b")
-    children.welcome("b")
-    assert children.call("b", ["json.tool", "--help"], tmp_path / "b") == 0
-
-
-def test_an_interrupt_that_is_no_signal_ends_the_child(tmp_path: Path) -> None:
-    """Ray cancels a task this way; the system call that waits does not notice."""
-
-    def interrupt() -> None:
-        wait_for(tmp_path / "c.out")
-        _thread.interrupt_main()
-
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        Children().call("c", [*WAIT, "__import__('time').sleep(8)"], tmp_path / "c")
-    assert not writers(tmp_path / "c.out")
-    assert "loop" not in (tmp_path / "c.out").read_text()  # what it prints at its end
+            run_command(*words)

@@ -1,7 +1,6 @@
-"""Is a grid read as it is meant, and is each mistake in it one sentence?"""
+"""Grids as they are meant, and a sentence for each mistake in one."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,14 @@ import pytest
 
 from cggm.data.errors import InputError
 from cggm.pipelines.methods import CATALOGUE
-from cggm.pipelines.research.experiments.__main__ import main
+from cggm.pipelines.research.experiments.command import app
 from cggm.pipelines.research.experiments.grid import plan
 from cggm.pipelines.research.experiments.look_ahead import look_ahead
-from cggm.pipelines.research.experiments.options import grid_of, read_options
+from cggm.pipelines.research.experiments.options import GridOptions
 
 
-@pytest.fixture(autouse=True)
-def _restore_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command replaces it
+def run_command(*words: str) -> int:
+    return app(list(words), standalone_mode=False) or 0
 
 
 def test_a_grid_has_every_method_with_every_seed() -> None:
@@ -89,9 +87,9 @@ def test_a_mistake_in_the_grid_is_one_sentence(change: dict[str, Any], message: 
 def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text("{'bundle'")
     with pytest.raises(InputError, match=r"grid\.json is not JSON .*; a grid is"):
-        main([str(tmp_path / "grid.json")])
+        run_command(str(tmp_path / "grid.json"))
     with pytest.raises(InputError, match=r"nowhere\.json cannot be read"):
-        main(["nowhere.json"])
+        run_command("nowhere.json")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +111,7 @@ def test_what_would_fail_at_once_is_refused_before_anything_trains(
 ) -> None:
     words = ["--bundle", "food101", "--methods", "cggm", "--output", str(tmp_path)]
     with pytest.raises(InputError, match=message):
-        main([*words, "--settings", setting])
+        run_command(*words, "--settings", setting)
     assert not list(tmp_path.glob("food101*")) and not capsys.readouterr().out
 
 
@@ -157,9 +155,15 @@ def test_all_are_the_methods_that_the_bundle_can_train() -> None:
 def test_options_replace_entries_of_the_file(tmp_path: Path) -> None:
     grid = {"bundle": "mosi", "methods": ["joint"], "settings": {"epochs": 5, "lr": 0.1}}
     (tmp_path / "grid.json").write_text(json.dumps(grid))
-    words = [str(tmp_path / "grid.json"), "--methods", "joint,cggm", "--seeds", "0,4"]
-    words += ["--epochs", "2", "--vary", "rho=0.5,1.3", "--settings", "select=mae"]
-    assert grid_of(read_options(words)) == {
+    options = GridOptions(
+        file=str(tmp_path / "grid.json"),
+        methods="joint,cggm",
+        seeds="0,4",
+        epochs=2,
+        vary=["rho=0.5,1.3"],
+        settings=["select=mae"],
+    )
+    assert options.grid() == {
         "bundle": "mosi",
         "methods": ["joint", "cggm"],
         "seeds": [0, 4],
@@ -173,11 +177,19 @@ def test_options_replace_entries_of_the_file(tmp_path: Path) -> None:
     [
         (["--jobs", "0"], r"--jobs is 0; expected a number above 0"),
         (["--memory_gb", "-1"], r"--memory_gb is -1; expected a number above 0"),
-        (["--run_gpus", "1"], r"--run_gpus is for --ray"),
-        (["--ray", "local", "--memory_gb", "4"], r"with --ray, --run_memory_gb is what each"),
+        (["--run_gpus", "-1"], r"--run_gpus is -1; expected 0 or more"),
+        (["--ray", "auto", "--memory_gb", "4"], r"with --ray, --run_memory_gb is what each"),
         (["--settings", "epochs"], r"--settings has 'epochs'; expected NAME=VALUE"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_sentence(words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        grid_of(read_options(["--bundle", "food101", "--methods", "joint", *words]))
+        run_command("--bundle", "food101", "--methods", "joint", *words)
+
+
+def test_settings_and_sweeps_take_several_words(tmp_path: Path) -> None:
+    words = ["--settings", "epoch=5", "lr=0.1", "--bundle", "food101", "--methods", "joint"]
+    with pytest.raises(InputError, match=r"no setting is called 'epoch'; did you mean 'epochs'"):
+        run_command(*words, "--output", str(tmp_path))
+    with pytest.raises(InputError, match=r"the grid varies 'width' over \[8\]"):
+        run_command(*words[3:], "--vary", "lr=0.1,0.2", "width=8", "--output", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Does one command plan, run and show the paper's tables and figures?"""
+"""One command that plans, runs and shows the paper's tables and figures."""
 
 import csv
 import json
@@ -7,24 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from cggm.data.errors import InputError
 from cggm.data.files import write_json
 from cggm.pipelines.research.experiments.record import surroundings, write_record
 from cggm.pipelines.research.experiments.run import Run
-from cggm.pipelines.research.paper.__main__ import main
 from cggm.pipelines.research.paper.budgets import BUNDLES, budget
-from cggm.pipelines.research.paper.found import find
+from cggm.pipelines.research.paper.command import main
+from cggm.pipelines.research.paper.finished import read_finished
 from cggm.pipelines.research.paper.needs import DEFAULT, NEEDS, check_items, runs_for
-from cggm.pipelines.research.paper.show import pieces
+from cggm.pipelines.research.paper.pieces import pieces
 from cggm.pipelines.research.report.ablation_table import SETTINGS
 from cggm.pipelines.research.report.pieces import FigurePiece, MissingPiece, TablePiece
 
+app = typer.Typer()
+app.command()(main)
+
 
 def run_command(*words: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    return int(end.value.code or 0)
+    return app(list(words), standalone_mode=False) or 0
 
 
 def finish(run: Run, output: Path, figures: dict[str, float], tested_on: str = "stand-in") -> None:
@@ -168,7 +170,7 @@ def test_runs_of_another_budget_are_not_shown(tmp_path: Path) -> None:
     write_record(run.folder(tmp_path / "runs"), {**record, "trained": True})
     words = ["--only", "figure7", "--output", str(tmp_path), "--report_only"]
     with pytest.raises(InputError, match=r"holds a run with other settings"):
-        main(["--budget", "small", *words])
+        run_command("--budget", "small", *words)
 
 
 def test_data_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_data_of_others_are_left_alone(tmp_path: Path) -> None:
     (run,) = runs_for(["figure7"], budget("tiny", {}))
     finish(Run("mosi", "elsewhere", "cggm", "cggm", 0), tmp_path, {"mae": 1.0})
     finish(run, tmp_path, {"mae": 1.0})
-    assert list(find([run], tmp_path).sets) == ["mosi"]
+    assert list(read_finished([run], tmp_path).sets) == ["mosi"]
     (piece,) = pieces(["figure7"], [run], tmp_path, tmp_path / "x")
     assert isinstance(piece, MissingPiece)
     assert piece.reason == "Missing, since the finished runs on mosi left no records of it."
@@ -186,12 +188,12 @@ def test_the_score_is_what_the_run_took(tmp_path: Path) -> None:
     """And not what the bundle has by now."""
     (run,) = runs_for(["figure7"], budget("tiny", {}))
     finish(run, tmp_path, {"mae": 1.0})
-    assert find([run], tmp_path).score("mosi", "cggm") is None
+    assert read_finished([run], tmp_path).score("mosi", "cggm") is None
     content = {"method": "cggm", "score": "$'acc2' if @method == 'cggm' else 'mae'"}
     write_json(run.folder(tmp_path) / "configuration" / "train.json", content)
-    assert find([run], tmp_path).score("mosi", "cggm") == "acc2"
+    assert read_finished([run], tmp_path).score("mosi", "cggm") == "acc2"
     (run.folder(tmp_path) / "configuration" / "train.json").write_text("{")
-    assert find([run], tmp_path).score("mosi", "cggm") is None
+    assert read_finished([run], tmp_path).score("mosi", "cggm") is None
 
 
 def test_table_6_without_its_rows_is_missing(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_rows_of_an_earlier_plan_are_left_alone(tmp_path: Path) -> None:
     runs = runs_for(["table2"], budget("tiny", {}))
     for run in [*runs, Run("food101", "food101", "umt", "umt", 0), replace(runs[0], seed=7)]:
         finish(run, tmp_path, {"accuracy": 50.0})
-    (data,) = find(runs, tmp_path).sets.values()
+    (data,) = read_finished(runs, tmp_path).sets.values()
     assert {row.label for row in data.rows}.isdisjoint({"umt"})
     assert all(row.seeds == {0} for row in data.rows)
 
@@ -214,7 +216,7 @@ def test_rows_of_an_earlier_plan_are_left_alone(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
     for words, message in ((["--jobs", "0"], "1 or more"), (["--memory_gb", "0"], "above 0")):
         with pytest.raises(InputError, match=f"{words[0]} is 0; expected .*{message}"):
-            main([*words, "--output", str(tmp_path)])
+            run_command(*words, "--output", str(tmp_path))
 
 
 @pytest.mark.slow
@@ -239,7 +241,7 @@ def test_one_command_runs_and_shows(tmp_path: Path, capsys: pytest.CaptureFixtur
         [float(row["mean"]) for row in drawn], [float(row["cosine"]) for row in steps]
     )
 
-    found = find([run], output / "runs").classifiers("mosi")
+    found = read_finished([run], output / "runs").classifiers("mosi")
     for name, by_seed in found["cggm"].items():
         path = folder / "evaluation-classifiers" / name / "evaluation.json"
         assert by_seed == {0: json.loads(path.read_text())["figures"]["mae"]["value"]}

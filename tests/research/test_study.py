@@ -1,4 +1,4 @@
-"""Does the study compare what it says, and do its statistics hold?"""
+"""The study: what it compares, its statistics, and its command."""
 
 import json
 import math
@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from scipy import stats
 
 from cggm.data.errors import InputError
 from cggm.pipelines.methods import CATALOGUE, Joint
-from cggm.pipelines.research.study.__main__ import main
+from cggm.pipelines.research.study.command import main
 from cggm.pipelines.research.study.controls import FixedFactors, constant, shuffled
 from cggm.pipelines.research.study.findings import Study
-from cggm.pipelines.research.study.mechanism import accuracy_noise, felt, noise
+from cggm.pipelines.research.study.mechanism import accuracy_noise, noise, reaching
 from cggm.pipelines.research.study.sets import NAMES, Part, as_it_is, dial, load
 from cggm.pipelines.research.study.statistics import corrected_difference
 from cggm.pipelines.research.study.training import train
@@ -26,6 +27,9 @@ from cggm.pipelines.research.study.variants import JOINT, OTHERS, RATES, all_var
 from cggm.pipelines.research.study.work import Result, jobs_left, read, search_left, work
 
 from ..children import in_a_child
+
+app = typer.Typer()
+app.command()(main)
 
 
 def result(data: str, variant: str, seed: int, val: float, test: float, **other: object) -> Result:
@@ -197,8 +201,8 @@ def test_all_is_compared_at_the_rate_that_joint_training_chose() -> None:
 
 def test_a_factor_on_a_gradient_reaches_sgd_and_not_adam() -> None:
     gradients = torch.randn(120, 30, generator=torch.Generator().manual_seed(0)) + 0.5
-    sgd, adam = (felt(gradients, name, "gradient") for name in ("SGD", "AdamW"))
-    step = felt(gradients, "AdamW", "step")
+    sgd, adam = (reaching(gradients, name, "gradient") for name in ("SGD", "AdamW"))
+    step = reaching(gradients, "AdamW", "step")
     assert sgd["constant"] == pytest.approx(0.5)
     assert sgd["changing"] == pytest.approx(1)
     assert adam["constant"] == pytest.approx(1, abs=1e-3)
@@ -270,7 +274,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def test_the_report_has_tables_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(InputError, match=r"has no results; start with"):
-        main(["report", "--output", str(tmp_path)])
+        app(["report", "--output", str(tmp_path)], standalone_mode=False)
     factors = {"mean": {"fast": 0.8, "slow": 1.2}, "spread": {"fast": 0.1, "slow": 0.1}}
     factors |= {"negative": 0.0, "huge": 0.0, "neutral": 0.1}
     results = []
@@ -282,7 +286,7 @@ def test_the_report_has_tables_and_a_picture(tmp_path: Path, capsys: pytest.Capt
                 results.append(result(data, f"{name} alone", seed, 40, 45, group="alone"))
     lines = (json.dumps(vars(r)) + "\n" for r in results)
     (tmp_path / "results.jsonl").write_text("".join(lines))
-    main(["report", "--output", str(tmp_path)])
+    app(["report", "--output", str(tmp_path)], standalone_mode=False)
     text = (tmp_path / "report/tables.md").read_text()
     assert "**+3.0 [+3.0, +3.0]**" in text
     assert "fast 45.0 / 50.0; slow 45.0 / 40.0" in text

@@ -1,1 +1,1 @@
-"""The demonstration behind `make demo`: train with and without CGGM, compare, draw, report."""
+"""The demonstration: a bundle trained with and without CGGM, compared, drawn, reported."""

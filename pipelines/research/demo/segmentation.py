@@ -10,7 +10,7 @@ from ....data.files import write_text
 from .steps import content, draw_curves, run, shared, table, train
 
 METHODS = ("cggm", "joint")
-SHARED = ("--encoder", "--channels", "--rates", "--sequences", "--dataset_dir", "--cache_dir")
+SHARED = ("--dataset_dir", "--cache_dir")  # the file beside the weights says the rest
 
 
 def demonstrate(bundle: Path, folder: Path, overrides: list[str]) -> Path:

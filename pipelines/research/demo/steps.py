@@ -1,4 +1,4 @@
-"""The steps that demonstrations share: run a bundle's commands as a user would, draw its curves."""
+"""Steps that demonstrations share: a bundle's commands as a user runs them, and its curves."""
 
 from __future__ import annotations
 

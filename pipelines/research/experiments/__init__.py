@@ -1,1 +1,1 @@
-"""Which method is better, over several seeds? Grids of runs, trained and tested."""
+"""Grids of runs over several seeds, trained and tested, on this machine or on a Ray cluster."""

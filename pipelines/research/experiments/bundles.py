@@ -1,4 +1,4 @@
-"""What does a bundle call things, and which commands train and test it?"""
+"""A bundle's configurations and names, and the commands that train and test it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ReferenceResolver
 
+from ....bundles import path
 from ....data.errors import InputError
 from ...commands.overrides import check_overrides, users_of
 from .run import Run
@@ -61,9 +61,9 @@ class Bundle:
 
         Both ways to write one are known: ``rho``, and ``methods#cggm#rho``.
         """
-        path = ReferenceResolver.split_id(setting)
-        if path[0] == "methods":
-            return {path[1]} if len(path) > 1 else set()
+        keys = ReferenceResolver.split_id(setting)
+        if keys[0] == "methods":
+            return {keys[1]} if len(keys) > 1 else set()
         return set(users_of(self.train, setting))
 
     def check(self, run: Run) -> None:
@@ -81,15 +81,15 @@ class Bundle:
 
     def configurations(self, run: Run, folder: Path) -> dict[str, dict[str, Any]]:
         """``train.json`` and ``evaluate.json`` as this run has them, by file name."""
-        found = {}
+        configurations = {}
         for name, config, given in (
             ("train.json", self.train, self._for_training(run, folder)),
             ("evaluate.json", self.evaluate, self._for_testing(run, folder)),
         ):
             parser = ConfigParser(copy.deepcopy(dict(config)))
             parser.update(given)
-            found[name] = parser.get()
-        return found
+            configurations[name] = parser.get()
+        return configurations
 
     def training(self, run: Run, folder: Path, *, resume: bool) -> list[str]:
         """What follows `python -m`, to train."""
@@ -101,10 +101,6 @@ class Bundle:
         given = self._for_testing(run, folder)
         if alone is not None:
             given[self.setting] = [alone]
-        # Feature bundles read the rule from the file of the weights by themselves.
-        rule = json.loads((folder / "models" / "model.json").read_text()).get("late_fusion")
-        if "late_fusion" in self.evaluate and rule is not None:
-            given["late_fusion"] = rule
         return self._command("evaluate.json", given)
 
     def _for_training(self, run: Run, folder: Path) -> dict[str, Any]:
@@ -128,8 +124,7 @@ class Bundle:
 
     def _command(self, config: str, given: Mapping[str, Any]) -> list[str]:
         words = [f"--{name}={as_word(value)}" for name, value in given.items()]
-        path = str(self.folder / config)
-        return ["monai.bundle", "run", "--config_file", path, *words]
+        return ["monai.bundle", "run", "--config_file", str(self.folder / config), *words]
 
 
 @lru_cache
@@ -139,8 +134,6 @@ def open_bundle(name: str) -> Bundle:
     Raises:
         InputError: there is no such bundle.
     """
-    # Bundles name pipelines, so pipelines import no bundle; the name is looked up as in a config.
-    path: Any = locate("cggm.bundles.path")
     try:
         folder = Path(path(name))
     except ValueError as error:

@@ -1,121 +1,250 @@
-"""How do runs get done on the machines of a Ray cluster?"""
+"""Runs as tasks of Ray, on this machine or on a cluster."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+import torch
+
 from ....data.errors import InputError
-from .children import PATIENCE, Children
-from .execute import execute
-from .memory import GIGABYTE
+from ...commands.failures import reason_of
+from .execute import execute, keep_failure
+from .record import FAILED
 from .run import Run
 
 LOCAL = "local"
+GIGABYTE = 1024**3
 RETRIES = 3  # after a worker or its machine was lost; the run goes on from its last epoch
+PATIENCE = 15.0  # seconds that runs have to end when they are stopped
+STORE = 80 * 1024**2  # bytes for shared objects, the least that Ray takes: records are small
+DEFAULT_JOBS = 2
+DEFAULT_MEMORY = 1.5  # gigabytes of a run
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where runs are done, and what each of them gets.
+
+    Attributes:
+        address: of a Ray cluster, as ``ray.init`` takes it; "local" starts Ray on this machine.
+        jobs: most runs at once; None is 2 on this machine, and no limit on a cluster.
+        memory_gb: of this machine, for all runs together; None is what Ray finds free.
+        run_memory_gb: that each run asks for.
+        run_gpus: that each run asks for; a part of one is possible.
+    """
+
+    address: str = LOCAL
+    jobs: int | None = None
+    memory_gb: float | None = None
+    run_memory_gb: float = DEFAULT_MEMORY
+    run_gpus: float = 0
+
+    @property
+    def are_here(self) -> bool:
+        """Whether this machine is the only one."""
+        return self.address == LOCAL
+
+    @property
+    def at_once(self) -> int | None:
+        """Most runs at once; None for no limit."""
+        if not self.are_here:
+            return self.jobs
+        jobs = self.jobs or DEFAULT_JOBS
+        if self.memory_gb is None:
+            return jobs
+        return max(1, min(jobs, int(self.memory_gb / self.run_memory_gb)))
+
+    @property
+    def threads(self) -> int:
+        """Of torch in each run: runs that share the cores would wait for each other."""
+        return torch.get_num_threads() if self.are_here and self.at_once == 1 else 1
 
 
 class Cluster:
-    """Runs as tasks of Ray, which finds each a machine with room.
+    """Ray, joined or started while the ``with`` block lasts.
 
     All machines have this package and see the same folders.
 
     Args:
-        address: of the cluster, as ``ray.init`` takes it; "local" starts one on this machine.
+        machines: where, and what a run gets.
         output: folder of all runs.
-        cpus: of a cluster that is started here.
-        memory_gb: that each run asks for.
-        gpus: that each run asks for; a part of one is possible.
 
     Raises:
         InputError: Ray is not installed or does not answer, or no machine is large enough.
     """
 
-    def __init__(
-        self, address: str, output: Path, *, cpus: int, memory_gb: float, gpus: float = 0
-    ) -> None:
-        self._ray = _connect(address, cpus)
+    def __init__(self, machines: Machines, output: Path) -> None:
+        self._machines = machines
         self._output = output
-        self._refs: dict[str, Any] = {}
-        needs = {"CPU": 1.0, "GPU": gpus, "memory": memory_gb * GIGABYTE}
+        self._live: dict[Any, Run] = {}
+
+    def __enter__(self) -> Cluster:
+        machines = self._machines
+        connect(machines.address, machines.at_once or DEFAULT_JOBS)
+        import ray
+
+        needs = {
+            "CPU": 1.0,
+            "GPU": machines.run_gpus,
+            "memory": machines.run_memory_gb * GIGABYTE,
+        }
         try:
-            check_room(needs, [node["Resources"] for node in self._ray.nodes() if node["Alive"]])
+            check_room(needs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         except InputError:
-            self._ray.shutdown()
+            ray.shutdown()
             raise
-        self._task = self._ray.remote(
-            num_cpus=1, num_gpus=gpus, memory=int(needs["memory"]), max_retries=RETRIES
+        # A worker does one run: bundles seed generators and install hooks.
+        self._task = ray.remote(
+            num_cpus=1,
+            num_gpus=machines.run_gpus,
+            memory=int(needs["memory"]),
+            max_retries=RETRIES,
+            max_calls=1,
         )(work)
+        return self
 
-    def submit(self, run: Run) -> Future[dict[str, Any]]:
-        """Start a run; the future gives its record, or what Ray raises where it was lost."""
-        ref = self._task.remote(run, str(self._output), os.getcwd())
-        self._refs[run.name] = ref
-        return ref.future()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        import ray
 
-    def stop(self, run: Run) -> None:
-        """End a run; it can be submitted again."""
-        self._ray.cancel(self._refs[run.name])
+        live = list(self._live)
+        for task in live:
+            ray.cancel(task)
+        if live:
+            ray.wait(live, num_returns=len(live), timeout=PATIENCE)
+        ray.shutdown()
 
-    def memory(self) -> dict[str, float] | None:
-        """Ray watches over memory by itself."""
-        return None
+    @property
+    def runs(self) -> list[Run]:
+        """Those that were started and have not ended."""
+        return list(self._live.values())
 
-    def close(self) -> None:
-        """End what is at work, for good, and leave the cluster."""
-        refs = list(self._refs.values())
-        for ref in refs:
-            self._ray.cancel(ref)
-        if refs:
-            self._ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
-        self._ray.shutdown()
+    def has_room(self) -> bool:
+        """Whether one more run may start; Ray lets it wait until a machine is free."""
+        limit = self._machines.at_once
+        return limit is None or len(self._live) < limit
+
+    def start(self, run: Run) -> None:
+        """Start a run."""
+        task = self._task.remote(run, str(self._output), os.getcwd(), self._machines.threads)
+        self._live[task] = run
+
+    def wait(self, seconds: float) -> list[tuple[Run, dict[str, Any]]]:
+        """Runs that have ended, with their records; none where none ends in time."""
+        import ray
+        from ray.exceptions import RayError
+
+        done, _ = ray.wait(list(self._live), timeout=seconds)
+        ended = []
+        for task in done:
+            run = self._live.pop(task)
+            try:
+                record = ray.get(task)
+            except RayError as error:
+                record = keep_failure(run, self._output, _loss(error))
+            ended.append((run, record))
+        return ended
 
 
-def work(run: Run, output: str, folder: str) -> dict[str, Any]:
-    """A task: train and test, on whatever machine this is.
+def work(run: Run, output: str, folder: str, threads: int) -> dict[str, Any]:
+    """Train and test, on whatever machine this is; give the record. The task of Ray.
 
     Args:
         run: what to do.
         output: folder of all runs.
         folder: where the command was given; relative names in settings are read from there.
+        threads: of torch.
+    """
+    torch.set_num_threads(threads)
+    try:
+        for path in (output, folder):
+            if not Path(path).is_dir():
+                raise InputError(
+                    f"{socket.gethostname()} does not see {path}; all machines of the cluster "
+                    "need the same file system"
+                )
+        os.chdir(folder)
+        return execute(run, Path(output))
+    except Exception as error:  # no record could be written
+        reason = reason_of(error) or f"{type(error).__name__}: {error}"
+        return {"state": FAILED, "failure": reason}
+
+
+def connect(address: str, cpus: int) -> None:
+    """Join a cluster of Ray, or start one on this machine that nobody else can reach.
+
+    Args:
+        address: as ``ray.init`` takes it, or "local".
+        cpus: of a cluster that is started here.
 
     Raises:
-        InputError: this machine does not see these folders.
+        InputError: Ray is not installed or does not answer.
     """
-    for path in (output, folder):
-        if not Path(path).is_dir():
-            raise InputError(
-                f"{socket.gethostname()} does not see {path}; all machines of the cluster need "
-                "the same file system"
-            )
-    os.chdir(folder)
-    return execute(run, Path(output), Children(threads=1))
-
-
-def _connect(address: str, cpus: int) -> Any:
     # What a hospital computes is not reported to anybody, unless it says so itself.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == LOCAL:
+        # Without clusters Ray listens on the loopback address only. Read at its import.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Runs that ask for no GPU of their own see all of this machine's.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
         raise InputError(
-            "--ray needs Ray, which is not installed: pip install 'cggm[ray]'"
+            "experiments need Ray, which is not installed: pip install 'cggm[research]'"
         ) from error
-    own = {"num_cpus": cpus, "include_dashboard": False} if address == LOCAL else {}
     try:
-        _knock(address)
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
+        if address == LOCAL:
+            ray.init(
+                address,
+                num_cpus=cpus,
+                object_store_memory=STORE,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        else:
+            _knock(address)
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"Ray does not answer at {address!r} ({reason}); --ray is the address of a cluster "
-            "such as 'auto', '10.0.0.1:6379' or 'ray://…', or 'local'"
+            f"Ray does not answer at {address!r} ({_first_line(error)}); --ray is the address of "
+            "a cluster such as 'auto', '10.0.0.1:6379' or 'ray://…', or 'local'"
         ) from error
-    return ray
+
+
+def check_room(needs: Mapping[str, float], machines: Sequence[Mapping[str, float]]) -> None:
+    """Refuse what Ray would wait for in silence.
+
+    Args:
+        needs: of a run: "CPU", "GPU" and "memory" in bytes.
+        machines: the same of each machine.
+
+    Raises:
+        InputError: no machine has that.
+    """
+    if not any(all(has.get(n, 0) >= needs[n] for n in needs) for has in machines):
+        text = f"1 CPU, {needs['memory'] / GIGABYTE:g} GB and {needs['GPU']:g} GPU"
+        offers = "; ".join(
+            f"{has.get('CPU', 0):g} CPU, {has.get('memory', 0) / GIGABYTE:.1f} GB, "
+            f"{has.get('GPU', 0):g} GPU"
+            for has in machines
+        )
+        raise InputError(
+            f"a run asks for {text}, and no machine of the cluster has that ({offers}); ask for "
+            "less with --run_memory_gb and --run_gpus"
+        )
 
 
 def _knock(address: str) -> None:
@@ -125,16 +254,19 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def check_room(needs: dict[str, float], machines: list[dict[str, float]]) -> None:
-    """Refuse what Ray would wait for in silence."""
-    if not any(all(has.get(n, 0) >= needs[n] for n in needs) for has in machines):
-        text = f"1 CPU, {needs['memory'] / GIGABYTE:g} GB and {needs['GPU']:g} GPU"
-        found = "; ".join(
-            f"{has.get('CPU', 0):g} CPU, {has.get('memory', 0) / GIGABYTE:.1f} GB, "
-            f"{has.get('GPU', 0):g} GPU"
-            for has in machines
+def _loss(error: Exception) -> str:
+    """Why Ray has no record of a run, in a sentence."""
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+
+    if isinstance(error, OutOfMemoryError):
+        return "memory ran out; use fewer --jobs, or a smaller batch"
+    if isinstance(error, WorkerCrashedError):
+        return (
+            f"its process was killed, and killed again in {RETRIES} further tries; as a rule "
+            "memory had run out"
         )
-        raise InputError(
-            f"a run asks for {text}, and no machine of the cluster has that ({found}); ask for "
-            "less with --run_memory_gb and --run_gpus"
-        )
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Which methods of the catalogue can train a bundle, and why not the others?"""
+"""The methods of the catalogue that can train a bundle, and why the others cannot."""
 
 from __future__ import annotations
 

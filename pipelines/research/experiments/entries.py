@@ -1,4 +1,4 @@
-"""What does a grid say of one bundle or one method: name, label, settings, sweeps?"""
+"""Entries of a grid: bundles and methods with their labels, settings and sweeps."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def swept(entry: Entry, vary: Mapping[str, list[Any]]) -> list[Entry]:
     >>> [e.label for e in swept(Entry("cggm", "cggm"), {"rho": [1, 2], "lam": [0.1]})]
     ['cggm rho=1 lam=0.1', 'cggm rho=2 lam=0.1']
     """
-    found = []
+    combinations = []
     for values in itertools.product(*vary.values()):
         chosen = dict(zip(vary, values, strict=True))
         words = [f"{re.split('#|::', name)[-1]}={value}" for name, value in chosen.items()]
         label = " ".join([entry.label, *words])
-        found.append(Entry(entry.name, label, {**entry.settings, **chosen}))
-    return found
+        combinations.append(Entry(entry.name, label, {**entry.settings, **chosen}))
+    return combinations
 
 
 def settings(given: Any, owner: str) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""How is one run trained and tested, taken up again, and its failure kept?"""
+"""Training and test of one run: taken up again, its record and its failure kept."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
 import traceback
 from collections.abc import Sequence
@@ -15,8 +14,17 @@ from typing import Any
 from ....data.errors import InputError
 from ....data.files import write_json, write_text
 from .bundles import Bundle, open_bundle
-from .children import Children, Stopped
-from .record import FAILED, FINISHED, RUNNING, STOPPED, earlier, surroundings, write_record
+from .module import run_module
+from .record import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    earlier,
+    read_record,
+    surroundings,
+    write_record,
+)
 from .run import Run
 
 LINES_KEPT = 20
@@ -32,18 +40,19 @@ class Failure(Exception):
     """
 
     def __init__(self, config: str, code: int, lines: list[str]) -> None:
-        super().__init__(f"{config} {ending(code)}")
+        super().__init__(f"{config} ended with exit code {code}")
         self.code = code
         self.lines = lines
 
 
-def execute(run: Run, output: Path, children: Children) -> dict[str, Any]:
+def execute(run: Run, output: Path) -> dict[str, Any]:
     """Train and test, from where an earlier call ended; give the record.
 
     Failures are kept in the record and in ``failed.txt``, and not raised.
 
     Raises:
-        Stopped: `children` was told to stop this run.
+        InputError: the folder holds a run with other settings, or cannot be written.
+        KeyboardInterrupt: somebody wants it to end.
     """
     folder = run.folder(output)
     record = _begin(run, folder, earlier(run, output) or {})
@@ -54,12 +63,12 @@ def execute(run: Run, output: Path, children: Children) -> dict[str, Any]:
         if not record["trained"]:
             for name, content in bundle.configurations(run, folder).items():
                 write_json(folder / "configuration" / name, content)
-            _train(bundle, run, folder, record, children)
+            _train(bundle, run, folder, record)
             record["trained"] = True
             write_record(folder, record)
-        _test(bundle, run, folder, record, children)
+        _test(bundle, run, folder, record)
         record |= {"state": FINISHED, "exit_code": 0}
-    except (Stopped, KeyboardInterrupt):
+    except KeyboardInterrupt:
         record["state"] = STOPPED
         raise
     except Failure as error:
@@ -70,6 +79,18 @@ def execute(run: Run, output: Path, children: Children) -> dict[str, Any]:
         _keep(folder, record, 1, "a fault of this program", traceback.format_exc().splitlines())
     finally:
         write_record(folder, record)
+    return record
+
+
+def keep_failure(run: Run, output: Path, reason: str) -> dict[str, Any]:
+    """Record that a run ended without a word of its own; give the record."""
+    folder = run.folder(output)
+    try:
+        record = read_record(folder) or run.identity()
+        _keep(folder, record, 1, reason, [])
+        write_record(folder, record)
+    except (InputError, OSError):  # nothing can be kept there
+        record = {"state": FAILED, "failure": reason}
     return record
 
 
@@ -103,21 +124,17 @@ def _begin(run: Run, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _train(
-    bundle: Bundle, run: Run, folder: Path, record: dict[str, Any], children: Children
-) -> None:
+def _train(bundle: Bundle, run: Run, folder: Path, record: dict[str, Any]) -> None:
     resume = (folder / "models" / "last.pt").is_file()
     words = bundle.training(run, folder, resume=resume)
-    _call(run, folder, "train", words, record, children)
+    _call(folder, "train", words, record)
 
 
-def _test(
-    bundle: Bundle, run: Run, folder: Path, record: dict[str, Any], children: Children
-) -> None:
+def _test(bundle: Bundle, run: Run, folder: Path, record: dict[str, Any]) -> None:
     figures: dict[str, Any] = {}
     for name in run.alone or (None,):
         row = run.label if name is None else f"{name} only"
-        _call(run, folder, "evaluate", bundle.testing(run, folder, name), record, children)
+        _call(folder, "evaluate", bundle.testing(run, folder, name), record)
         written = folder / "evaluation"
         if name is not None:
             kept = folder / f"evaluation-{name}"
@@ -128,18 +145,6 @@ def _test(
         record["samples"] = content.get("samples", content.get("patients"))
         figures[row] = plain_figures(content)
     record["figures"] = figures
-
-
-def ending(code: int) -> str:
-    """How a command ended, in words.
-
-    >>> ending(1), ending(-9)
-    ('ended with exit code 1', 'was killed by SIGKILL; as a rule memory had run out')
-    """
-    if code >= 0:
-        return f"ended with exit code {code}"
-    name = signal.Signals(-code).name
-    return f"was killed by {name}" + "; as a rule memory had run out" * (name == "SIGKILL")
 
 
 def plain_figures(content: dict[str, Any]) -> dict[str, float | None]:
@@ -157,18 +162,11 @@ def plain_figures(content: dict[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _call(
-    run: Run,
-    folder: Path,
-    config: str,
-    words: list[str],
-    record: dict[str, Any],
-    children: Children,
-) -> None:
+def _call(folder: Path, config: str, words: Sequence[str], record: dict[str, Any]) -> None:
     log = folder / "logs" / config
     began = time.monotonic()
     try:
-        code = children.call(run.name, words, log)
+        code = run_module(words, log)
     finally:
         took = record["seconds"][config] + time.monotonic() - began
         record["seconds"] = {**record["seconds"], config: round(took, 1)}
@@ -178,7 +176,7 @@ def _call(
 
 
 def _keep(folder: Path, record: dict[str, Any], code: int, text: str, lines: list[str]) -> None:
-    reason = reason_in(lines) if code > 0 and lines else text
+    reason = reason_in(lines) if lines else text
     record |= {"state": FAILED, "exit_code": code, "failure": reason}
     others = [line for line in (text, *lines) if line != reason]
     write_text(folder / FAILURE, "\n".join([reason, "", *others]).rstrip() + "\n")

@@ -1,4 +1,4 @@
-"""Which runs does the user ask for, and is there a mistake in what they wrote?"""
+"""A grid, read and checked, and the runs that it asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs would fail at once? What can be known without data and before anything trains."""
+"""A look at settings with which a run would fail at once, without data and before training."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _refusal(config: ConfigParser) -> str | None:
 
 def _with_what_they_need(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The entries of these names and those that they refer to; MONAI would read all of them."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     waiting = list(names)
     while waiting:
         name = ReferenceResolver.split_id(waiting.pop())[0]
-        if name in config and name not in found:
-            found[name] = config[name]
+        if name in config and name not in entries:
+            entries[name] = config[name]
             waiting += references(config[name])
-    return found
+    return entries

@@ -1,4 +1,4 @@
-"""What is kept of a run, and does what lies in its folder belong to it?"""
+"""The record of a run, and whether a record that lies in its folder is of the same run."""
 
 from __future__ import annotations
 

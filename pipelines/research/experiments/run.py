@@ -1,4 +1,4 @@
-"""What is one run of a grid, and where does it lie?"""
+"""One run of a grid: its identity and folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long may it take: a look at everything, an hour, or the paper's recipes on real data?"""
+"""Budgets: a look at everything, an hour, or the paper's recipes on real data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs does each table and each figure of the paper need?"""
+"""The runs that each table and each figure of the paper needs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Does CGGM help, when, and through what? Small networks, many seeds, and controls."""
+"""A study of whether CGGM helps, when, and through what: small networks, many seeds, controls."""

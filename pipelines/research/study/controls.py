@@ -1,4 +1,4 @@
-"""Is it the balance, or would any factors do? Factors that do not look at the modalities."""
+"""Controls: factors of the same size that do not look at the modalities."""
 
 from __future__ import annotations
 

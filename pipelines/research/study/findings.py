@@ -1,4 +1,4 @@
-"""What do the results say, over data sets and divisions?"""
+"""Findings over data sets and divisions."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Study:
 
     def mean(self, data: str, variant: str) -> float:
         """Mean test figure, percent; NaN without any."""
-        found = [r.test for r in self._of(data, variant).values()]
-        return float(np.mean(found)) if found else float("nan")
+        tests = [r.test for r in self._of(data, variant).values()]
+        return float(np.mean(tests)) if tests else float("nan")
 
     def encoders(self, data: str) -> list[tuple[str, float, float]]:
         """Per modality: a network of it alone, and its classifier in joint training."""
@@ -102,16 +102,16 @@ class Study:
 
     def compared(self, group: str) -> dict[tuple[str, str], tuple[Estimate, bool]]:
         """Estimates by variant and data set, and whether each is significant after Holm."""
-        found = {
+        estimates = {
             (name, data): e
             for name in self.variants(group)
             for data in self.data
             if (e := self.estimate(data, name)) is not None
         }
-        corrected = holm([e.p for e in found.values()])
+        corrected = holm([e.p for e in estimates.values()])
         return {
             key: (e, p is not None and p < LEVEL)
-            for (key, e), p in zip(found.items(), corrected, strict=True)
+            for (key, e), p in zip(estimates.items(), corrected, strict=True)
         }
 
     def left_out(self) -> list[tuple[str, str, Estimate]]:
@@ -127,11 +127,11 @@ class Study:
         """Per variant of CGGM, what its factors were."""
         rows = []
         for name in self.variants("cggm"):
-            found = [r.factors for r in self._kept.values() if r.variant == name and r.factors]
-            means = [list(f["mean"].values()) for f in found]
-            spreads = [float(np.mean(list(f["spread"].values()))) for f in found]
+            kept = [r.factors for r in self._kept.values() if r.variant == name and r.factors]
+            means = [list(f["mean"].values()) for f in kept]
+            spreads = [float(np.mean(list(f["spread"].values()))) for f in kept]
             shares = {
-                k: float(np.mean([f[k] for f in found])) for k in ("negative", "huge", "neutral")
+                k: float(np.mean([f[k] for f in kept])) for k in ("negative", "huge", "neutral")
             }
             shares["mean"] = float(np.median([np.mean(m) for m in means]))
             shares["difference"] = float(np.median([max(m) - min(m) for m in means]))

@@ -1,4 +1,4 @@
-"""What becomes of a factor: by the printed rule under noise, by an optimizer on its way?"""
+"""Two experiments on factors: the printed rule under noise, and what an optimizer makes of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_mechanism(path: Path) -> Path:
     content = {
         "noise": [noise(m, ratio) for m in (2, 3, 4) for ratio in (0.0, 0.5, 1.0, 2.0)],
         "accuracy": [accuracy_noise(m, batch) for m in (2, 3, 4) for batch in (32, 128)],
-        "updates": [felt(gradients, name, place) for name in OPTIMIZERS for place in PLACES],
+        "updates": [reaching(gradients, name, place) for name in OPTIMIZERS for place in PLACES],
         "gradients": {"steps": len(gradients), "parameters": gradients.shape[1]},
     }
     write_json(path, content)
@@ -99,7 +99,7 @@ def encoder_gradients(seed: int = 0) -> Tensor:
     return torch.stack(kept)
 
 
-def felt(gradients: Tensor, optimizer: str, place: str, seed: int = 0) -> dict[str, Any]:
+def reaching(gradients: Tensor, optimizer: str, place: str, seed: int = 0) -> dict[str, Any]:
     """How much of a factor reaches the update, when the same gradients are replayed?
 
     Args:

@@ -1,4 +1,4 @@
-"""Which small networks does the study train?"""
+"""Small networks that the study trains."""
 
 from __future__ import annotations
 

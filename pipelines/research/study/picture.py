@@ -1,4 +1,4 @@
-"""Differences to joint training at a glance."""
+"""The picture of differences to joint training."""
 
 from __future__ import annotations
 

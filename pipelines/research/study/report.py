@@ -1,4 +1,4 @@
-"""What did the study find? Tables with intervals, and a picture."""
+"""The report of the study: tables with intervals, and a picture."""
 
 from __future__ import annotations
 
@@ -108,20 +108,20 @@ def choice_table(study: Study) -> Table:
 
 def test_table(study: Study, group: str, title: str) -> Table:
     """Differences to joint training on the test parts, with intervals."""
-    found = study.compared(group)
-    names = list(dict.fromkeys(name for name, _ in found))
+    differences = study.compared(group)
+    names = list(dict.fromkeys(name for name, _ in differences))
     rows = []
     for name in names:
         cells = []
         for data in study.data:
-            if (name, data) not in found:
+            if (name, data) not in differences:
                 cells.append(Cell("–"))
                 continue
-            e, significant = found[name, data]
+            e, significant = differences[name, data]
             text = f"{e.mean:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
             cells.append(Cell(text, "best" if significant else ""))
         rows.append([Cell(name), *cells])
-    counts = sorted({e.count for e, _ in found.values()})
+    counts = sorted({e.count for e, _ in differences.values()})
     caption = [
         INTERVAL.format(counts=" to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))))
     ]

@@ -1,4 +1,4 @@
-"""On which data, and how are they divided for each seed?"""
+"""Data of the study, and their division for each seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure is a difference between two methods whose tests share samples?"""
+"""The difference between two methods whose tests share samples, with its interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does one small network learn with one method, and how good is it on validation and test?"""
+"""One training of a small network with one method, and its figures on validation and test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the study compare?"""
+"""Variants that the study compares."""
 
 from __future__ import annotations
 
@@ -82,14 +82,16 @@ def compared() -> list[Variant]:
 
 def fixed(modalities: Sequence[str]) -> list[Variant]:
     """One encoder at three times, or at a third of, the rate: what could any factors gain?"""
-    found = []
+    variants = []
     for i, name in enumerate(modalities):
         for factor in (3.0, 1 / 3):
             table = torch.ones(1, len(modalities))
             table[0, i] = factor
             word = "x 3" if factor > 1 else "x 1/3"
-            found.append(Variant(f"{name} {word}", "fixed", lambda _, __, t=table: FixedFactors(t)))
-    return found
+            variants.append(
+                Variant(f"{name} {word}", "fixed", lambda _, __, t=table: FixedFactors(t))
+            )
+    return variants
 
 
 def others(task: str) -> list[Variant]:

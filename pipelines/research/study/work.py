@@ -1,13 +1,11 @@
-"""Which trainings are to be done, and what came of those that were?"""
+"""Trainings of the study that are still to be done, and results of those that were."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ....data.errors import InputError
+from ....data.processes import end_with_parent
 from ...methods import UMT, create
-from ..experiments.child import after_parent
 from .sets import Samples, load
 from .training import EPOCHS, Outcome, train
 from .variants import JOINT, RATES, Variant, all_variants
@@ -36,7 +34,7 @@ class Result:
 
     Attributes:
         data: name of the data set.
-        variant: likewise.
+        variant: name of the variant.
         group: of the variant.
         seed: of division, weights and batches.
         rate: the learning rate.
@@ -132,7 +130,7 @@ def jobs_left(
     known = {(r.data, r.variant, r.seed, r.rate) for r in done}
     rates = {name: chosen_rate([r for r in done if r.data == name]) for name in data}
     variants = {name: variants_of(load(name, folder)) for name in data}
-    _check_names(wanted or (), [v.name for found in variants.values() for v in found])
+    _check_names(wanted or (), [v.name for listed in variants.values() for v in listed])
     left = []
     for seed in seeds:
         for name, rate in rates.items():
@@ -186,17 +184,12 @@ def _side_by_side(jobs: Sequence[Job], processes: int) -> Iterator[list[Result]]
         yield from map(_do, jobs)
         return
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=_end_with_the_command) as pool:
+    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         try:
             for done in as_completed([pool.submit(_do, job) for job in jobs]):
                 yield done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_the_command() -> None:
-    """Let this process end when the one that started it was killed."""
-    after_parent(partial(os._exit, 1))
 
 
 def _do(job: Job) -> list[Result]:
@@ -218,13 +211,13 @@ def _trained(job: Job) -> Iterator[Result]:
         score = "mae" if samples.classes is None else variant.score
         method = variant.make(table, job.seed)
         data = samples if variant.alone is None else samples.of(variant.alone)
-        given = {"seed": job.seed, "lr": job.rate, "score": score, "epochs": job.epochs}
+        settings = {"seed": job.seed, "lr": job.rate, "score": score, "epochs": job.epochs}
         if not isinstance(method, UMT):
-            return train(data, method, **given)
+            return train(data, method, **settings)
         with TemporaryDirectory() as folder:
             method.teachers = f"{folder}/teachers.pt"
-            train(data, create("unimodal"), **given, keep=Path(method.teachers))
-            return train(data, method, **given)
+            train(data, create("unimodal"), **settings, keep=Path(method.teachers))
+            return train(data, method, **settings)
 
     for name in job.variants:
         outcome = run(variants[name])
@@ -260,7 +253,7 @@ def summary(factors: Tensor, modalities: Sequence[str]) -> dict[str, Any]:
     return {
         "mean": dict(zip(modalities, means, strict=True)),
         "spread": dict(zip(modalities, spreads, strict=True)),
-        **{name: float(found.float().mean()) for name, found in shares.items()},
+        **{name: float(counted.float().mean()) for name, counted in shares.items()},
     }
 
 

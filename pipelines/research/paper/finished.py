@@ -1,4 +1,4 @@
-"""Which runs of the plan are finished, and what did they leave?"""
+"""Finished runs of a plan, and what they left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_IN_PAPER = ("f1_macro",)
 
 
 @dataclass(frozen=True)
-class Found:
+class FinishedRuns:
     """The runs of a plan, as far as they are finished.
 
     Attributes:
@@ -71,19 +71,19 @@ class Found:
         return {label: self._classifiers(data, label) for label in ("joint", "cggm")}
 
     def _classifiers(self, data: str, label: str) -> dict[str, dict[int, float]]:
-        found: dict[str, dict[int, float]] = {}
+        by_modality: dict[str, dict[int, float]] = {}
         for run in self._finished(data, label):
             folder = run.folder(self.output)
             if not (folder / "models" / FILE).is_file():
                 continue
             bundle = open_bundle(run.bundle)
-            given = {**run.settings, **run.own}
-            written = evaluate_classifiers(bundle.train, bundle.evaluate, folder, given)
+            settings = {**run.settings, **run.own}
+            written = evaluate_classifiers(bundle.train, bundle.evaluate, folder, settings)
             for modality, path in written.items():
                 value = plain_figures(json.loads(path.read_text())).get(figure_of(run.bundle))
                 if value is not None:
-                    found.setdefault(modality, {})[run.seed] = value
-        return found
+                    by_modality.setdefault(modality, {})[run.seed] = value
+        return by_modality
 
     def _finished(self, data: str, label: str) -> list[Run]:
         return [r for r in self.runs if (r.data, r.label) == (data, label) and self._is_done(r)]
@@ -96,7 +96,7 @@ class Found:
         return f"{run.label}, seed {run.seed}: not started" if record is None else state_of(record)
 
 
-def find(runs: Sequence[Run], output: Path) -> Found:
+def read_finished(runs: Sequence[Run], output: Path) -> FinishedRuns:
     """Read what the runs of a plan left; other runs in the folder are left alone.
 
     Raises:
@@ -104,10 +104,13 @@ def find(runs: Sequence[Run], output: Path) -> Found:
     """
     read = {run.name: read_run(run.folder(output)) for run in runs}
     records = {name: record for name, record in read.items() if record is not None}
-    found = Found(runs, output, records, {})
+    finished = FinishedRuns(runs, output, records, {})
     sets = data_sets(records.values())  # rows in the order of the plan, which is the paper's
     shown = {data.label: without(data, NOT_IN_PAPER) for data in sets if data.rows}
     # With those that were never started, and so left no record.
     return replace(
-        found, sets={k: replace(data, missing=found.missing(k)) for k, data in shown.items()}
+        finished,
+        sets={
+            label: replace(data, missing=finished.missing(label)) for label, data in shown.items()
+        },
     )

@@ -1,4 +1,4 @@
-"""How do finished runs become each table and each figure of the paper?"""
+"""The paper's tables and figures, made of finished runs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..report.recipe_table import recipe_table
 from ..report.sweep_figure import SWEEPS, sweep_figure
 from ..report.tables import build, numbers
 from .budgets import BUNDLES
-from .found import Found, find
+from .finished import FinishedRuns, read_finished
 from .needs import ABLATION, GRADIENTS
 
 AnyPiece = TypeVar("AnyPiece", TablePiece, FigurePiece)
-Maker = Callable[[str, DataSet, Found], Piece | None]
+Maker = Callable[[str, DataSet, FinishedRuns], Piece | None]
 
 TITLES = {
     "table2": "Comparison on Food 101",
@@ -58,130 +58,138 @@ def pieces(items: Sequence[str], runs: Sequence[Run], output: Path, benchmark: P
         items: such as "table2" and "figure5".
         runs: the plan.
         output: folder of the runs.
-        benchmark: what ``benchmarks/methods.py`` wrote, for Table 8.
+        benchmark: what :func:`.costs.measure` wrote, for Table 8.
 
     Raises:
         InputError: records cannot be read.
     """
-    found = find(runs, output)
+    finished = read_finished(runs, output)
     makers: dict[str, Callable[[], list[Piece]]] = {
-        "table2": partial(_comparison, found, {"table2": "food101"}),
-        "table3": partial(_comparison, found, {"table3": "brats"}),
-        "table4": partial(_comparison, found, {f"table4_{d}": d for d in ("mosi", "iemocap")}),
-        "table5": partial(_everywhere, found, "table5", _classifiers),
-        "table6": partial(_ablation, found),
+        "table2": partial(_comparison, finished, {"table2": "food101"}),
+        "table3": partial(_comparison, finished, {"table3": "brats"}),
+        "table4": partial(_comparison, finished, {f"table4_{d}": d for d in ("mosi", "iemocap")}),
+        "table5": partial(_on_all_data, finished, "table5", _classifiers),
+        "table6": partial(_ablation, finished),
         "table7": lambda: [recipe_table("table7")],
         "table8": partial(_memory, benchmark),
-        "figure2": partial(_everywhere, found, "figure2", partial(_training, "joint")),
-        "figure3": partial(_everywhere, found, "figure3", partial(_training, "cggm")),
-        "figure4": partial(_gradients, found),
-        "figure5": partial(_sweeps, found),
-        "figure6": partial(_everywhere, found, "figure6", _losses),
-        "figure7": partial(_everywhere, found, "figure7", _balance),
+        "figure2": partial(_on_all_data, finished, "figure2", partial(_training, "joint")),
+        "figure3": partial(_on_all_data, finished, "figure3", partial(_training, "cggm")),
+        "figure4": partial(_gradients, finished),
+        "figure5": partial(_sweeps, finished),
+        "figure6": partial(_on_all_data, finished, "figure6", _losses),
+        "figure7": partial(_on_all_data, finished, "figure7", _balance),
     }
     return [piece for item in items for piece in makers[item]()]
 
 
-def _comparison(found: Found, names: dict[str, str]) -> list[Piece]:
+def _comparison(finished: FinishedRuns, names: dict[str, str]) -> list[Piece]:
     made: list[Piece] = []
     for name, label in names.items():
-        if label in found.sets:
-            data = found.sets[label]
+        if label in finished.sets:
+            data = finished.sets[label]
             made.append(TablePiece(name, build(data), numbers(data)))
         else:
-            made.append(_missing(name, found, label))
+            made.append(_missing(name, finished, label))
     return made
 
 
-def _everywhere(found: Found, name: str, make: Maker) -> list[Piece]:
+def _on_all_data(finished: FinishedRuns, name: str, make: Maker) -> list[Piece]:
     """For the paper's data under the plain name, and for all others that were trained on."""
     first = OF_PAPER[name]
     made: list[Piece] = []
     for data in (first, *(bundle for bundle in BUNDLES if bundle != first)):
         own = name if data == first else f"{name}-{data}"
-        piece = make(own, found.sets[data], found) if data in found.sets else None
+        piece = make(own, finished.sets[data], finished) if data in finished.sets else None
         if piece is not None:
             made.append(piece)
         elif data == first:
-            made.append(_missing(own, found, data))
+            made.append(_missing(own, finished, data))
     return made
 
 
-def _classifiers(name: str, data: DataSet, found: Found) -> Piece | None:
-    measured = found.classifiers(data.label)
+def _classifiers(name: str, data: DataSet, finished: FinishedRuns) -> Piece | None:
+    measured = finished.classifiers(data.label)
     if not any(measured.values()):
         return None
     alone = [f"{modality} only" for modality in open_bundle(data.bundle).modalities]
-    missing = found.missing(data.label, "unimodal", *alone, *measured)
-    return _noting(missing, classifier_table(name, data, measured))
+    missing = finished.missing(data.label, "unimodal", *alone, *measured)
+    return _with_missing(missing, classifier_table(name, data, measured))
 
 
-def _training(row: str, name: str, data: DataSet, found: Found) -> Piece | None:
-    history = found.history(data.label, row)
+def _training(row: str, name: str, data: DataSet, finished: FinishedRuns) -> Piece | None:
+    history = finished.history(data.label, row)
     if history is None:
         return None
-    score = found.score(data.label, row)
-    return _noting(found.missing(data.label, row), training_figure(name, data, row, history, score))
+    score = finished.score(data.label, row)
+    return _with_missing(
+        finished.missing(data.label, row), training_figure(name, data, row, history, score)
+    )
 
 
-def _losses(name: str, data: DataSet, found: Found) -> Piece | None:
+def _losses(name: str, data: DataSet, finished: FinishedRuns) -> Piece | None:
     rows = ("joint", "cggm")
-    histories = {row: read for row in rows if (read := found.history(data.label, row)) is not None}
+    histories = {
+        row: read for row in rows if (read := finished.history(data.label, row)) is not None
+    }
     if not histories:
         return None
-    return _noting(found.missing(data.label, *rows), loss_figure(name, data, histories))
+    return _with_missing(finished.missing(data.label, *rows), loss_figure(name, data, histories))
 
 
-def _balance(name: str, data: DataSet, found: Found) -> Piece | None:
-    history = found.history(data.label, "cggm")
+def _balance(name: str, data: DataSet, finished: FinishedRuns) -> Piece | None:
+    history = finished.history(data.label, "cggm")
     if history is None:
         return None
-    return _noting(found.missing(data.label, "cggm"), balance_figure(name, data, "cggm", history))
+    return _with_missing(
+        finished.missing(data.label, "cggm"), balance_figure(name, data, "cggm", history)
+    )
 
 
-def _ablation(found: Found) -> list[Piece]:
+def _ablation(finished: FinishedRuns) -> list[Piece]:
     label = f"iemocap {ABLATION}"
-    rows = {row.label: row for row in _rows(found, label)}
-    base = found.sets.get("iemocap")
+    rows = {row.label: row for row in _rows(finished, label)}
+    base = finished.sets.get("iemocap")
     if base is not None and base.joint is not None:
         rows["joint"] = base.joint
-    data = base or found.sets.get(label)
+    data = base or finished.sets.get(label)
     if data is None or not rows:
-        return [_missing("table6", found, "iemocap", label)]
+        return [_missing("table6", finished, "iemocap", label)]
     ordered = {key: rows[key] for key in LABELS if key in rows}
-    missing = [*found.missing("iemocap", "joint"), *found.missing(label)]
-    return [_noting(missing, ablation_table("table6", data, ordered))]
+    missing = [*finished.missing("iemocap", "joint"), *finished.missing(label)]
+    return [_with_missing(missing, ablation_table("table6", data, ordered))]
 
 
-def _sweeps(found: Found) -> list[Piece]:
-    base = found.sets.get("iemocap")
+def _sweeps(finished: FinishedRuns) -> list[Piece]:
+    base = finished.sets.get("iemocap")
     labels = {setting: f"iemocap {word}" for setting, word in SWEEPS.items()}
-    sweeps = {s: rows for s, label in labels.items() if (rows := _rows(found, label))}
+    sweeps = {s: rows for s, label in labels.items() if (rows := _rows(finished, label))}
     if base is None or base.joint is None or not sweeps:
-        return [_missing("figure5", found, "iemocap", *labels.values())]
-    missing = [state for label in labels.values() for state in found.missing(label)]
-    missing = [*found.missing("iemocap", "joint"), *missing]
-    return [_noting(missing, sweep_figure("figure5", base, sweeps, base.joint))]
+        return [_missing("figure5", finished, "iemocap", *labels.values())]
+    missing = [state for label in labels.values() for state in finished.missing(label)]
+    missing = [*finished.missing("iemocap", "joint"), *missing]
+    return [_with_missing(missing, sweep_figure("figure5", base, sweeps, base.joint))]
 
 
-def _gradients(found: Found) -> list[Piece]:
+def _gradients(finished: FinishedRuns) -> list[Piece]:
     labels = {bundle: f"{bundle} {GRADIENTS}" for bundle in BUNDLES}
     files = {
         bundle: folder / GRADIENTS_FILE
         for bundle, label in labels.items()
-        for folder in found.folders(label, "cggm")
+        for folder in finished.folders(label, "cggm")
         if (folder / GRADIENTS_FILE).is_file()
     }
     if not files:
-        return [_missing("figure4", found, *labels.values())]
+        return [_missing("figure4", finished, *labels.values())]
     read = {
-        bundle: (found.sets[labels[bundle]].name, read_gradients(path))
+        bundle: (finished.sets[labels[bundle]].name, read_gradients(path))
         for bundle, path in files.items()
     }
     missing = [
-        f"{bundle}, {state}" for bundle, label in labels.items() for state in found.missing(label)
+        f"{bundle}, {state}"
+        for bundle, label in labels.items()
+        for state in finished.missing(label)
     ]
-    return [_noting(missing, gradient_figure("figure4", read, "cggm"))]
+    return [_with_missing(missing, gradient_figure("figure4", read, "cggm"))]
 
 
 def _memory(benchmark: Path) -> list[Piece]:
@@ -194,7 +202,7 @@ def _memory(benchmark: Path) -> list[Piece]:
     return [memory_table("table8", benchmark)]
 
 
-def _noting(missing: Sequence[str], piece: AnyPiece) -> AnyPiece:
+def _with_missing(missing: Sequence[str], piece: AnyPiece) -> AnyPiece:
     """The same with a sentence on runs that are not finished."""
     if isinstance(piece, FigurePiece):
         return replace(piece, caption=[*piece.caption, *missing_lines(missing, "figure")])
@@ -202,14 +210,14 @@ def _noting(missing: Sequence[str], piece: AnyPiece) -> AnyPiece:
     return replace(piece, table=replace(piece.table, caption=caption))
 
 
-def _rows(found: Found, label: str) -> list[Row]:
-    return found.sets[label].rows if label in found.sets else []
+def _rows(finished: FinishedRuns, label: str) -> list[Row]:
+    return finished.sets[label].rows if label in finished.sets else []
 
 
-def _missing(name: str, found: Found, *labels: str) -> MissingPiece:
+def _missing(name: str, finished: FinishedRuns, *labels: str) -> MissingPiece:
     """Say why: runs were not planned, are not finished, or recorded nothing of it."""
-    planned = {run.data for run in found.runs}
-    missing = {label: found.missing(label) for label in labels}
+    planned = {run.data for run in finished.runs}
+    missing = {label: finished.missing(label) for label in labels}
     lines = [f"{label}: {'; '.join(states)}" for label, states in missing.items() if states]
     if lines:
         reason = f"runs are not finished. {' – '.join(lines)}"

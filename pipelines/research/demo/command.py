@@ -1,0 +1,44 @@
+"""The command ``cggm demo``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ....bundles import path
+from . import features, segmentation
+
+
+class Bundle(str, Enum):
+    """Bundles that have a demonstration."""
+
+    BRATS = "brats"
+    FOOD101 = "food101"
+    IEMOCAP = "iemocap"
+    MOSI = "mosi"
+
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def main(
+    ctx: typer.Context,
+    bundle: Annotated[Bundle, typer.Option(help="What is demonstrated.")] = Bundle.BRATS,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output_dir", help="Where everything goes; default: output/demo/BUNDLE."),
+    ] = None,
+) -> None:
+    """Train a bundle with and without CGGM, compare, draw, report.
+
+    What an earlier call finished is not repeated. Further options are passed on to the training.
+    """
+    name = bundle.value
+    kind = segmentation if bundle is Bundle.BRATS else features
+    folder = output_dir or Path("output/demo", name)
+    report = kind.demonstrate(Path(path(name)), folder, ctx.args)
+    print(f"report: {report}")
