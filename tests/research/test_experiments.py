@@ -21,7 +21,7 @@ from cggm.pipelines.research.experiments.grid import plan
 from cggm.pipelines.research.experiments.local import Local
 from cggm.pipelines.research.experiments.memory import free_memory
 from cggm.pipelines.research.experiments.schedule import Schedule
-from cggm.pipelines.research.report.__main__ import main as report
+from cggm.pipelines.research.report.write import write_tables
 
 TINY = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1, "batch_size": 16}
 
@@ -110,7 +110,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     with pytest.raises(InputError, match=r"other settings \(epochs is 1 there, 2 here\); choose"):
         main([*words, "--epochs", "2"])
 
-    report([str(output)])
+    write_tables(output, output / "tables")
     text = (output / "tables/foods.md").read_text()
     assert "generated features (no real samples): food101, 40 tested" in text
     assert "printed rule: cggm with rule paper" in text
