@@ -1,13 +1,11 @@
-"""How good is each modality's classifier on the test part, after training (Table 5)?"""
+"""Evaluation of each modality's classifier on the test part, after training (Table 5)."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
@@ -33,7 +31,8 @@ class ByClassifier(nn.Module):
         super().__init__()
         self.network, self.modality, self.classifier = network, modality, classifier
         # Of an image, the network encodes the channels that are present.
-        self.present = torch.tensor([name == modality for name in cast("Any", network).modalities])
+        modalities: Any = network.modalities
+        self.present = torch.tensor([name == modality for name in modalities])
 
     def forward(self, inputs: Any) -> Tensor:
         """Give what the network gives: logits or values, for the same inputs."""
@@ -87,23 +86,23 @@ def _config(
     plain = {k: v for k, v in train.items() if not isinstance(v, dict | list)}
     own = {k: v for k, v in given.items() if k in evaluate or k in plain}
     place = {"output_dir": str(folder), "part": "test", "classifiers": train["classifiers"]}
-    content = {**plain, **evaluate, **own, **place}
-    return json.loads(json.dumps(content))  # MONAI changes what it is given
+    return {**plain, **evaluate, **own, **place}
 
 
 def _evaluate(
-    config: dict[str, Any], weights: Mapping[str, Tensor], folders: Mapping[str, Path]
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], folders: Mapping[str, Path]
 ) -> None:
-    parser = ConfigParser(config)
-    with contextlib.redirect_stdout(io.StringIO()):  # one table of figures per classifier
-        network = parser.get_parsed_content("network")
+    for modality, folder in folders.items():
+        report = {"folder": str(folder), "show": False}
+        handlers = [
+            {**handler, **report} if "folder" in handler else handler
+            for handler in config["handlers"]
+        ]
+        parser = ConfigParser(copy.deepcopy({**config, "handlers": handlers}))  # it changes them
         classifiers = parser.get_parsed_content("classifiers")
         classifiers.load_state_dict(weights)
+        judged = ByClassifier(parser.get_parsed_content("network"), modality, classifiers[modality])
         evaluator = parser.get_parsed_content("evaluator")
-        (report,) = (h for h in parser.get_parsed_content("handlers") if hasattr(h, "summary"))
-        device = parser.get_parsed_content("device")
-        for name, target in folders.items():
-            report.folder = target
-            evaluator.network = ByClassifier(network, name, classifiers[name]).to(device)
-            with torch.random.fork_rng(devices=[]):
-                evaluator.run()
+        evaluator.network = judged.to(parser.get_parsed_content("device"))
+        with torch.random.fork_rng(devices=[]):
+            evaluator.run()

@@ -1,4 +1,4 @@
-"""How do features fit a network: standardization, and what a checkpoint was built as?"""
+"""Features and networks that fit: standardization, and what a checkpoint was built as."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...data.errors import InputError
+from ...data.errors import InputError, some
 from ...data.features.dataset import FeatureDataset, feature_statistics
 from ...data.features.feature_set import SOURCE_KEYS, FeatureSet
 from ...data.features.generated import open_features
@@ -100,8 +100,9 @@ def trained_features(
     _check_sources(trained.get("sources") or {}, features)
     if features.classes is not None and features.classes != classes:
         raise InputError(
-            f"{features.folder} has the classes {_some(features.classes)}, the network was "
-            f"trained for {_some(classes)}: give data with the same classes in the same order"
+            f"{features.folder} has the classes {some(features.classes, 6)}, the network was "
+            f"trained for {some(classes or ['none'], 6)}: give data with the same classes in the "
+            "same order"
         )
     return features
 
@@ -134,9 +135,3 @@ def samples_to_predict(
     if dataset_dir is None:
         return split_features(features, output_dir)["test"]
     return list(features.ids)
-
-
-def _some(names: Sequence[str] | None, most: int = 6) -> str:
-    if names is None:
-        return "none"
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,19 +1,16 @@
-"""How far might a figure lie from what more samples of the same kind would give?"""
+"""Bootstrap intervals of the figures of predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from ...data.bootstrap import FEWEST_SAMPLES, RESAMPLES, Interval, percentile_interval
 from .outcomes import confusion, figures_of_confusion, figures_of_values
 
-RESAMPLES = 2000
-FEWEST_SAMPLES = 5
 # Numbers drawn at once; the formulas hold some ten times as many.
 _BLOCK = 2**20
-
-Interval = tuple[float, float] | None
 
 
 def classification_intervals(
@@ -36,11 +33,11 @@ def classification_intervals(
     rng = np.random.default_rng(seed)
     # Drawing samples with replacement is drawing their cells of the matrix.
     shares = counts.ravel() / total
-    parts = [
+    parts = (
         figures_of_confusion(rng.multinomial(total, shares, size=size).reshape(-1, *counts.shape))
         for size in _sizes(counts.size)
-    ]
-    return {name: _interval([part[name] for part in parts]) for name in parts[0]}
+    )
+    return _intervals(parts)
 
 
 def regression_intervals(
@@ -69,7 +66,7 @@ def regression_intervals(
     for size in _sizes(len(values)):
         drawn = rng.integers(len(values), size=(size, len(values)))
         parts.append(figures_of_values(values[drawn], labels[drawn], limits=limits))
-    return {name: _interval([part[name] for part in parts]) for name in parts[0]}
+    return _intervals(parts)
 
 
 def _sizes(width: int) -> Iterator[int]:
@@ -79,10 +76,10 @@ def _sizes(width: int) -> Iterator[int]:
         yield min(size, RESAMPLES - start)
 
 
-def _interval(parts: list[np.ndarray]) -> Interval:
-    figures = np.concatenate(parts)
-    figures = figures[np.isfinite(figures)]
-    if len(figures) == 0 or np.ptp(figures) == 0:
-        return None
-    low, high = np.percentile(figures, (2.5, 97.5))
-    return float(low), float(high)
+def _intervals(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Interval]:
+    """The interval of each figure, from blocks of its resamples."""
+    blocks = list(parts)
+    return {
+        name: percentile_interval(np.concatenate([block[name] for block in blocks]))
+        for name in blocks[0]
+    }

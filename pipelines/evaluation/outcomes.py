@@ -1,4 +1,4 @@
-"""How good are predicted classes and predicted values, over a whole set of samples?
+"""Figures of predicted classes and predicted values over a whole set of samples.
 
 The formulas take any number of sets at once, since intervals need those of a thousand resamples.
 Undefined figures are NaN; if any prediction is NaN or infinite, all figures are.

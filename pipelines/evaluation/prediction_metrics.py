@@ -1,4 +1,4 @@
-"""Accuracy, F1, MAE and the like over all samples, for MONAI's evaluators."""
+"""Metrics for MONAI's evaluators over all samples at once: accuracy, F1, MAE and the like."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ignite.engine import Engine
 from ignite.metrics import Metric
 from torch import Tensor
 
+from ...data.bootstrap import Interval
 from ...data.errors import InputError
-from .intervals import Interval, classification_intervals, regression_intervals
+from .intervals import classification_intervals, regression_intervals
 from .outcomes import classification_figures, regression_figures
 from .predictions import Collector, Predictions
 

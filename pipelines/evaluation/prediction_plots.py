@@ -1,4 +1,4 @@
-"""Pictures of predictions: which classes are taken for which, and values against their labels."""
+"""Pictures of predictions: a confusion matrix, and values against their labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
+from ...data.colors import BLUE
 from ...data.files import write_atomically
 
 _DPI = 130
 # Up to so many classes the counts fit into their cells.
 _MOST_WITH_COUNTS = 20
 _LONGEST_NAME = 28
-_BLUE = "#0072B2"  # Okabe and Ito's, told apart with any color vision
-_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9ecae1", "#0072B2", "#08306b"])
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9ecae1", BLUE, "#08306b"])
 _EMPTY = "#e8e8e8"
 
 
@@ -87,7 +87,7 @@ def draw_scatter(
         line(0, color="#bbbbbb", linewidth=0.8, zorder=0)
     axes.plot(limits, limits, color="#555555", linewidth=1, linestyle="--", label="equal")
     opacity = float(np.clip(100 / max(len(values), 1), 0.25, 0.8))
-    axes.scatter(labels, values, s=16, color=_BLUE, alpha=opacity, linewidths=0)
+    axes.scatter(labels, values, s=16, color=BLUE, alpha=opacity, linewidths=0)
     axes.set(xlim=limits, ylim=limits, xlabel="label", ylabel="prediction", aspect="equal")
     axes.legend(loc="lower right", frameon=False)
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top")

@@ -1,4 +1,4 @@
-"""How good are the predictions for these samples, and for which of them are they wrong?"""
+"""Report on predictions for labelled samples: figures with intervals, a table and a picture."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from ...data.bootstrap import Interval
 from ...data.files import write_csv, write_json
 from ..balancing.distributed import is_main_process
-from .intervals import Interval
 from .outcomes import PLAIN, confusion, f1_by_class, what_is
 from .prediction_metrics import PredictionMetrics
-from .prediction_plots import draw_confusion, draw_scatter
 from .predictions import Predictions, check_finite
 
 NOTE = "shares in percent, mae and corr as they are; interval_95: bootstrap over the samples"
@@ -34,6 +33,7 @@ class PredictionReport:
         data: what the samples are, for the reader: a folder, or "synthetic".
         about: further facts to keep with the figures, such as part and checkpoint.
         seed: of the bootstrap.
+        show: print the figures.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class PredictionReport:
         data: str,
         about: Mapping[str, Any] | None = None,
         seed: int = 0,
+        show: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.metric = metric
         self.classes = classes
         self.about = {"data": data, **(about or {})}
         self.seed = seed
+        self.show = show
         self.summary: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -70,9 +72,12 @@ class PredictionReport:
             rows = self._write_values(found)
         write_csv(self.folder / "samples.csv", rows)
         write_json(self.folder / "evaluation.json", self.summary)
-        print(table(self.summary), flush=True)
+        if self.show:
+            print(table(self.summary), flush=True)
 
     def _write_classes(self, found: Predictions) -> list[dict[str, Any]]:
+        from .prediction_plots import draw_confusion  # matplotlib is slow to import
+
         names = class_names(self.classes, found.outputs.shape[1])
         counts = confusion(found.outputs, found.labels)
         f1, true = f1_by_class(counts), counts.sum(1)
@@ -89,6 +94,8 @@ class PredictionReport:
         return class_rows(found, names)
 
     def _write_values(self, found: Predictions) -> list[dict[str, Any]]:
+        from .prediction_plots import draw_scatter  # matplotlib is slow to import
+
         figures = self.metric.figures
         corr = f"{figures['corr']:.3f}" if np.isfinite(figures["corr"]) else "undefined"
         text = f"MAE {figures['mae']:.3f}\ncorrelation {corr}"

@@ -1,4 +1,4 @@
-"""From a set of samples without labels to a table of predictions."""
+"""Tables of predictions for samples without labels."""
 
 from __future__ import annotations
 

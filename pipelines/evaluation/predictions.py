@@ -1,4 +1,4 @@
-"""What did the network say of each sample, over all batches and all processes?"""
+"""Predictions of each sample, collected over all batches and all processes."""
 
 from __future__ import annotations
 

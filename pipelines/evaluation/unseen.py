@@ -1,4 +1,4 @@
-"""Is a network judged on samples that it was not trained on?"""
+"""The samples to judge a network on: none that it was trained on."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ class EvaluationReport:
         about: further facts to keep with the figures, such as method and checkpoint.
         draws: how often a random tumor slice per patient is drawn.
         seed: seed of the draws and of the bootstrap.
+        show: print the means.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class EvaluationReport:
         about: Mapping[str, Any] | None = None,
         draws: int = 20,
         seed: int = 0,
+        show: bool = True,
     ) -> None:
         self.folder = Path(folder)
+        self.show = show
         self.about = {"data": data, **(about or {})}
         self.draws, self.seed = draws, seed
         self.summary: dict[str, Any] = {}
@@ -86,7 +89,8 @@ class EvaluationReport:
         ]
         write_csv(self.folder / "evaluation.csv", rows)
         write_json(self.folder / "evaluation.json", self.summary)
-        print(table(self.summary), flush=True)
+        if self.show:
+            print(table(self.summary), flush=True)
 
 
 def tumor_slice_dice(counts: Tensor, smooth: float = 1e-3) -> Tensor:

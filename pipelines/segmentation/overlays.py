@@ -11,10 +11,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ...data.colors import BLUE, VERMILION, YELLOW
 from ...data.files import write_atomically
 
-# Okabe and Ito's palette, told apart with any color vision.
-COLORS = {"NCR": "#0072B2", "ED": "#F0E442", "ET": "#D55E00"}
+COLORS = {"NCR": BLUE, "ED": YELLOW, "ET": VERMILION}
 
 
 def draw_overlay(

@@ -1,6 +1,8 @@
 """Rows and data sets for tests of tables and figures, without any run."""
 
-from cggm.pipelines.research.report.collect import DataSet, Row
+import pandas as pd
+
+from cggm.pipelines.research.report.collect import DataSet, Kind, Row
 
 STAND_IN = "generated features (no real samples): iemocap"
 
@@ -11,6 +13,7 @@ def data_set(name: str = STAND_IN, rows: list[Row] | None = None) -> DataSet:
 
 def row(label: str, values: list[float], **own: float | str) -> Row:
     method = "joint" if label == "joint" else "cggm"
-    kind = {"joint": 1}.get(label, 0 if label.endswith(" only") else 2)
-    figures = {"accuracy": dict(enumerate(values)), "f1_weighted": dict(enumerate(values))}
-    return Row(label, method, kind, own, None, figures, seeds=set(range(len(values))))
+    kind = Kind.JOINT if label == "joint" else Kind.OTHER
+    kind = Kind.ALONE if label.endswith(" only") else kind
+    runs = pd.DataFrame({"accuracy": values, "f1_weighted": values})
+    return Row(label, method, kind, own, None, runs.rename_axis("seed"))

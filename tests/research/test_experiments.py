@@ -19,7 +19,7 @@ from filelock import FileLock
 from cggm.data.errors import InputError
 from cggm.data.features.generated import generate_feature_set
 from cggm.pipelines.research.experiments.command import app
-from cggm.pipelines.research.report.__main__ import main as report
+from cggm.pipelines.research.report.write import write_tables
 
 # Ray itself is imported by the command, which tells it first to listen on no other address.
 needs_ray = pytest.mark.skipif(
@@ -154,7 +154,7 @@ def test_runs_are_done_once_and_a_failure_stops_no_other(
     with pytest.raises(InputError, match=r"other settings \(epochs is 1 there, 2 here\); choose"):
         run_command(*words, "--epochs", "2")
 
-    report([str(output)])
+    write_tables(output, output / "tables")
     text = (output / "tables/foods.md").read_text()
     assert "generated features (no real samples): food101, 40 tested" in text
     assert "printed rule: cggm with rule paper" in text

@@ -2,24 +2,28 @@
 
 import csv
 import json
-import sys
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import typer
 from scipy import stats
+from typer.testing import CliRunner
 
 from cggm.data.errors import InputError
 from cggm.pipelines.research.experiments.record import surroundings, write_record
 from cggm.pipelines.research.experiments.run import Run
-from cggm.pipelines.research.report.__main__ import main
 from cggm.pipelines.research.report.collect import collect
-from cggm.pipelines.research.report.measured import measure
-from cggm.pipelines.research.report.published import published
+from cggm.pipelines.research.report.command import main
+from cggm.pipelines.research.report.formats import latex, markdown
+from cggm.pipelines.research.report.measured import figures_of, measure
+from cggm.pipelines.research.report.pieces import Cell, Table
+from cggm.pipelines.research.report.published import comparison_of
 from cggm.pipelines.research.report.statistics import difference, holm, summarize
-from cggm.pipelines.research.report.tables import Cell, Table
-from cggm.pipelines.research.report.write import latex, write_tables
+from cggm.pipelines.research.report.write import write_tables
 
 
 def finished(output: Path, name: str, row: str, seed: int, method: str, **other: Any) -> None:
@@ -46,26 +50,37 @@ def finished(output: Path, name: str, row: str, seed: int, method: str, **other:
 def test_differences_are_those_of_scipy() -> None:
     generator = np.random.default_rng(0)
     ours, theirs = generator.normal(1, 1, 8), generator.normal(0, 1, 8)
-    found = difference(dict(enumerate(ours)), dict(enumerate(theirs)) | {99: 5.0})
+    found = difference(pd.Series(ours), pd.Series({**dict(enumerate(theirs)), 99: 5.0}))
     test = stats.ttest_rel(ours, theirs)
-    assert found is not None and found.interval is not None and found.count == 8
+    assert found is not None and found.pairs == 8
     assert found.p == pytest.approx(test.pvalue)
     assert found.mean == pytest.approx((ours - theirs).mean())
     half = stats.t.ppf(0.975, 7) * stats.sem(ours - theirs)
-    assert found.interval == pytest.approx((found.mean - half, found.mean + half))
-    summary = summarize(list(ours))
-    assert summary is not None and summary.sd == pytest.approx(ours.std(ddof=1))
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+
+
+def test_seeds_are_paired_in_any_order() -> None:
+    ours, theirs = pd.Series({0: 1.0, 1: 2.0, 2: 4.0}), pd.Series({2: 3.0, 0: 1.0, 1: 1.5})
+    assert difference(ours, theirs) == difference(ours, theirs.sort_index())
 
 
 def test_nothing_is_said_that_seeds_do_not_say() -> None:
-    two = difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 1.0})
-    assert two is not None and (two.mean, two.interval, two.p) == (1.5, None, None)
-    same = difference({0: 0.3, 1: 0.4, 2: 0.5}, {0: 0.2, 1: 0.3, 2: 0.4})
-    assert same is not None and (same.interval, same.p) == (None, None)
-    assert difference({0: 1.0}, {1: 1.0}) is None
-    one = summarize([2.0])
-    assert one is not None and one.sd is None
-    assert summarize([]) is None
+    two = difference(pd.Series([1.0, 3.0]), pd.Series([0.0, 1.0]))
+    assert two is not None and two.mean == 1.5
+    same = difference(pd.Series([0.3, 0.4, 0.5]), pd.Series([0.2, 0.3, 0.4]))
+    assert same is not None
+    for unknown in (two, same):
+        assert all(math.isnan(value) for value in (unknown.low, unknown.high, unknown.p))
+    assert difference(pd.Series({0: 1.0}), pd.Series({1: 1.0})) is None
+
+
+def test_groups_are_summarized_where_they_have_values() -> None:
+    values = [1.0, 4.0, 2.0, math.nan, math.nan]
+    rows = pd.Index(["b", "b", "a", "a", "none"], name="row")
+    table = summarize(pd.Series(values, rows))
+    assert list(table.index) == ["b", "a"], "in their order"
+    assert table.loc["b"].tolist() == pytest.approx([2.5, np.std([1, 4], ddof=1), 2])
+    assert table["seeds"].tolist() == [2, 1] and math.isnan(table["sd"]["a"])
 
 
 def test_holm_rejects_what_stepping_down_rejects() -> None:
@@ -78,17 +93,15 @@ def test_holm_rejects_what_stepping_down_rejects() -> None:
             if ps[i] > level / (len(ps) - rank):
                 break
             rejected.add(int(i))
-        assert {i for i, p in enumerate(corrected) if p is not None and p <= level} == rejected
-    assert holm([None, 0.5]) == [None, 0.5]
+        assert set(np.flatnonzero(corrected <= level)) == rejected
+    np.testing.assert_array_equal(holm([math.nan, 0.5]), [math.nan, 0.5])
+    assert len(holm([])) == 0
 
 
 # --- tables
 
 
-def test_a_table_has_means_differences_marks_and_costs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command replaces it
+def test_a_table_has_means_differences_marks_and_costs(tmp_path: Path) -> None:
     joint, cggm = [80.0, 81.0, 83.0], [82.0, 84.0, 84.5]
     for seed in range(3):
         finished(tmp_path, "d", "joint", seed, "joint", figures={"accuracy": joint[seed]})
@@ -96,8 +109,10 @@ def test_a_table_has_means_differences_marks_and_costs(
         finished(tmp_path, "d", "agm & co", seed, "agm", figures={"accuracy": 70.0 + seed})
         alone = {"alone": ("text",), "figures": {"accuracy": 60.0}}
         finished(tmp_path, "d", "text only", seed, "unimodal", **alone)
-    main([str(tmp_path)])
-    names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    command = typer.Typer()
+    command.command()(main)
+    printed = CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False).stdout
+    names = [Path(line).name for line in printed.splitlines()]
     assert names == ["d.md", "d.tex", "d.csv", "index.html"]
     text = (tmp_path / "tables/d.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -152,12 +167,10 @@ def test_the_papers_figure_is_of_the_papers_training(tmp_path: Path) -> None:
     finished(tmp_path, "a", "cggm, other rule", 0, "cggm", own={"rule": "ratio"}, **papers)
     finished(tmp_path, "a", "Ume", 0, "ume", **papers)
     finished(tmp_path, "b", "cggm", 0, "cggm", modalities=("text", "audio"), **papers)
-    a, b = (
-        {label: m.published for (label, _), m in measure(data).items()}
-        for data in collect(tmp_path)
-    )
-    assert a == {"cggm": 0.915, "cggm, other rule": None, "Ume": 0.969}
-    assert b == {"cggm": None}
+    a, b = (measure(data, "mae")["published"] for data in collect(tmp_path))
+    assert a.dropna().to_dict() == {"cggm": 0.915, "Ume": 0.969}
+    assert set(a.index) == {"cggm", "cggm, other rule", "Ume"}
+    assert list(b.index) == ["cggm"] and b.isna().all()
 
 
 def test_undefined_figures_are_left_out_and_said(tmp_path: Path) -> None:
@@ -188,9 +201,15 @@ def test_latex_of_any_label() -> None:
     )
 
 
+def test_markdown_of_any_label() -> None:
+    cells = [Cell("a | b", "best"), Cell("<")]
+    text = markdown(Table("a | b", ["One.", "Two."], ["x", "y"], [cells]))
+    assert text == "# a | b\n\n| x | y |\n|---|---:|\n| **a \\| b** | < |\n\nOne.\nTwo.\n"
+
+
 def test_names_that_are_and_are_not_the_papers() -> None:
     for name in ("UPMC-Food 101", "CMU-MOSI", "IEMOCAP, fold 1", "/d/BraTS2021_Training_Data"):
-        assert published(name) is not None
+        assert comparison_of(name) is not None
     for name in (
         "generated features (no real samples): mosi",
         "CMU-MOSEI",
@@ -198,7 +217,7 @@ def test_names_that_are_and_are_not_the_papers() -> None:
         "embedded synthetic gliomas (no patients)",
         "/d/BraTS2020_TrainingData",
     ):
-        assert published(name) is None
+        assert comparison_of(name) is None
 
 
 def test_records_without_what_tables_need_are_named(tmp_path: Path) -> None:
@@ -211,7 +230,8 @@ def test_records_without_what_tables_need_are_named(tmp_path: Path) -> None:
             collect(tmp_path)
     path.write_text(json.dumps({**content, "figures": {"joint": {"accuracy": float("nan")}}}))
     (data,) = collect(tmp_path)
-    assert data.joint is not None and data.joint.figures == {}
+    assert data.joint is not None and figures_of(data) == []
+    assert data.joint.values("accuracy").empty and data.joint.seeds == {0}
 
 
 def test_a_data_set_without_a_finished_run_is_named(tmp_path: Path) -> None:

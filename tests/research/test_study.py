@@ -16,12 +16,12 @@ from scipy import stats
 
 from cggm.data.errors import InputError
 from cggm.pipelines.methods import CATALOGUE, Joint
+from cggm.pipelines.research.report.statistics import corrected_difference
 from cggm.pipelines.research.study.command import main
 from cggm.pipelines.research.study.controls import FixedFactors, constant, shuffled
 from cggm.pipelines.research.study.findings import Study
 from cggm.pipelines.research.study.mechanism import accuracy_noise, noise, reaching
 from cggm.pipelines.research.study.sets import NAMES, Part, as_it_is, dial, load
-from cggm.pipelines.research.study.statistics import corrected_difference
 from cggm.pipelines.research.study.training import train
 from cggm.pipelines.research.study.variants import JOINT, OTHERS, RATES, all_variants
 from cggm.pipelines.research.study.work import Result, jobs_left, read, search_left, work

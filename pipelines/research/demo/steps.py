@@ -16,10 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ....data.colors import LINES
 from ....data.files import write_atomically, write_text
-
-# Okabe and Ito's palette, in the order of the modalities.
-LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
 def train(bundle: Path, folder: Path, method: str, overrides: Sequence[str]) -> float | None:

@@ -23,7 +23,6 @@ from ....models import (
 )
 from ...balancing import (
     ClassificationTask,
-    RegionDice,
     RegressionTask,
     SegmentationTask,
     Task,
@@ -31,7 +30,7 @@ from ...balancing import (
 )
 from ...handlers import Modulation, PrepareFeatures
 from ...methods import CATALOGUE, Method, create
-from ...segmentation import DiceCELoss
+from ...segmentation import DiceCELoss, RegionDice
 
 # Widths and steps of the features of a bundle, as its data sets have them; outputs, batch size.
 FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {

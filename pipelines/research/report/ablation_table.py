@@ -52,7 +52,7 @@ def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePi
         if found["published"].notna().any():
             columns[f"{TITLES[figure]}, paper"] = published_cells(found["published"], figure)
         lines = found.dropna(subset="mean").rename_axis("model").reset_index()
-        numbers += lines_of(lines.assign(figure=figure)[_NUMBERS])
+        numbers += lines_of(lines.assign(figure=figure).astype({"seeds": int})[_NUMBERS])
     title = f"Gradient magnitude and direction, {data.label}"
     return TablePiece(name, table_of(title, _caption(data), columns), numbers)
 

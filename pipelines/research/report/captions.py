@@ -42,7 +42,7 @@ def caption(data: DataSet) -> list[str]:
         SLICES: any(name.startswith("tumor_slices/") for name in figures),
         ALONE_TOGETHER: any(r.kind == Kind.ALONE and r.method == "unimodal" for r in data.rows),
         DIFFERENCE: data.is_compared,
-        TIME: data.joint is not None and bool(data.joint.values(SECONDS)),
+        TIME: data.joint is not None and not data.joint.values(SECONDS).empty,
         "Bold: best, underlined: second best of a column.": len(data.rows) > 1,
         "†: its paper has no such task or fewer modalities; an extension of ours.": any(
             is_extension(row, data) for row in data.rows

@@ -28,8 +28,9 @@ COLUMNS = {
     "joint": "classifier, joint training",
     "cggm": "classifier, CGGM",
 }
+_NUMBERS = ["modality", "trained", "figure", "seeds", "mean", "sd", "published"]
 # How trained, then modality, then seed.
-Measured = Mapping[str, Mapping[str, Mapping[int, float]]]
+Measured = Mapping[str, Mapping[str, Mapping[Any, float]]]
 
 
 def figure_of(bundle: str) -> str:
@@ -45,47 +46,49 @@ def classifier_table(name: str, data: DataSet, measured: Measured) -> TablePiece
         data: what was trained on; its rows "text only" and so on are unimodal training.
         measured: of the classifiers, after "joint" and "cggm".
     """
-    figure, has_paper = figure_of(data.bundle), is_iemocap(data.name)
+    figure = figure_of(data.bundle)
     alone = {
-        row.label.removesuffix(" only"): row.values(figure)
+        row.label.removesuffix(" only"): row.values(figure).to_dict()
         for row in data.rows
         if row.kind == Kind.ALONE
     }
     measured = {"unimodal": alone, **measured}
     most = max(len(seeds) for part in measured.values() for seeds in part.values())
-    modalities = list(dict.fromkeys(name for part in measured.values() for name in part))
-    summary, paper = _summary(measured), paper_table("table5")
+    table = _summary(measured, figure)
+    if is_iemocap(data.name):
+        table["published"] = paper_table("table5").stack().reindex(table.index)
+    table = table.reset_index()
     head = ["modality"]
-    for title in COLUMNS.values():
-        head += [f"{title}: {heading(figure)}", *(["paper"] if has_paper else [])]
-    rows: list[list[Cell]] = []
-    numbers: list[dict[str, Any]] = []
-    for modality in modalities:
-        line = summary.loc[summary["modality"] == modality].set_index("trained")
-        line = line.assign(mark=marks_of(line["mean"], figure).replace("second", ""))
-        published = paper.reindex([modality]).loc[modality]
-        theirs = published_cells(published.reindex(list(COLUMNS)), figure)
-        ours = mean_cells(line.reindex(list(COLUMNS)), figure, [most] * len(COLUMNS))
-        pairs = zip(ours, theirs, strict=True)
-        rows.append([Cell(modality), *(c for pair in pairs for c in pair[: 1 + has_paper])])
-        line = line.assign(figure=figure, published=published if has_paper else float("nan"))
-        order = ["modality", "trained", "figure", "seeds", "mean", "sd", "published"]
-        numbers += lines_of(line.reset_index()[order])
+    columns = [[Cell(name) for name in table["modality"].unique()]]
+    for trained, title in COLUMNS.items():
+        part = table[table["trained"] == trained]
+        head.append(f"{title}: {heading(figure)}")
+        columns.append(mean_cells(part, figure, [most] * len(part)))
+        if is_iemocap(data.name):
+            head.append("paper")
+            columns.append(published_cells(part["published"], figure))
+    rows = [list(row) for row in zip(*columns, strict=True)]
     title = f"Single modalities after training, {data.label}"
+    tested = table.dropna(subset="mean").assign(figure=figure).astype({"seeds": int})
+    numbers = lines_of(tested[_NUMBERS])
     return TablePiece(name, Table(title, _caption(data, most), head, rows), numbers)
 
 
-def _summary(measured: Measured) -> pd.DataFrame:
-    """Mean, deviation and seeds by way of training and modality."""
+def _summary(measured: Measured, figure: str) -> pd.DataFrame:
+    """Mean, deviation, seeds and mark by modality and way of training, NaN where not tested."""
     values = {
-        (trained, modality, seed): value
+        (modality, trained, seed): value
         for trained, part in measured.items()
         for modality, seeds in part.items()
         for seed, value in seeds.items()
     }
-    index = pd.MultiIndex.from_tuples(values, names=["trained", "modality", "seed"])
-    series = pd.Series(list(values.values()), index, dtype=float)
-    return summarize(series, ["trained", "modality"]).reset_index()
+    levels = ["modality", "trained"]
+    index = pd.MultiIndex.from_tuples(values, names=[*levels, "seed"])
+    modalities = dict.fromkeys(modality for part in measured.values() for modality in part)
+    table = summarize(pd.Series(list(values.values()), index, dtype=float), levels)
+    table = table.reindex(pd.MultiIndex.from_product([modalities, COLUMNS], names=levels))
+    marks = [marks_of(means, figure) for _, means in table["mean"].groupby("modality", sort=False)]
+    return table.assign(mark=pd.concat(marks).replace("second", ""), published=float("nan"))
 
 
 def _caption(data: DataSet, most: int) -> list[str]:

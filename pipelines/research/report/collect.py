@@ -58,9 +58,9 @@ class Row:
         """Of the finished runs, also where a figure is undefined."""
         return set(self.runs.index)
 
-    def values(self, column: str) -> dict[int, float]:
-        """Seed to a figure or :data:`SECONDS`, where it is known."""
-        return self.runs[column].dropna().to_dict() if column in self.runs else {}
+    def values(self, column: str) -> pd.Series:
+        """A figure or :data:`SECONDS` of each seed, where it is known."""
+        return self.runs[column].dropna() if column in self.runs else pd.Series(dtype=float)
 
 
 @dataclass(frozen=True)

@@ -32,27 +32,25 @@ TITLES = {
 }
 
 
-def measure(data: DataSet) -> pd.DataFrame:
-    """Everything that is known of each figure and row.
+def measure(data: DataSet, figure: str) -> pd.DataFrame:
+    """Everything that is known of a figure.
+
+    Args:
+        data: what was trained on.
+        figure: one of :func:`figures_of`.
 
     Returns:
-        A line per figure and row that has it (the two levels of the index). ``mean``, ``sd`` and
-        ``seeds`` of the row; ``difference``, ``low``, ``high`` and ``p`` of the difference to
-        joint training, and ``p_holm``, corrected for the number of rows that are compared;
-        ``published``, what the paper has; ``mark``, "best", "second" or "". NaN where a value is
-        not known.
+        A line per row that has the figure. ``mean``, ``sd`` and ``seeds``; ``difference``, ``low``,
+        ``high`` and ``p`` of the difference to joint training, and ``p_holm``, corrected for the
+        number of rows that are compared; ``published``, what the paper has; ``mark``, "best",
+        "second" or "". NaN where a value is not known.
     """
-    parts = {figure: _measure(data, figure) for figure in figures_of(data)}
-    return pd.concat(parts, names=["figure"]) if parts else pd.DataFrame()
-
-
-def _measure(data: DataSet, figure: str) -> pd.DataFrame:
     table = summarize(combined({row.label: row for row in data.rows})[figure])
     rows = [row for row in data.rows if row.label in table.index]
     differences = pd.DataFrame([_to_joint(row, data.joint, figure) for row in rows], table.index)
     table = table.join(differences)
     table["p_holm"] = holm(table["p"])
-    table["published"] = [_published(row, data).get(figure, math.nan) for row in rows]
+    table["published"] = [_published(row, data, figure) for row in rows]
     table["mark"] = marks_of(table["mean"], figure)
     return table
 
@@ -92,10 +90,9 @@ def marks_of(means: pd.Series, figure: str) -> pd.Series:
 
 def relative_cost(row: Row, joint: Row) -> float:
     """Seconds of training over those of joint training, over the seeds that both have, or NaN."""
-    ours, theirs = row.values(SECONDS), joint.values(SECONDS)
-    seeds = ours.keys() & theirs.keys()
-    below = sum(theirs[seed] for seed in seeds)
-    return sum(ours[seed] for seed in seeds) / below if below else math.nan
+    both = [row.values(SECONDS), joint.values(SECONDS)]
+    ours, theirs = pd.concat(both, axis="columns", join="inner").sum()
+    return ours / theirs if theirs else math.nan
 
 
 def is_extension(row: Row, data: DataSet) -> bool:
@@ -117,16 +114,13 @@ def _to_joint(row: Row, joint: Row | None, figure: str) -> dict[str, float]:
     return {"difference": compared.mean, **ends, "p": compared.p}
 
 
-def _published(row: Row, data: DataSet) -> dict[str, float]:
-    """The paper's figures for a row; none for what the paper has not trained."""
+def _published(row: Row, data: DataSet, figure: str) -> float:
+    """The paper's figure for a row; NaN where the paper has not trained it."""
     name = comparison_of(data.name)
-    if name is None:
-        return {}
-    table = paper_table(name)
-    label = row.label if row.kind == Kind.ALONE else row.method
-    if label not in table.index or (row.kind != Kind.ALONE and _is_other_training(row, data)):
-        return {}
-    return table.loc[label].to_dict()
+    if name is None or (row.kind != Kind.ALONE and _is_other_training(row, data)):
+        return math.nan
+    values = paper_table(name).get(figure, pd.Series(dtype=float))
+    return values.get(row.label if row.kind == Kind.ALONE else row.method, math.nan)
 
 
 def _is_other_training(row: Row, data: DataSet) -> bool:

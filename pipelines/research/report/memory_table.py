@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
 from ....data.errors import InputError
-from .pieces import Cell, TablePiece, lines_of, table_of
+from .pieces import NONE, Cell, TablePiece, lines_of, table_of
 from .tables import number_cell
 
 _WORDS = ["method", "bundle"]
@@ -39,11 +40,12 @@ def memory_table(name: str, path: Path) -> TablePiece:
         InputError: the file cannot be read or lacks a column.
     """
     lines = _read(path)
-    values = lines[_NUMBERS].apply(pd.to_numeric, errors="coerce")  # some cells are left empty
+    # Some cells are left empty.
+    values = lines[_NUMBERS].apply(pd.to_numeric, errors="coerce").astype(float)
     peak, without = values["peak_mb"], values["peak_mb_without_classifiers"]
     joint = lines["method"] == "joint"
     plain = dict(zip(lines["bundle"][joint], without[joint], strict=True))
-    ends = zip(values["step_ms_low"], values["step_ms_high"], strict=True)
+    intervals = zip(values["step_ms_low"], values["step_ms_high"], strict=True)
     columns = {
         "bundle, method": [Cell(word) for word in lines["bundle"] + ", " + lines["method"]],
         "peak memory (MB)": _cells(peak, "{:.0f}"),
@@ -52,9 +54,7 @@ def memory_table(name: str, path: Path) -> TablePiece:
             peak - lines["bundle"].map(plain).astype(float), "{:+.0f}"
         ),
         "time of a step": _cells(values["step_ms_ratio"], "{:.2f} ×"),
-        "95 % interval": [
-            number_cell(low + high, f"{low:.2f} to {high:.2f}") for low, high in ends
-        ],
+        "95 % interval": [_interval_cell(low, high) for low, high in intervals],
     }
     table = table_of("Memory with and without classifiers, and time", [_CAPTION], columns)
     return TablePiece(name, table, lines_of(lines[COLUMNS]))
@@ -62,6 +62,10 @@ def memory_table(name: str, path: Path) -> TablePiece:
 
 def _cells(values: pd.Series, text: str) -> list[Cell]:
     return [number_cell(value, text) for value in values]
+
+
+def _interval_cell(low: float, high: float) -> Cell:
+    return NONE if math.isnan(low) or math.isnan(high) else Cell(f"{low:.2f} to {high:.2f}")
 
 
 def _read(path: Path) -> pd.DataFrame:

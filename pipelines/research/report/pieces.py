@@ -94,7 +94,9 @@ def is_extra(piece: Piece) -> bool:
 
 def lines_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The lines of a frame for a CSV file; None where a value is not known."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    known = frame.astype(object).where(frame.notna(), None)
+    names = [str(name) for name in frame]
+    return [dict(zip(names, line, strict=True)) for line in known.itertuples(index=False)]
 
 
 def table_of(title: str, caption: list[str], columns: dict[str, list[Cell]]) -> Table:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -30,9 +29,8 @@ def paper_table(name: str) -> pd.DataFrame:
         A line per method, modality or hyperparameter; a column per figure, training or bundle.
         Numbers, but texts in Table 7, with "–" where the paper has none.
     """
-    text = files(__package__).joinpath("paper_tables", f"{name}.csv")
-    with text.open(encoding="utf-8") as file:
-        return pd.read_csv(file, index_col=0, dtype=str if name == "table7" else None)
+    path = Path(__file__).parent / "paper_tables" / f"{name}.csv"
+    return pd.read_csv(path, index_col=0, dtype=str if name == "table7" else None)
 
 
 def comparison_of(data: str) -> str | None:

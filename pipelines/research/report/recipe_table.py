@@ -43,21 +43,17 @@ def recipe(bundle: str) -> dict[str, Any]:
 def recipe_table(name: str) -> TablePiece:
     """A row per hyperparameter; ours and the paper's side by side."""
     published = paper_table("table7")
-    ours = {bundle: recipe(bundle) for bundle in published}
-    numbers = [
-        {
-            "hyperparameter": key,
-            "bundle": bundle,
-            "ours": _text(ours[bundle][key]),
-            "published": published.loc[key, bundle],
-        }
-        for key in WORDS
-        for bundle in ours
-    ]
-    rows = [[Cell(word)] for word in WORDS.values()]
-    for i, line in enumerate(numbers):
-        rows[i // len(ours)] += [Cell(line["ours"]), Cell(line["published"])]
-    head = ["hyperparameter", *(word for bundle in ours for word in (_NAMES[bundle], "paper"))]
+    ours = {bundle: recipe(bundle) for bundle in _NAMES}
+    numbers: list[dict[str, Any]] = []
+    rows = []
+    for key, word in WORDS.items():
+        row = [Cell(word)]
+        for bundle in _NAMES:
+            values = {"ours": _text(ours[bundle][key]), "published": published[bundle][key]}
+            row += [Cell(text) for text in values.values()]
+            numbers.append({"hyperparameter": key, "bundle": bundle, **values})
+        rows.append(row)
+    head = ["hyperparameter", *(word for name in _NAMES.values() for word in (name, "paper"))]
     table = Table("Hyperparameters of the paper's recipes", [_CAPTION], head, rows)
     return TablePiece(name, table, numbers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ def summarize(values: pd.Series, by: str | list[str] = "row") -> pd.DataFrame:
     return groups.agg(mean="mean", sd="std", seeds="count").query("seeds > 0")
 
 
-def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
+def difference(ours: pd.Series, theirs: pd.Series) -> Difference | None:
     """Compare two methods over the seeds that both have; None when they share none.
 
     The test is the plain paired t-test: seeds are independent trainings, tested on the same
@@ -55,21 +55,20 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
     where all differences are the same.
 
     Args:
-        ours: seed to figure.
+        ours: a figure by seed.
         theirs: the other method's.
     """
-    seeds = sorted(set(ours.keys()) & set(theirs.keys()))
-    if not seeds:
+    a, b = pd.concat([ours, theirs], axis="columns", join="inner").sort_index().to_numpy().T
+    if len(a) == 0:
         return None
-    a, b = (np.array([side[seed] for seed in seeds]) for side in (ours, theirs))
     mean = float(np.mean(a - b))
     # Rounded figures whose differences are all 0.1 differ by the last bit only: no spread.
     spread = np.ptp(a - b) > 1e-9 * max(1.0, float(np.abs(a).max()))
-    if len(seeds) < FEWEST_PAIRS or not spread:
-        return Difference(mean, math.nan, math.nan, math.nan, len(seeds))
+    if len(a) < FEWEST_PAIRS or not spread:
+        return Difference(mean, math.nan, math.nan, math.nan, len(a))
     test = stats.ttest_rel(a, b)
     low, high = test.confidence_interval(0.95)
-    return Difference(mean, float(low), float(high), float(test.pvalue), len(seeds))
+    return Difference(mean, float(low), float(high), float(test.pvalue), len(a))
 
 
 def corrected_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:

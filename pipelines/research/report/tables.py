@@ -22,6 +22,13 @@ from .measured import (
 )
 from .pieces import NONE, Cell, Table, lines_of, table_of
 
+_CSV_NAMES = {"difference": "difference_to_joint", "low": "low_95", "high": "high_95"}
+_CSV_COLUMNS = [
+    *("method", "extension", "figure", "unit", "seeds", "mean", "sd"),
+    *_CSV_NAMES.values(),
+    *("p", "p_holm", "published", "relative_training_time", "data"),
+]
+
 
 def build(data: DataSet) -> Table:
     """The comparison as text."""
@@ -30,11 +37,10 @@ def build(data: DataSet) -> Table:
         "method": [_label_cell(row, data) for row in data.rows],
         "seeds": [Cell(str(len(row.runs))) for row in data.rows],
     }
-    measured = measure(data)
     for figure in figures_of(data):
-        columns |= _columns(data, figure, measured.loc[figure].reindex(labels))
+        columns |= _columns(data, figure, measure(data, figure).reindex(labels))
     joint = data.joint
-    if joint is not None and joint.values(SECONDS):
+    if joint is not None and not joint.values(SECONDS).empty:
         columns["training time"] = [
             number_cell(relative_cost(row, joint), "{:.2f} ×") for row in data.rows
         ]
@@ -43,30 +49,22 @@ def build(data: DataSet) -> Table:
 
 def numbers(data: DataSet) -> list[dict[str, Any]]:
     """One line per method and figure, with all decimals; None where something is not known."""
-    if not figures_of(data):
-        return []
-    lines = measure(data).reset_index()
     joint, rows = data.joint, {row.label: row for row in data.rows}
-    costs = {
-        label: math.nan if joint is None else relative_cost(row, joint)
-        for label, row in rows.items()
-    }
-    table = pd.DataFrame(
-        {
-            "method": lines["row"],
-            "extension": [is_extension(rows[label], data) for label in lines["row"]],
-            "figure": lines["figure"],
-            "unit": ["plain" if figure in PLAIN else "percent" for figure in lines["figure"]],
-            **lines[["seeds", "mean", "sd"]],
-            "difference_to_joint": lines["difference"],
-            "low_95": lines["low"],
-            "high_95": lines["high"],
-            **lines[["p", "p_holm", "published"]],
-            "relative_training_time": lines["row"].map(costs),
-            "data": data.name,
-        }
-    )
-    return lines_of(table)
+    lines = []
+    for figure in figures_of(data):
+        table = measure(data, figure).rename(columns=_CSV_NAMES).rename_axis("method").reset_index()
+        shown = [rows[label] for label in table["method"]]
+        table = table.assign(
+            extension=[is_extension(row, data) for row in shown],
+            figure=figure,
+            unit="plain" if figure in PLAIN else "percent",
+            relative_training_time=[
+                relative_cost(row, joint) if joint else math.nan for row in shown
+            ],
+            data=data.name,
+        )
+        lines += lines_of(table[_CSV_COLUMNS])
+    return lines
 
 
 def mean_cells(summary: pd.DataFrame, figure: str, runs: Iterable[int]) -> list[Cell]:

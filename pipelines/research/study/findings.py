@@ -1,4 +1,4 @@
-"""Findings over data sets and divisions."""
+"""The study's results over data sets and divisions: means, differences, choices, factors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ..report.statistics import holm
+from ..report.statistics import FEWEST_PAIRS, Difference, corrected_difference, holm
 from .sets import DIALS, NAMES
-from .statistics import Estimate, corrected_difference
 from .variants import JOINT
 from .work import SEARCH_SEEDS, Result, chosen_rate
 
 LEVEL = 0.05
+_SHARES = ("negative", "huge", "neutral")
 
 
 class Study:
@@ -21,149 +22,154 @@ class Study:
 
     Args:
         results: of any data sets, variants and seeds.
+
+    Attributes:
+        data: names of the data sets.
+        rate: data set to the chosen learning rate.
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
-        self.all = list(results)
-        self.data = [name for name in NAMES if any(r.data == name for r in results)]
+        self._all = pd.DataFrame([vars(result) for result in results])
+        trained = set(self._all["data"])
+        self.data = [name for name in NAMES if name in trained]
         self.rate = {d: chosen_rate([r for r in results if r.data == d]) for d in self.data}
-        self._kept = {
-            (r.data, r.variant, r.seed): r for r in results if r.rate == self.rate[r.data]
-        }
+        at_rate = self._all["rate"] == self._all["data"].map(self.rate)
+        kept = self._all[at_rate].drop_duplicates(["data", "variant", "seed"], keep="last")
+        joint = kept.loc[kept["variant"] == JOINT, ["data", "seed", "val", "test"]]
+        # Beside each result, that of joint training on the same division.
+        self._kept = kept.merge(joint, "left", ["data", "seed"], suffixes=("", "_joint"))
+        self._kept = self._kept.sort_values("seed", kind="stable")
+        self._parts = dict(iter(self._kept.groupby(["data", "variant"])))
 
     def rates(self) -> list[float]:
         """Learning rates that were tried."""
-        return sorted({r.rate for r in self.all if r.variant == JOINT})
+        return sorted(set(self._all.loc[self._all["variant"] == JOINT, "rate"]))
 
     def search(self, data: str) -> tuple[dict[float, float], float]:
         """Mean validation of joint training by learning rate, over 5 divisions, and the choice."""
-        means = {}
-        for rate in self.rates():
-            vals = [r.val for r in self._joint(data) if r.rate == rate and r.seed in SEARCH_SEEDS]
-            means[rate] = float(np.mean(vals)) if vals else float("nan")
-        return means, self.rate[data]
-
-    def _joint(self, data: str) -> list[Result]:
-        return [r for r in self.all if r.data == data and r.variant == JOINT]
+        joint = self._all.query("variant == @JOINT and data == @data")
+        joint = joint[joint["seed"].isin(SEARCH_SEEDS)]
+        means = joint.groupby("rate")["val"].mean().reindex(self.rates())
+        return dict(zip(self.rates(), means, strict=True)), self.rate[data]
 
     def mean(self, data: str, variant: str) -> float:
         """Mean test figure, percent; NaN without any."""
-        tests = [r.test for r in self._of(data, variant).values()]
-        return float(np.mean(tests)) if tests else float("nan")
+        return float(self._of(data, variant)["test"].mean())
 
     def encoders(self, data: str) -> list[tuple[str, float, float]]:
         """Per modality: a network of it alone, and its classifier in joint training."""
         joint = self._of(data, JOINT)
-        names = next(iter(joint.values())).classifiers if joint else {}
+        inside = pd.DataFrame(joint["classifiers"].tolist(), joint["seed"])
         rows = []
-        for name in names:
-            alone = self._of(data, f"{name} alone")
-            both = sorted(set(alone) & set(joint))
-            if both:
-                inside = float(np.mean([joint[seed].classifiers[name] for seed in both]))
-                rows.append((name, float(np.mean([alone[seed].test for seed in both])), inside))
+        for name in map(str, inside):
+            alone = self._of(data, f"{name} alone").set_index("seed")["test"]
+            both = pd.concat([alone, inside[name]], axis="columns", join="inner")
+            if len(both) > 0:
+                rows.append((name, float(both["test"].mean()), float(both[name].mean())))
         return rows
 
     def variants(self, group: str) -> list[str]:
         """Names of a group, in the order of the results."""
-        return list(dict.fromkeys(r.variant for r in self.all if r.group == group))
+        return list(self._all.loc[self._all["group"] == group, "variant"].unique())
 
     def ranked(
         self, without: Iterable[str] = (), group: str = "cggm"
-    ) -> list[tuple[str, float, list[float | None]]]:
+    ) -> list[tuple[str, float, list[float]]]:
         """Variants by their mean validation difference to joint training, best first.
 
         Args:
             without: data sets that have no say; their values are given all the same.
             group: of the variants.
+
+        Returns:
+            Name, mean, and the difference on each data set, NaN where there is none.
         """
-        excluded = set(without)
-        rows = []
-        for name in self.variants(group):
-            values = {d: self.difference(d, name) for d in self.data}
-            shares = [
-                v for d, v in values.items() if v is not None and d not in {*DIALS, *excluded}
-            ]
-            dials = [v for d in DIALS if d not in excluded and (v := values.get(d)) is not None]
-            shares += [float(np.mean(dials))] if dials else []
-            if shares:
-                rows.append((name, float(np.mean(shares)), list(values.values())))
-        return sorted(rows, key=lambda row: -row[1])
+        results = self._kept[self._kept["group"] == group]
+        gains = (results["val"] - results["val_joint"]).groupby(
+            [results["variant"], results["data"]]
+        )
+        table = gains.mean().unstack().reindex(self.variants(group), columns=self.data)
+        counted = table.drop(columns=[name for name in without if name in table])
+        is_dial = counted.columns.isin(DIALS)
+        shares = counted.loc[:, ~is_dial].assign(dials=counted.loc[:, is_dial].mean(axis="columns"))
+        means = shares.mean(axis="columns").dropna().sort_values(ascending=False, kind="stable")
+        values = table.loc[means.index].to_numpy().tolist()
+        return list(zip(map(str, means.index), means, values, strict=True))
 
-    def difference(self, data: str, variant: str, part: str = "val") -> float | None:
-        """Mean difference to joint training over common divisions; None without any."""
-        ours, theirs = self._pairs(data, variant, part)
-        return float(np.mean(np.subtract(ours, theirs))) if ours else None
+    def difference(self, data: str, variant: str) -> float:
+        """Mean difference to joint training on validation, over common divisions, or NaN."""
+        results = self._of(data, variant)
+        return float((results["val"] - results["val_joint"]).mean())
 
-    def estimate(self, data: str, variant: str) -> Estimate | None:
+    def estimate(self, data: str, variant: str) -> Difference | None:
         """Difference to joint training on the test parts; None with fewer than 3 divisions."""
-        ours, theirs = self._pairs(data, variant, "test")
-        return corrected_difference(ours, theirs) if len(ours) >= 3 else None
+        pairs = self._of(data, variant).dropna(subset="test_joint")
+        if len(pairs) < FEWEST_PAIRS:
+            return None
+        return corrected_difference(pairs["test"].tolist(), pairs["test_joint"].tolist())
 
-    def compared(self, group: str) -> dict[tuple[str, str], tuple[Estimate, bool]]:
+    def compared(self, group: str) -> dict[tuple[str, str], tuple[Difference, bool]]:
         """Estimates by variant and data set, and whether each is significant after Holm."""
         estimates = {
-            (name, data): e
+            (name, data): estimate
             for name in self.variants(group)
             for data in self.data
-            if (e := self.estimate(data, name)) is not None
+            if (estimate := self.estimate(data, name)) is not None
         }
-        corrected = holm([e.p for e in estimates.values()])
+        significant = holm([estimate.p for estimate in estimates.values()]) < LEVEL
         return {
-            key: (e, p is not None and p < LEVEL)
-            for (key, e), p in zip(estimates.items(), corrected, strict=True)
+            key: (estimate, bool(is_clear))
+            for (key, estimate), is_clear in zip(estimates.items(), significant, strict=True)
         }
 
-    def left_out(self) -> list[tuple[str, str, Estimate]]:
+    def left_out(self) -> list[tuple[str, str, Difference]]:
         """For every data set: what the others choose, and what it brings there."""
         rows = []
         for data in self.data:
             ranked = self.ranked(DIALS if data in DIALS else [data])
-            if ranked and (e := self.estimate(data, ranked[0][0])) is not None:
-                rows.append((data, ranked[0][0], e))
+            if ranked and (estimate := self.estimate(data, ranked[0][0])) is not None:
+                rows.append((data, ranked[0][0], estimate))
         return rows
 
-    def factors(self) -> list[tuple[str, dict[str, float]]]:
-        """Per variant of CGGM, what its factors were."""
-        rows = []
+    def factors(self) -> list[dict[str, Any]]:
+        """What the factors of CGGM were, a line per variant.
+
+        Returns:
+            Shares ``negative``, ``huge`` and ``neutral``, means over all trainings; medians of the
+            ``mean`` factor, the ``difference`` between modalities, and the ``spread`` over steps.
+        """
+        lines = []
         for name in self.variants("cggm"):
-            kept = [r.factors for r in self._kept.values() if r.variant == name and r.factors]
-            means = [list(f["mean"].values()) for f in kept]
-            spreads = [float(np.mean(list(f["spread"].values()))) for f in kept]
-            shares = {
-                k: float(np.mean([f[k] for f in kept])) for k in ("negative", "huge", "neutral")
-            }
-            shares["mean"] = float(np.median([np.mean(m) for m in means]))
-            shares["difference"] = float(np.median([max(m) - min(m) for m in means]))
-            rows.append((name, {**shares, "spread": float(np.median(spreads))}))
-        return rows
+            results = self._kept.loc[self._kept["variant"] == name, "factors"]
+            recorded = [factors for factors in results if factors]
+            means = [list(factors["mean"].values()) for factors in recorded]
+            spreads = [np.mean(list(factors["spread"].values())) for factors in recorded]
+            line = {k: np.mean([factors[k] for factors in recorded]) for k in _SHARES}
+            line["mean"] = np.median([np.mean(m) for m in means])
+            line["difference"] = np.median([max(m) - min(m) for m in means])
+            lines.append({"variant": name, **line, "spread": np.median(spreads)})
+        return lines
 
     def rows(self) -> list[dict[str, Any]]:
         """A line per data set and variant, with all decimals."""
-        lines = []
-        for group in ("cggm", "control", "fixed", "other"):
-            for (name, data), (e, significant) in self.compared(group).items():
-                lines.append(
-                    {
-                        "data": data,
-                        "variant": name,
-                        "group": group,
-                        "divisions": e.count,
-                        "test": self.mean(data, name),
-                        "validation_difference": self.difference(data, name),
-                        "test_difference": e.mean,
-                        "low_95": e.low,
-                        "high_95": e.high,
-                        "p": e.p,
-                        "significant": significant,
-                    }
-                )
-        return lines
+        return [
+            {
+                "data": data,
+                "variant": name,
+                "group": group,
+                "divisions": estimate.pairs,
+                "test": self.mean(data, name),
+                "validation_difference": self.difference(data, name),
+                "test_difference": estimate.mean,
+                "low_95": estimate.low,
+                "high_95": estimate.high,
+                "p": estimate.p,
+                "significant": is_clear,
+            }
+            for group in ("cggm", "control", "fixed", "other")
+            for (name, data), (estimate, is_clear) in self.compared(group).items()
+        ]
 
-    def _of(self, data: str, variant: str) -> dict[int, Result]:
-        return {s: r for (d, v, s), r in self._kept.items() if (d, v) == (data, variant)}
-
-    def _pairs(self, data: str, variant: str, part: str) -> tuple[list[float], list[float]]:
-        ours, theirs = self._of(data, variant), self._of(data, JOINT)
-        seeds = sorted(set(ours) & set(theirs))
-        return [getattr(ours[s], part) for s in seeds], [getattr(theirs[s], part) for s in seeds]
+    def _of(self, data: str, variant: str) -> pd.DataFrame:
+        """Results of a variant, by seed; none where it was not trained."""
+        return self._parts.get((data, variant), self._kept.iloc[:0])

@@ -1,4 +1,4 @@
-"""The two experiments on factors, as tables."""
+"""Tables of the two experiments on what becomes of a factor."""
 
 from __future__ import annotations
 

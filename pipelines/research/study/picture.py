@@ -1,4 +1,4 @@
-"""The picture of differences to joint training."""
+"""The picture of the study: differences to joint training with their intervals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from ....data.colors import BLACK, LINES
+from ....data.colors import BLACK, BLUE
 from ..report.drawing import panels
 from .findings import Study
 
@@ -28,7 +28,7 @@ def differences_figure(study: Study, shown: Sequence[str] = SHOWN) -> Figure:
             e = study.estimate(data, name)
             if e is not None:
                 error = [[e.mean - e.low], [e.high - e.mean]]
-                axes.errorbar(e.mean, row, xerr=error, fmt="o", color=LINES[0], capsize=3)
+                axes.errorbar(e.mean, row, xerr=error, fmt="o", color=BLUE, capsize=3)
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.set_yticks(range(len(study.data)), study.data[::-1] if index == 0 else [])
         axes.set_title(name, parse_math=False)

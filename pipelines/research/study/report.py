@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from ....data.errors import InputError
 from ....data.files import write_csv, write_text
 from ..report.drawing import as_png
 from ..report.formats import markdown
-from ..report.pieces import Cell, Table
+from ..report.pieces import NONE, Cell, Table
+from ..report.statistics import Difference
 from .findings import Study
 from .mechanism import FILE as MECHANISM
 from .mechanism_tables import mechanism_tables
@@ -108,32 +110,27 @@ def choice_table(study: Study) -> Table:
 
 def test_table(study: Study, group: str, title: str) -> Table:
     """Differences to joint training on the test parts, with intervals."""
-    differences = study.compared(group)
-    names = list(dict.fromkeys(name for name, _ in differences))
-    rows = []
-    for name in names:
-        cells = []
-        for data in study.data:
-            if (name, data) not in differences:
-                cells.append(Cell("–"))
-                continue
-            e, significant = differences[name, data]
-            text = f"{e.mean:+.1f} [{e.low:+.1f}, {e.high:+.1f}]"
-            cells.append(Cell(text, "best" if significant else ""))
-        rows.append([Cell(name), *cells])
-    counts = sorted({e.count for e, _ in differences.values()})
-    caption = [
-        INTERVAL.format(counts=" to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))))
+    compared = study.compared(group)
+    names = list(dict.fromkeys(name for name, _ in compared))
+    rows = [
+        [
+            Cell(name),
+            *(_difference_cell(*compared.get((name, d), (None, False))) for d in study.data),
+        ]
+        for name in names
     ]
+    pairs = [difference.pairs for difference, _ in compared.values()]
+    counts = " to ".join(map(str, dict.fromkeys([min(pairs), max(pairs)])))
+    caption = [INTERVAL.format(counts=counts)]
     return Table(title, caption, ["variant", *study.data], rows)
 
 
 def carried_table(study: Study) -> Table:
     """The variant that all other data sets choose, on the one that had no say."""
-    rows = []
-    for data, name, e in study.left_out():
-        text = f"{e.mean:+.1f} [{e.low:+.1f}, {e.high:+.1f}], p = {e.p:.2f}"
-        rows.append([Cell(data), Cell(name), Cell(text)])
+    rows = [
+        [Cell(data), Cell(name), Cell(f"{_interval(difference)}, p = {difference.p:.2f}")]
+        for data, name, difference in study.left_out()
+    ]
     caption = [
         "The variant is chosen on the validation parts of the other data sets only (all dials are "
         "left out together). p is not corrected."
@@ -144,11 +141,14 @@ def carried_table(study: Study) -> Table:
 
 def factors_table(study: Study) -> Table:
     """What the factors of each variant were."""
-    rows = []
-    for name, share in study.factors():
-        cells = [f"{100 * share[k]:.1f}" for k in ("negative", "huge", "neutral")]
-        cells += [f"{share['mean']:.2f}", f"{share['difference']:.2f}", f"{share['spread']:.2f}"]
-        rows.append([Cell(name), *(Cell(text) for text in cells)])
+    rows = [
+        [
+            Cell(line["variant"]),
+            *(Cell(f"{100 * line[share]:.1f}") for share in ("negative", "huge", "neutral")),
+            *(Cell(f"{line[name]:.2f}") for name in ("mean", "difference", "spread")),
+        ]
+        for line in study.factors()
+    ]
     head = ["variant", "negative %", "beyond ±10 %", "1 for all %", "mean", "difference", "spread"]
     caption = [
         "Over all steps, data sets and divisions. Difference: between the largest and the smallest "
@@ -159,8 +159,16 @@ def factors_table(study: Study) -> Table:
     return Table("Factors", caption, head, rows)
 
 
-def _plain(values: Sequence[float | None]) -> list[Cell]:
-    return [Cell("–" if value is None else f"{value:+.1f}") for value in values]
+def _plain(values: Sequence[float]) -> list[Cell]:
+    return [NONE if math.isnan(value) else Cell(f"{value:+.1f}") for value in values]
+
+
+def _difference_cell(difference: Difference | None, is_clear: bool) -> Cell:
+    return NONE if difference is None else Cell(_interval(difference), "best" if is_clear else "")
+
+
+def _interval(difference: Difference) -> str:
+    return f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"
 
 
 def _content(path: Path) -> dict[str, list[dict[str, float | str]]]:
