@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.errors import InputError
+from ...data.features.earlier import refuse_earlier
 from ...data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
 from ...data.features.file import SUFFIX
 from ...data.features.table import SAMPLES
@@ -19,6 +20,7 @@ def check_set(folder: str | Path) -> tuple[str, list[str]]:
     Returns:
         A line to end with, and every problem.
     """
+    refuse_earlier(Path(folder))
     if (Path(folder) / SAMPLES).is_file() and not any(Path(folder).glob(f"*{SUFFIX}")):
         raise InputError(
             f"{folder} has samples but no features yet: extract them from the images and texts "

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ...data.errors import InputError
 from ...data.features.feature_set import write_feature_set_header, write_samples
-from ...data.features.file import write_features
+from ...data.features.file import SUFFIX, write_features
 from ...data.files import remove_leftovers, write_csv, write_json, write_text
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
@@ -243,7 +243,7 @@ def _write(found: PublishedSet, folder: Path, output: Path, dtype: str) -> None:
     for name, modality in found.modalities.items():
         about = {"source": found.source, "settings": found.settings}
         samples = show(modality.read(), f"writing {name}")
-        write_features(folder / f"{name}.h5", samples, about=about, dtype=dtype)
+        write_features(folder / f"{name}{SUFFIX}", samples, about=about, dtype=dtype)
     if found.left_out:
         write_csv(folder / "left_out.csv", found.left_out)
 

@@ -85,7 +85,9 @@ def test_one_process_may_train_again(out: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_folder_that_cannot_be_locked_is_refused(out: Path) -> None:
     (out / LOCK).mkdir()
-    with pytest.raises(InputError, match=r"the output folder .*out cannot be written \(.*\): pass another one with"):
+    with pytest.raises(
+        InputError, match=r"the output folder .*out cannot be written \(.*\): pass another one with"
+    ):
         keep_others_out(out)
 
 
