@@ -1,4 +1,4 @@
-"""How do the features of a sample, and of a batch of samples, reach the network?"""
+"""Samples and batches of features as tensors, and the statistics of their columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a folder of features, and does all of it fit together?"""
+"""A folder of features: several modalities, their samples, and whether all of it fits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, some
+from .earlier import refuse_earlier
 from .file import SUFFIX, FeatureFile
 from .header import HEADER, check_modality, read_header, write_feature_set_header
 from .table import SAMPLES, Label, read_samples, write_samples
@@ -96,7 +97,7 @@ def open_feature_set(
     task: str | None = None,
     labels: str = "required",
 ) -> FeatureSet:
-    """Open a folder of dataset.json, samples.csv and one ``.h5`` file per modality.
+    """Open a folder of dataset.json, samples.csv and a :class:`.FeatureFile` per modality.
 
     Args:
         folder: of the feature set.
@@ -185,6 +186,7 @@ def _is_finite(file: FeatureFile, name: str) -> bool:
 
 def _chosen(folder: Path, header: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:
     """The modalities to use: those asked for, else those of the header, else all files."""
+    refuse_earlier(folder)
     there = sorted(path.stem for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
     wanted = modalities if modalities is not None else header.get("modalities", there)
     twice = [name for name, count in Counter(wanted).items() if count > 1]

@@ -1,74 +1,64 @@
-"""How are the features of one modality kept on disk, so that reading them runs no code?"""
+"""The features of one modality on disk: vectors as a NumPy array, and an index in JSON."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
-from .layout import check_layout
-from .quiet_file import QuietFile
+from ..files import whole_file
 
-FORMAT = "cggm features 1"
-SUFFIX = ".h5"
-# Files up to this size are kept in memory once they are read.
-IN_MEMORY_BYTES = 2**30
+FORMAT = "cggm features 2"
+SUFFIX = ".npy"
+BLOCK = 65_536  # vectors that are read at once
 
 Sample = tuple[str, np.ndarray]
 
 
 class FeatureFile:
-    """The features of one modality, one sequence of vectors per sample (HDF5, read lazily).
+    """The features of one modality, one sequence of vectors per sample, read as they are used.
 
-    The file has ``ids`` (N,), ``lengths`` (N,), ``values`` (sum of lengths, D) and, as attributes,
-    a checksum of these and ``about``: where the features come from. It is written by
-    :func:`write_features`.
+    ``<name>.npy`` holds the vectors of all samples, one after the other, shape (sum of lengths, D),
+    and is mapped into memory. ``<name>.npy.json`` beside it holds the ids and lengths of the
+    samples in their order, a checksum of all three, and ``about``: where the features come from.
+    Both are written by :func:`write_features`.
 
     Args:
-        path: the file.
+        path: the file of vectors.
 
     Raises:
-        InputError: there is no such file, or it is not one of ours.
+        InputError: one of the two is missing, damaged or no such file, or they do not fit.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file: Any = None
-        self._values: Any = None
-        self._owner = -1
-        try:
-            with self._opened() as file:
-                check_layout(file, self.path)
-                self.ids: list[str] = [name.decode() for name in file["ids"][()]]
-                self.lengths: np.ndarray = file["lengths"][()].astype(np.int64)
-                stored, self.width = (int(size) for size in file["values"].shape)
-                self.dtype: np.dtype = file["values"].dtype
-                self.checksum = str(file.attrs["checksum"])
-                self.about: dict[str, Any] = json.loads(file.attrs["about"])
-        except InputError:
-            raise
-        # HDF5 reports damage inside a file by any of these, by what the damage hit.
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InputError(
-                f"{self.path} is damaged ({error}); copy or extract it again"
-            ) from error
+        index = _read_index(self.path)
+        self.ids: list[str] = index["ids"]
+        self.lengths = np.array(index["lengths"], dtype=np.int64)
         self.ends = np.cumsum(self.lengths)
+        self.checksum: str = index["checksum"]
+        self.about: dict[str, Any] = index["about"]
         self._row = {name: row for row, name in enumerate(self.ids)}
-        self._check_counts(stored)
+        self._values: np.ndarray | None = _mapped(self.path)
+        self.dtype: np.dtype = self._values.dtype
+        steps, self.width = self._values.shape
+        self._check_counts(steps)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, name: str) -> bool:
         return name in self._row
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled map would hold all values; the other process maps the file itself.
+        return self.__dict__ | {"_values": None}
 
     def read(self, name: str) -> np.ndarray:
         """Give a copy of the features of a sample, float32 of shape (T, D).
@@ -93,68 +83,34 @@ class FeatureFile:
         """Read everything and compare it with the checksum.
 
         Raises:
-            InputError: the content changed since it was written, or cannot be read.
+            InputError: the content changed since it was written.
         """
-        try:
-            with self._opened() as file:
-                found = _checksum(self.ids, self.lengths, _blocks(file["values"]))
-        except (OSError, RuntimeError) as error:
+        values = self._all()
+        digest = hashlib.sha256()
+        for start in range(0, len(values), BLOCK):
+            digest.update(np.ascontiguousarray(values[start : start + BLOCK]).data)
+        digest.update(_names(self.ids, self.lengths))
+        checksum = digest.hexdigest()
+        if checksum != self.checksum:
             raise InputError(
-                f"{self.path} is damaged ({error}); copy or extract it again"
-            ) from error
-        if found != self.checksum:
-            raise InputError(
-                f"{self.path} is damaged: its checksum is {found[:12]}…, written was "
+                f"{self.path} is damaged: its checksum is {checksum[:12]}…, written was "
                 f"{self.checksum[:12]}…; copy or extract it again"
             )
 
-    def _check_counts(self, stored: int) -> None:
-        counts = (len(self.ids), len(self._row), len(self.lengths))
-        total = sum(self.lengths.tolist())  # of Python, which knows no overflow
-        if len(set(counts)) > 1 or stored != total or min(self.lengths, default=0) < 1:
-            raise InputError(
-                f"{self.path} is inconsistent: {counts[0]} ids ({counts[1]} different), "
-                f"{counts[2]} lengths that add up to {total}, {stored} vectors; expected one or "
-                "more vectors of each id: extract it again"
-            )
-
-    def _all(self) -> Any:
-        # An HDF5 handle must not be shared with a forked worker: each process opens its own, and
-        # lets go of the one it was born with, or HDF5 would give it that one again.
-        in_memory = isinstance(self._values, np.ndarray)
-        if not in_memory and self._owner != os.getpid():
-            if self._file is not None:
-                self._file.close()
-            self._file = self._opened()
-            values = self._file["values"]
-            small = values.size * values.dtype.itemsize <= IN_MEMORY_BYTES
-            self._values = values[()] if small else values
-            self._owner = os.getpid()
+    def _all(self) -> np.ndarray:
+        if self._values is None:
+            self._values = _mapped(self.path)
         return self._values
 
-    def _opened(self) -> Any:
-        if self.path.is_dir():
-            raise InputError(f"{self.path} is a folder; expected a file of features")
-        if not self.path.is_file():
-            raise InputError(f"there are no features in {self.path}: no such file")
-        try:
-            file = h5py.File(self.path, "r")
-        except OSError as error:
+    def _check_counts(self, steps: int) -> None:
+        counts = (len(self.ids), len(self._row), len(self.lengths))
+        total = int(self.lengths.sum())
+        if len(set(counts)) > 1 or steps != total or self.lengths.min() < 1:
             raise InputError(
-                f"{self.path} cannot be read as HDF5 ({_short(error)}); it is damaged, cut short "
-                "or of another kind: extract or copy it again"
-            ) from error
-        missing = [name for name in ("ids", "lengths", "values") if name not in file]
-        if file.attrs.get("format") != FORMAT or missing:
-            file.close()
-            raise InputError(
-                f"{self.path} holds no features of ours ('{FORMAT}'): write it with "
-                "cggm.pipelines.extraction or cggm.pipelines.commands.convert"
+                f"{self.path} is inconsistent: {counts[0]} ids ({counts[1]} different), "
+                f"{counts[2]} lengths that add up to {total}, {steps} vectors; expected one or "
+                "more vectors of each id: extract it again"
             )
-        return file
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None, "_values": None, "_owner": -1}
 
 
 def write_features(
@@ -164,12 +120,14 @@ def write_features(
     about: Mapping[str, Any],
     dtype: str = "float32",
 ) -> FeatureFile:
-    """Write the features of one modality, whole or not at all; memory holds one sample at a time.
+    """Write the features of one modality; memory holds one sample at a time.
 
-    The same samples and ``about`` give the same bytes.
+    The same samples and ``about`` give the same bytes. A full disk or an error leaves the files
+    that were there before. Only a kill between the renaming of the two files, at the very end, can
+    leave the vectors without their index, which is refused; never the index of other vectors.
 
     Args:
-        path: the file, ending in ``.h5``; folders above it are made.
+        path: the file of vectors, ending in ``.npy``; folders above it are made.
         samples: pairs of a unique id and an array (T, D) with T of 1 or more and the same D.
         about: where the features come from (model, revision, pooling, source, …), plain values.
         dtype: "float32" or "float16".
@@ -179,33 +137,21 @@ def write_features(
             is no sample; the disk is full. What was there before is kept.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w+b", buffering=0) as raw:
-            output = QuietFile(raw)
-            with h5py.File(output, "w") as file:
-                _fill(file, _while_written(samples, output), path, np.dtype(dtype))
-                file.attrs["format"] = FORMAT
-                file.attrs["about"] = json.dumps(dict(about), sort_keys=True)
-            output.check()
-            os.fsync(raw.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({_short(error)}): choose another output folder, or make "
-            "room and give yourself the right to write there"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # below a path that is no folder there is nothing
-            temporary.unlink(missing_ok=True)
+    index_path = index_of(path)
+    with whole_file(index_path) as index_file, whole_file(path) as values_file:
+        with open(values_file, "wb") as file:
+            index = _write_values(file, samples, path, np.dtype(dtype))
+            file.flush()
+            os.fsync(file.fileno())
+        index = {"format": FORMAT, "about": dict(sorted(about.items()))} | index
+        index_file.write_text(json.dumps(index), encoding="utf-8")
+        index_path.unlink(missing_ok=True)  # from here until it is replaced there are no features
     return FeatureFile(path)
 
 
-def _while_written(samples: Iterable[Sample], output: QuietFile) -> Iterator[Sample]:
-    for sample in samples:
-        yield sample
-        output.check()
+def index_of(path: Path) -> Path:
+    """Give the path of the index of a file of vectors."""
+    return path.with_name(f"{path.name}.json")
 
 
 def check_array(name: str, array: np.ndarray, width: int | None, where: object) -> None:
@@ -229,55 +175,107 @@ def check_array(name: str, array: np.ndarray, width: int | None, where: object) 
         raise InputError(f"{where}: the features of {name} hold {bad}; clean or leave it out")
 
 
-def _fill(file: h5py.File, samples: Iterable[Sample], path: Path, dtype: np.dtype) -> None:
-    names: dict[str, int] = {}
-    values: h5py.Dataset | None = None
+def _write_values(
+    file: BinaryIO, samples: Iterable[Sample], path: Path, dtype: np.dtype
+) -> dict[str, Any]:
+    """Write the vectors as an array of NumPy; return what the index says of them."""
+    lengths: dict[str, int] = {}
     digest = hashlib.sha256()
-    used = 0
+    width: int | None = None
     for name, array in samples:
-        check_array(name, array, None if values is None else values.shape[1], path.name)
-        if name in names:
+        check_array(name, array, width, path.name)
+        if name in lengths:
             raise InputError(f"{path.name}: the id {name!r} comes twice; ids must be unique")
         stored = np.ascontiguousarray(array, dtype=dtype)
         check_array(name, stored, None, f"{path.name} as {dtype}")
-        if values is None:
-            shape = (0, array.shape[1])
-            rows = max(1, 2**18 // max(1, array.shape[1] * dtype.itemsize))
-            values = file.create_dataset(
-                "values", shape, dtype, maxshape=(None, shape[1]), chunks=(rows, shape[1])
-            )
-        if used + len(stored) > values.shape[0]:
-            values.resize(max(used + len(stored), 2 * values.shape[0]), axis=0)
-        values[used : used + len(stored)] = stored
-        digest.update(stored.tobytes())
-        names[name] = len(stored)
-        used += len(stored)
-    if values is None:
+        if width is None:
+            width = int(array.shape[1])
+            _write_header(file, 0, width, dtype)
+        file.write(stored.data)
+        digest.update(stored.data)
+        lengths[name] = len(stored)
+    if width is None:
         raise InputError(f"{path.name}: there is no sample to write")
-    values.resize(used, axis=0)
-    file["ids"] = np.array([name.encode() for name in names], dtype=h5py.string_dtype())
-    lengths = np.array(list(names.values()), dtype=np.int64)
-    file["lengths"] = lengths
-    file.attrs["checksum"] = _with_names(digest, list(names), lengths)
+    file.seek(0)
+    _write_header(file, sum(lengths.values()), width, dtype)
+    ids, counts = list(lengths), list(lengths.values())
+    digest.update(_names(ids, counts))
+    return {"checksum": digest.hexdigest(), "ids": ids, "lengths": counts}
 
 
-def _checksum(ids: list[str], lengths: np.ndarray, blocks: Iterator[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(np.ascontiguousarray(block).tobytes())
-    return _with_names(digest, ids, lengths)
+def _write_header(file: BinaryIO, steps: int, width: int, dtype: np.dtype) -> None:
+    # NumPy leaves room in it for the first axis to grow, so that its size stays the same.
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": (steps, width)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
-def _with_names(digest: Any, ids: list[str], lengths: np.ndarray) -> str:
-    digest.update(json.dumps(ids).encode())
-    digest.update(np.asarray(lengths, dtype="<i8").tobytes())
-    return digest.hexdigest()
+def _names(ids: list[str], lengths: Sequence[int] | np.ndarray) -> bytes:
+    """What the checksum covers beside the values."""
+    return json.dumps(ids).encode() + np.asarray(lengths, dtype="<i8").tobytes()
 
 
-def _blocks(values: h5py.Dataset, rows: int = 65536) -> Iterator[np.ndarray]:
-    for start in range(0, values.shape[0], rows):
-        yield values[start : start + rows]
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise InputError(
+            f"{path} cannot be read as an array of NumPy ({_reason(error)}); it is damaged, cut "
+            "short or of another kind: extract or copy it again"
+        ) from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim != 2:
+        what = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else ""
+        raise InputError(
+            f"{path} holds {what or 'several arrays'}; expected float32 or float16 of shape "
+            "(steps, width): write it with cggm extract or cggm convert"
+        )
+    return values
 
 
-def _short(error: OSError) -> str:
-    return error.strerror or str(error).splitlines()[0]
+def _read_index(path: Path) -> dict[str, Any]:
+    index_path = index_of(path)
+    for needed in (path, index_path):
+        if needed.is_dir():
+            raise InputError(f"{needed} is a folder; expected a file of features")
+        if not needed.is_file():
+            raise InputError(
+                f"there are no features in {path}: no such file {needed.name}; extract them, or "
+                f"copy both {path.name} and {index_path.name}"
+            )
+    try:
+        index = json.loads(index_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{index_path} cannot be read as JSON ({_reason(error)}); copy or extract it again"
+        ) from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise InputError(
+            f"{index_path} is no index of features ('{FORMAT}'): write it with cggm extract or "
+            "cggm convert"
+        )
+    for part, problem in _problems(index):
+        raise InputError(f"{index_path}: {part} is {problem}: copy or extract it again")
+    return index
+
+
+def _problems(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name each part of an index that no program of ours writes, and what it should be."""
+    ids, lengths = index.get("ids"), index.get("lengths")
+    if not isinstance(ids, list) or not ids or not all(isinstance(name, str) for name in ids):
+        yield "ids", "no list of texts with at least one"
+    # No sum of that many lengths, each below 2 ** 40, overflows.
+    if (
+        not isinstance(lengths, list)
+        or not lengths
+        or not all(type(n) is int and abs(n) < 2**40 for n in lengths)
+    ):
+        yield "lengths", "no list of whole numbers with at least one"
+    if not isinstance(index.get("checksum"), str):
+        yield "checksum", "no text"
+    if not isinstance(index.get("about"), dict):
+        yield "about", "no table of names and values"
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text.partition("\n")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""By which model are the generated features drawn?
+"""The model by which the generated features are drawn.
 
 1. A target y: a class, each with its share in `priors`; or a sentiment z = 1.6 N(0, 1), clipped to
    [-3, 3] and rounded to multiples of 0.2, as the mean of some raters would be.

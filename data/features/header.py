@@ -1,4 +1,4 @@
-"""What does dataset.json say about a feature set?"""
+"""The header of a feature set, dataset.json."""
 
 from __future__ import annotations
 

@@ -1,20 +1,18 @@
-"""Which samples does a feature set have, and what does samples.csv say of each?"""
+"""The samples of a feature set, and what samples.csv says of each."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, some
-from ..files import write_text
+from ..errors import InputError, nearest, some
+from ..files import write_csv
 from ..split_file import PARTS
+from ..tables import read_rows
 from .header import HEADER
 
 SAMPLES = "samples.csv"
@@ -52,12 +50,7 @@ def write_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path
     rows = list(rows)
     path = Path(folder) / SAMPLES
     _refuse_bad_ids([str(row.get("id", "")) for row in rows], path)
-    # Not write_csv: it marks texts that begin with "-", as ids of videos do.
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row.get(column, "") for column in COLUMNS] for row in rows)
-    write_text(path, text.getvalue())
+    write_csv(path, rows, COLUMNS)
     return path
 
 
@@ -99,38 +92,14 @@ def read_samples(
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = next(reader, [])
-            _check_columns(columns, path)
-            lines = [(reader.line_num, line) for line in reader if line]
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent} has no {SAMPLES}; write it again") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path} cannot be read as a table in UTF-8 ({error}); check its quotes and save it as "
-            "comma-separated values"
-        ) from error
-    uneven = [number for number, line in lines if len(line) != len(columns)]
-    if uneven:
-        raise InputError(
-            f"{path}: these lines do not have {len(columns)} values: {some(uneven)}; quote texts "
-            "that hold a comma"
-        )
-    if not lines:
+    if not path.is_file():
+        raise InputError(f"{path.parent} has no {SAMPLES}; write it again")
+    rows = read_rows(
+        path, COLUMNS[:2], remedy="it needs id and label, and may have split and group"
+    )
+    if not rows:
         raise InputError(f"{path} lists no sample; expected at least one")
-    empty = dict.fromkeys(COLUMNS, "")
-    return [empty | dict(zip(columns, line, strict=True)) for _, line in lines]
-
-
-def _check_columns(columns: list[str], path: Path) -> None:
-    missing = [name for name in COLUMNS[:2] if name not in columns]
-    if missing or len(set(columns)) < len(columns):
-        raise InputError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}; expected "
-            f"{', '.join(COLUMNS)} (the last two may be left out), each once"
-        )
+    return [dict.fromkeys(COLUMNS, "") | row for row in rows]
 
 
 def _refuse_bad_ids(ids: list[str], path: Path) -> None:
@@ -152,7 +121,7 @@ def _classes_of(
         raise InputError(
             f"{path}: {len(unknown):,} samples have labels that are no class of {HEADER}: "
             f"{some([f'{name} is {text!r}' for name, text in unknown.items()])}"
-            f"{_nearest(next(iter(unknown.values())), classes)}; the classes are {some(classes)}"
+            f"{nearest(next(iter(unknown.values())), classes)}; the classes are {some(classes)}"
         )
     unused = [name for name in classes if name not in set(texts.values())]
     if unused and all_needed:
@@ -161,11 +130,6 @@ def _classes_of(
             "take the classes out"
         )
     return {name: number[text] if text else None for name, text in texts.items()}
-
-
-def _nearest(text: str, classes: Collection[str]) -> str:
-    near = get_close_matches(text, classes, 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _values_of(texts: Mapping[str, str], path: Path) -> dict[str, Label]:

@@ -17,15 +17,17 @@ from tqdm import tqdm
 from ...data.brats.cases import SEQUENCES, Case, describe, find_cases
 from ...data.brats.nifti import check_cases
 from ...data.errors import InputError
+from ...data.features.earlier import refuse_earlier
 from ...data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
 from ...data.features.file import SUFFIX
 from ...data.features.header import FORMAT, HEADER
 from ...data.features.table import SAMPLES
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
-from ...data.published.iemocap import CLASSES, read_iemocap
+from ...data.published.iemocap import read_iemocap
 from ...data.published.mosi import read_mosi
 from ...data.published.published_set import Modality, PublishedSet
 from .convert import (
+    IEMOCAP_CLASSES,
     CheckDuplicates,
     Classes,
     FileName,
@@ -36,6 +38,7 @@ from .convert import (
     show,
 )
 
+BRATS_SEQUENCES = list(SEQUENCES)
 Kind = Literal["brats", "features", "mosi", "iemocap", "food101"]
 
 
@@ -48,9 +51,9 @@ def main(
     label_convention: Annotated[
         str | None, typer.Option("--label_convention", help="Of the masks of BraTS.")
     ] = None,
-    sequences: Annotated[list[str], typer.Option(metavar="NAME ...", help="Of BraTS.")] = list(
-        SEQUENCES
-    ),  # noqa: B006 - Typer copies it
+    sequences: Annotated[
+        list[str], typer.Option(metavar="NAME ...", help="Of BraTS.")
+    ] = BRATS_SEQUENCES,
     labels: Annotated[
         str, typer.Option(help="Masks of BraTS: required, optional or ignored.")
     ] = "optional",
@@ -63,7 +66,7 @@ def main(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    classes: Classes = IEMOCAP_CLASSES,
     most_left_out: MostLeftOut = MOST_LEFT_OUT,
     check_duplicates: CheckDuplicates = False,
 ) -> None:
@@ -152,6 +155,7 @@ def _check_brats(cases: list[Case]) -> tuple[str, list[str]]:
 
 def _check_set(folder: Path) -> tuple[str, list[str]]:
     """Print what a feature set holds; return a line to end with, and every problem."""
+    refuse_earlier(folder)
     if (folder / SAMPLES).is_file() and not any(folder.glob(f"*{SUFFIX}")):
         raise InputError(
             f"{folder} has samples but no features yet: extract them from the images and texts "

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ...data.errors import InputError
 from ...data.features.feature_set import write_feature_set_header, write_samples
-from ...data.features.file import write_features
+from ...data.features.file import SUFFIX, write_features
 from ...data.files import whole_folder, write_csv, write_json, write_text
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
@@ -30,6 +30,7 @@ from ...data.published.published_set import PublishedSet, fingerprint
 from .lists import WordLists
 
 RECORD = "conversion.json"
+IEMOCAP_CLASSES = list(CLASSES)
 _TERMINATED = 143  # what a shell shows after SIGTERM
 
 Output = Annotated[Path, typer.Argument(help="The folder to write.")]
@@ -84,7 +85,7 @@ def iemocap(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    classes: Classes = IEMOCAP_CLASSES,
     dtype: Dtype = "float32",
 ) -> None:
     """Convert one fold of IEMOCAP."""
@@ -229,7 +230,7 @@ def _write(published: PublishedSet, folder: Path, output: Path, dtype: str) -> N
     for name, modality in published.modalities.items():
         about = {"source": published.source, "settings": published.settings}
         samples = show(modality.read(), f"writing {name}")
-        write_features(folder / f"{name}.h5", samples, about=about, dtype=dtype)
+        write_features(folder / f"{name}{SUFFIX}", samples, about=about, dtype=dtype)
     if published.left_out:
         write_csv(folder / "left_out.csv", published.left_out)
 

@@ -1,6 +1,7 @@
-"""How do texts, images, recordings and clips become features? ``python -m`` this package."""
+"""Features of texts, images, recordings and clips; the command is ``cggm extract``."""
 
-from .encoders import Encoder, load_encoder
+from .encoder import Encoder
+from .encoders import load_encoder
 from .options import Options
 from .run import Plan, Result, extract
 from .table import Sample, list_folder, read_table

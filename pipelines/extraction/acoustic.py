@@ -1,4 +1,4 @@
-"""What does openSMILE make of recordings?"""
+"""Feature sets of openSMILE."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from ...data.errors import InputError
-from .encoders import common_about
+from ...data.extras import optional
 from .media import Unusable, first_line, read_audio, seconds_of
 from .options import Options
 
 RATE = 16_000
 TERMS = (
-    "openSMILE is free for research and other non-commercial use only (licence of audEERING); "
+    "openSMILE is free for research and other non-commercial use only (license of audEERING); "
     "features made with it fall under this too"
 )
 
 
 class AcousticEncoder:
-    """A feature set of openSMILE, see :class:`encoders.Encoder`.
+    """A feature set of openSMILE, see :class:`.Encoder`.
 
     With pooling "tokens" these are its low-level descriptors, every 10 ms; with "mean" its
     functionals, statistics of them over the recording (88 of eGeMAPS, 6373 of ComParE).
@@ -32,7 +32,8 @@ class AcousticEncoder:
     kind = "audio"
 
     def __init__(self, name: str, options: Options) -> None:
-        opensmile = _library()
+        note = " (its license allows research and other non-commercial use only)"
+        opensmile: Any = optional("opensmile", "opensmile", "acoustic features", note)
         sets = {each.name: each for each in opensmile.FeatureSet}
         if name not in sets:
             raise InputError(f"openSMILE has no feature set {name!r}; it has {', '.join(sets)}")
@@ -47,8 +48,11 @@ class AcousticEncoder:
         self.width = len(self._smile.feature_names)
         self.batch_size = options.batch_size_of(self.kind)
         self.max_seconds = options.max_seconds
-        versions = {"opensmile": opensmile.__version__}
-        self.about = common_about(self.kind, self.name, opensmile.__version__, versions) | {
+        self.about = {
+            "kind": self.kind,
+            "model": self.name,
+            "revision": opensmile.__version__,
+            "versions": {"opensmile": opensmile.__version__},
             "pooling": self.pooling,
             "max_seconds": self.max_seconds,
             "rate": RATE,
@@ -70,18 +74,9 @@ class AcousticEncoder:
         return features
 
     def size(self, source: Any) -> float:
+        """Give the seconds that the file says it has."""
         return seconds_of(Path(source))
 
     def encode(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Give what `read` made."""
         return list(inputs)
-
-
-def _library() -> Any:
-    try:
-        import opensmile  # pyright: ignore[reportMissingImports]
-    except (ImportError, OSError) as error:
-        raise InputError(
-            "the package opensmile is not installed: pip install 'cggm[opensmile]' (its licence "
-            "allows research and other non-commercial use only)"
-        ) from error
-    return opensmile

@@ -1,4 +1,4 @@
-"""What does a speech or sound model of transformers make of recordings?"""
+"""Speech and sound models of transformers."""
 
 from __future__ import annotations
 
@@ -9,55 +9,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import transformers
 from torch import nn
 
 from ...data.errors import InputError
-from .encoders import common_about, probe
+from .encoder import NetworkEncoder
 from .hub import ModelFolder, find_model
 from .media import first_line, read_audio, seconds_of
 from .network import Network, check_class_token, load_module, pooled, prefix_of
 from .options import Options
 
 
-class AudioEncoder:
-    """wav2vec2, HuBERT, AST or the like, see :class:`encoders.Encoder`.
+class AudioEncoder(NetworkEncoder):
+    """wav2vec2, HuBERT, AST or the like.
 
     Recordings are padded to one length only for models that mask what was padded; for all others,
     such as wav2vec2-base, whose first layer normalizes over time, a batch has one length.
     """
 
-    kind = "audio"
-
-    def __init__(self, found: ModelFolder, module: nn.Module, options: Options) -> None:
-        self.name = found.name
-        self.pooling = options.pooling_of(self.kind)
-        self.batch_size = options.batch_size_of(self.kind)
+    def __init__(self, folder: ModelFolder, module: nn.Module, options: Options) -> None:
         self.max_seconds = options.max_seconds
-        self.extractor = _load_extractor(found.path)
+        self.extractor = _load_extractor(folder.path)
         self.rate = int(self.extractor.sampling_rate)
         self.prefix = prefix_of(module)
-        check_class_token(self.pooling, self.prefix, self.name)
-        self.network = Network(module, options.device, options.precision)
+        check_class_token(options.pooling_of("audio"), self.prefix, folder.name)
         self.masks = _masks(module, self.extractor)
-        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-        self.about = common_about(self.kind, found.name, found.revision, versions) | {
-            "pooling": self.pooling,
-            "max_seconds": self.max_seconds,
-            "rate": self.rate,
-            "precision": self.network.precision,
-            "device": self.network.device.type,
-        }
-        self.width = probe(self, lambda: np.zeros(self.rate, dtype=np.float32))
+        network = Network(module, options.device, options.precision)
+        versions = {"transformers": transformers.__version__}
+        super().__init__("audio", folder.name, folder.revision, network, options, versions)
+        self.about["max_seconds"] = self.max_seconds
+        self.about["rate"] = self.rate
+        self.try_out()
+
+    def example(self) -> np.ndarray:
+        """See :class:`.NetworkEncoder`: a second of silence."""
+        return np.zeros(self.rate, dtype=np.float32)
 
     def read(self, source: Any) -> np.ndarray:
+        """See :class:`.Encoder`."""
         return read_audio(Path(source), self.rate, self.max_seconds)
 
     def size(self, source: Any) -> float:
+        """Give the seconds that the file says it has."""
         return seconds_of(Path(source))
 
     def encode(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """See :class:`.Encoder`."""
         length = (lambda sound: 0) if self.masks else len
         return in_groups(inputs, length, self._encode_group)
 
@@ -92,11 +89,11 @@ class WhisperEncoder(AudioEncoder):
     has one length, and steps (of 20 ms) behind the end of the sound are dropped.
     """
 
-    def __init__(self, found: ModelFolder, module: Any, options: Options) -> None:
+    def __init__(self, folder: ModelFolder, module: Any, options: Options) -> None:
         self._positions = module.embed_positions.weight.detach().clone()
         self._longest = int(module.config.max_source_positions)
         self._whole = options.whole_window
-        super().__init__(found, module, options)
+        super().__init__(folder, module, options)
         if self.max_seconds > self._longest / 50:
             raise InputError(
                 f"max_seconds is {self.max_seconds:g}, but {self.name} takes at most "
@@ -105,6 +102,7 @@ class WhisperEncoder(AudioEncoder):
         self.about["whole_window"] = self._whole
 
     def encode(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """See :class:`.Encoder`."""
         return in_groups(inputs, self._seconds, self._encode_group)
 
     def _seconds(self, sound: np.ndarray) -> int:
@@ -140,10 +138,10 @@ def load_audio_encoder(model: str, options: Options) -> AudioEncoder:
     Raises:
         InputError: it cannot be found, loaded or used.
     """
-    found = find_model(model, options.revision)
-    module, config = load_module(found.path, "audio")
+    folder = find_model(model, options.revision)
+    module, config = load_module(folder.path, "audio")
     whisper = config.model_type == "whisper"
-    return (WhisperEncoder if whisper else AudioEncoder)(found, module, options)
+    return (WhisperEncoder if whisper else AudioEncoder)(folder, module, options)
 
 
 def in_groups(

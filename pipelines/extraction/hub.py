@@ -1,10 +1,8 @@
-"""Where are the files of a model, and which version of it are they?"""
+"""Folders of models, on this machine or from the Hugging Face hub, and their version."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from ...data.errors import InputError
+from ...data.files import digest_of
 
 _SECONDS = 10
 _DESCRIPTIONS = ["*.json", "*.txt", "*.model", "*.jinja"]
@@ -52,7 +51,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
         if revision is not None:
             raise InputError(f"--revision {revision} has no meaning for the folder {name}")
         _check_folder(folder)
-        return ModelFolder(folder.resolve().name, folder, f"sha256:{sha256(weight_files(folder))}")
+        revision = f"sha256:{digest_of(*weight_files(folder))}"
+        return ModelFolder(folder.resolve().name, folder, revision)
     if name.count("/") > 1 or name[:1] in ("/", ".", "~", os.sep):
         raise InputError(f"there is no model in {name}: no such folder")
     cached = _cached(name, revision)
@@ -65,16 +65,6 @@ def weight_files(folder: Path) -> list[Path]:
     """List the files with a model's weights: safetensors where there are any, else pickled ones."""
     safe = sorted(folder.glob("model*.safetensors"))
     return safe or sorted(folder.glob("pytorch_model*.bin"))
-
-
-def sha256(paths: Iterable[Path]) -> str:
-    """Give the checksum of the content of files, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_folder(folder: Path) -> None:

@@ -1,71 +1,47 @@
-"""What does a vision model of transformers make of images?"""
+"""Vision models of transformers."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import transformers
 from PIL import Image
 from torch import Tensor
 
 from ...data.errors import InputError
-from .encoders import common_about, probe
 from .hub import find_model
-from .media import first_line, read_image
-from .network import Network, check_class_token, flat, load_module, pooled, prefix_of, stacked
+from .media import first_line
+from .network import Network, check_class_token, load_module, prefix_of
 from .options import Options
+from .pictures import PictureEncoder
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
-class ImageEncoder:
-    """ViT or another encoder of images, see :class:`encoders.Encoder`.
+class ImageEncoder(PictureEncoder):
+    """ViT or another encoder of images.
 
     Features are the last hidden states of the patches, or of the places of a convolutional map.
     """
 
     def __init__(self, model: str, options: Options, kind: str = "image") -> None:
-        found = find_model(model, options.revision)
-        module, config = load_module(found.path, "image")
-        self.kind = kind
-        self.name = found.name
-        self.pooling = options.pooling_of(kind)
-        self.batch_size = options.batch_size_of(kind)
+        folder = find_model(model, options.revision)
+        module, config = load_module(folder.path, "image")
         self.prefix = prefix_of(module)
-        check_class_token(self.pooling, self.prefix, self.name)
-        self.processor = _load_processor(found.path, config, options)
-        self.network = Network(module, options.device, options.precision)
-        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-        self.about: dict[str, Any] = common_about(kind, found.name, found.revision, versions) | {
-            "pooling": self.pooling,
-            "mean": list(map(float, self.processor.image_mean)),
-            "std": list(map(float, self.processor.image_std)),
-            "precision": self.network.precision,
-            "device": self.network.device.type,
-        }
-        self.width = probe(self, lambda: self.prepare(Image.new("RGB", (96, 64))))
-
-    def read(self, source: Any) -> Tensor:
-        return self.prepare(read_image(Path(source)))
+        check_class_token(options.pooling_of(kind), self.prefix, folder.name)
+        self.processor = _load_processor(folder.path, config, options)
+        network = Network(module, options.device, options.precision)
+        versions = {"transformers": transformers.__version__}
+        super().__init__(kind, folder.name, folder.revision, network, options, versions)
+        self.about["mean"] = list(map(float, self.processor.image_mean))
+        self.about["std"] = list(map(float, self.processor.image_std))
+        self.try_out()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """Give the pixels (3, H, W) that the network takes."""
+        """See :class:`.PictureEncoder`."""
         return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
-
-    def size(self, source: Any) -> float:
-        return 0.0
-
-    def encode(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
-        # Batches of one: for models whose inputs differ in shape.
-        alike = len({value.shape for value in inputs}) == 1
-        batches = stacked(inputs, self.batch_size if alike else 1)
-        hidden = [flat(self.network(pixel_values=batch)) for batch in batches]
-        return [pooled(one, self.pooling, self.prefix).numpy() for each in hidden for one in each]
 
 
 def _load_processor(folder: Path, config: Any, options: Options) -> Any:

@@ -1,18 +1,21 @@
-"""How is an image, a recording or a clip read, and what is wrong with one that cannot be?"""
+"""Recordings and clips as they are read, and the reason where one cannot be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import gcd
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
 from scipy.signal import resample_poly
 
 from ...data.errors import InputError
+from ...data.extras import optional
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # More than the largest cameras have; a decoded image of this size takes 500 MB.
 MAX_PIXELS = 160_000_000
@@ -24,28 +27,6 @@ MIN_SECONDS = 0.05
 
 class Unusable(Exception):
     """A sample that no features can be taken from; its message is the reason."""
-
-
-def read_image(path: Path) -> Image.Image:
-    """Read an image as upright RGB of 8 bits; transparent parts become white.
-
-    Raises:
-        Unusable: it is not an image, cut short, or too large or long to be an honest one.
-    """
-    _check_file(path)
-    try:
-        with Image.open(path, formats=_formats()) as image:
-            _check_size(image.width, image.height)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise Unusable("too large: it claims more than 170 million pixels") from error
-    except Image.UnidentifiedImageError as error:
-        raise Unusable("not an image of a known format") from error
-    except (Unusable, MemoryError):
-        raise
-    except Exception as error:  # decoders raise all kinds of things on broken files
-        raise Unusable(f"the image cannot be read ({first_line(error)})") from error
 
 
 def read_audio(path: Path, rate: int, max_seconds: float) -> np.ndarray:
@@ -63,8 +44,8 @@ def read_audio(path: Path, rate: int, max_seconds: float) -> np.ndarray:
         Unusable: it cannot be read, is empty, or holds values that are not finite.
         InputError: the library for it is not installed.
     """
-    _check_file(path)
-    soundfile = _library("soundfile", "recordings")
+    check_file(path)
+    soundfile = _soundfile()
     try:
         with soundfile.SoundFile(path) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
@@ -84,7 +65,7 @@ def read_audio(path: Path, rate: int, max_seconds: float) -> np.ndarray:
 def seconds_of(path: Path) -> float:
     """Give the length of a recording as its header has it, 0 when that is not known."""
     try:
-        return float(_library("soundfile", "recordings").info(path).duration)
+        return float(_soundfile().info(path).duration)
     except (RuntimeError, OSError):
         return 0.0
 
@@ -101,8 +82,8 @@ def read_frames(path: Path, per_second: float, most: int) -> Iterator[Image.Imag
         Unusable: it cannot be read, breaks off, or has no frames.
         InputError: the library for it is not installed.
     """
-    _check_file(path)
-    av = _library("av", "clips")
+    check_file(path)
+    av = _av()
     count = 0
     try:
         with av.open(str(path)) as container:
@@ -116,15 +97,17 @@ def read_frames(path: Path, per_second: float, most: int) -> Iterator[Image.Imag
 
 
 def needs(kind: str) -> None:
-    """Check before the work that the library for a kind of file is installed.
+    """Check before the work that the packages for a kind of input are installed.
 
     Raises:
         InputError: it is not.
     """
+    for package in ("PIL", "transformers"):
+        optional(package, "extraction", "encoders")
     if kind == "audio":
-        _library("soundfile", "recordings")
+        _soundfile()
     if kind == "video":
-        _library("av", "clips")
+        _av()
 
 
 def first_line(error: BaseException) -> str:
@@ -133,37 +116,24 @@ def first_line(error: BaseException) -> str:
     return (str(text).splitlines() or [type(error).__name__])[0].strip()[:200].rstrip(".")
 
 
-def image_endings() -> set[str]:
-    """Give the endings of the names of images that can be read."""
-    known = set(_formats())
-    return {end for end, name in Image.registered_extensions().items() if name in known}
+def check_size(width: int, height: int) -> None:
+    """Refuse an image or a frame that takes all memory, as it is or scaled.
 
-
-def _formats() -> list[str]:
-    # Pillow would let another program, Ghostscript, run a file in EPS.
-    Image.init()
-    return [name for name in Image.OPEN if name != "EPS"]
-
-
-def _check_size(width: int, height: int) -> None:
+    Raises:
+        Unusable: it is too large or too long.
+    """
     if width * height > MAX_PIXELS:
         raise Unusable(f"too large: {width} x {height} pixels")
     if max(width, height) > MAX_RATIO * min(width, height):
         raise Unusable(f"too long: {width} x {height} pixels, more than {MAX_RATIO} : 1")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; Pillow would clip them at 255
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray((values // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+def check_file(path: Path) -> None:
+    """Refuse what is no file, or an empty one.
 
-
-def _check_file(path: Path) -> None:
+    Raises:
+        Unusable: with the reason.
+    """
     try:
         there = path.is_file()
         size = path.stat().st_size if there else 0
@@ -175,10 +145,10 @@ def _check_file(path: Path) -> None:
         raise Unusable("the file is empty")
 
 
-def _resampled(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    if rate != wanted and len(sound):
-        common = gcd(rate, wanted)
-        sound = resample_poly(sound, wanted // common, rate // common)
+def _resampled(sound: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    if rate != new_rate and len(sound):
+        common = gcd(rate, new_rate)
+        sound = resample_poly(sound, new_rate // common, rate // common)
     return np.ascontiguousarray(sound, dtype=np.float32)
 
 
@@ -186,7 +156,7 @@ def _sound_of_clip(path: Path, rate: int, max_seconds: float, otherwise: str) ->
     """Read what libsndfile does not know, such as the sound of a video."""
     failed = f"the recording cannot be read ({otherwise})"
     try:
-        av = _library("av", "clips")
+        av = _av()
     except InputError as error:
         raise Unusable(failed) from error
     pieces: list[np.ndarray] = []
@@ -222,7 +192,7 @@ def _chosen(container: Any, per_second: float, most: int) -> Iterator[Image.Imag
         # A thousandth: times are rounded to the clock of the file.
         if time - begin + 1e-3 < taken * step:
             continue
-        _check_size(frame.width, frame.height)
+        check_size(frame.width, frame.height)
         image = frame.to_image()
         rotation = getattr(frame, "rotation", 0)
         yield image.rotate(rotation, expand=True) if rotation else image
@@ -237,24 +207,9 @@ def _duration(container: Any, stream: Any) -> float:
     return float(container.duration or 0) / 1_000_000
 
 
-def _library(name: str, things: str) -> ModuleType:
-    load: dict[str, Callable[[], ModuleType]] = {"soundfile": _soundfile, "av": _av}
-    try:
-        return load[name]()
-    except (ImportError, OSError) as error:  # OSError: soundfile without libsndfile
-        raise InputError(
-            f"{things} are read with the package {name}, which is not installed: "
-            "pip install 'cggm[media]'"
-        ) from error
-
-
 def _soundfile() -> ModuleType:
-    import soundfile
-
-    return soundfile
+    return optional("soundfile", "media", "recordings")
 
 
 def _av() -> ModuleType:
-    import av
-
-    return av
+    return optional("av", "media", "clips")

@@ -1,4 +1,4 @@
-"""How is a network loaded and run, at which precision, and what does it give per input?"""
+"""A network on a device at a precision, and how its features are pooled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be chosen about an encoder?"""
+"""Settings of encoders, and their defaults."""
 
 from __future__ import annotations
 

@@ -1,32 +1,34 @@
-"""What is kept of an extraction that is not finished, so that it can go on after a kill?"""
+"""Finished parts of an extraction, so that it goes on after a kill, and what it left out."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from glob import escape
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ...data.errors import InputError
-from ...data.features.file import FeatureFile, write_features
-from ...data.files import write_json
-from .left_out import LeftOut, list_of_left_out
+from ...data.files import remove_leftovers, whole_file, write_csv, write_json
+from ...data.locks import lock_or_refuse
+from ...data.tables import read_rows
+
+# Ids and reasons.
+LeftOut = list[tuple[str, str]]
+# The features of a sample, or why it has none.
+Outcome = np.ndarray | str
 
 
 class Parts:
     """The folder ``<output>.parts``: some samples per file, each written whole or not at all.
 
-    A part is finished when its list of left-out samples is there, which is written last.
-
     Args:
         output: the file that all parts become.
-        settings: everything that the bytes of a part depend on.
+        settings: everything that the bytes of a part depend on, the samples included.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
@@ -43,70 +45,71 @@ class Parts:
         Raises:
             InputError: there are parts of other settings, or the folder cannot be written.
         """
-        if self.folder.exists():
-            differs = self._differences()
-            if differs and not anew:
-                raise InputError(
-                    f"{self.folder} holds an unfinished extraction with other settings "
-                    f"({'; '.join(differs)}); give the same settings to finish it, or --overwrite "
-                    "to begin again"
-                )
-            if differs:
-                shutil.rmtree(self.folder)
-            for left in self.folder.glob(".*.tmp"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+        changes = self._changes() if self.folder.exists() else []
+        if changes and not anew:
+            raise InputError(
+                f"{self.folder} holds an unfinished extraction with other settings "
+                f"({'; '.join(changes)}); give the same settings to finish it, or --overwrite to "
+                "begin again"
+            )
+        if changes:
+            shutil.rmtree(self.folder)
         if not self._note.is_file():
             write_json(self._note, self.settings)
 
-    def is_done(self, number: int, names: Sequence[str]) -> bool:
-        """Whether a part is there, undamaged, and of these samples."""
+    def is_done(self, number: int) -> bool:
+        """Whether a part is there and undamaged; the archive has a checksum of its own."""
         try:
-            left_out = self.left_out(number)
-            stored = list(self._names(number))
-        except (OSError, ValueError):  # missing, or damaged: InputError is one of these
+            self.read(number)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return False
-        missing = {name for name, _ in left_out}
-        return stored == [name for name in names if name not in missing]
+        return True
 
-    def write(
-        self,
-        number: int,
-        samples: Sequence[tuple[str, np.ndarray]],
-        left_out: LeftOut,
-        dtype: str,
-    ) -> None:
-        """Store the features of a part, then note that it is finished."""
-        if samples:
-            write_features(self._file(number), samples, about={}, dtype=dtype)
-        write_json(self._file(number).with_suffix(".json"), left_out)
+    def write(self, number: int, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of the samples of a part, in their order."""
+        features = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+        with whole_file(self._file(number)) as path, open(path, "wb") as file:
+            np.savez(
+                file,
+                values=np.concatenate(features) if features else np.zeros((0, 0)),
+                lengths=np.array([len(array) for array in features], dtype=np.int64),
+                reasons=np.array([o if isinstance(o, str) else "" for o in outcomes]),
+            )
 
-    def left_out(self, number: int) -> LeftOut:
-        """Give ids and reasons of the samples of a part that could not be used."""
-        text = self._file(number).with_suffix(".json").read_text()
-        return [(name, reason) for name, reason in json.loads(text)]
+    def read(self, number: int) -> list[Outcome]:
+        """Read a part as it was written.
 
-    def samples(self, count: int) -> Iterator[tuple[str, np.ndarray]]:
-        """Give all features, part by part."""
-        for number in range(count):
-            if self._file(number).is_file():
-                file = FeatureFile(self._file(number))
-                yield from ((name, file.read(name)) for name in file.ids)
+        Raises:
+            OSError, ValueError, KeyError, EOFError, BadZipFile: it is missing or damaged.
+        """
+        with np.load(self._file(number), allow_pickle=False) as part:
+            features = iter(np.split(part["values"], np.cumsum(part["lengths"])[:-1]))
+            return [reason or next(features) for reason in part["reasons"].tolist()]
+
+    def reasons(self, number: int) -> list[str]:
+        """Say why each sample of a part has no features; empty for those that have some."""
+        with np.load(self._file(number), allow_pickle=False) as part:
+            return part["reasons"].tolist()
+
+    def features(self, names: Sequence[Sequence[str]]) -> Iterator[tuple[str, np.ndarray]]:
+        """Give the features of all parts, one part in memory at a time.
+
+        Args:
+            names: of the samples of each part.
+        """
+        for number, part in enumerate(names):
+            for name, outcome in zip(part, self.read(number), strict=True):
+                if not isinstance(outcome, str):
+                    yield name, outcome
 
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.h5"
+        return self.folder / f"part-{number:06d}.npz"
 
-    def _names(self, number: int) -> list[str]:
-        if not self._file(number).is_file():
-            return []
-        file = FeatureFile(self._file(number))
-        file.verify()
-        return file.ids
-
-    def _differences(self) -> list[str]:
+    def _changes(self) -> list[str]:
         try:
             old = json.loads(self._note.read_text())
         except FileNotFoundError:
@@ -128,6 +131,43 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [_difference(name, old.get(name), new.get(name)) for name in names]
 
 
+def alone(output: Path) -> AbstractContextManager[None]:
+    """Keep other processes off an output.
+
+    Raises:
+        InputError: another process is at it, or its folder cannot be written.
+    """
+    return lock_or_refuse(
+        output.with_name(f".{output.name}.lock"),
+        f"another process is extracting to {output}; wait for it, or choose another output",
+        remedy="choose another output",
+    )
+
+
+def list_of_left_out(output: Path) -> Path:
+    """Give the table that lists the samples without features: ``<stem>.left_out.csv``."""
+    return output.with_name(f"{output.stem}.left_out.csv")
+
+
+def write_left_out(output: Path, left_out: LeftOut) -> None:
+    """Write the table, or remove that of an earlier run when nothing was left out."""
+    path = list_of_left_out(output)
+    if left_out:
+        write_csv(path, [{"id": name, "reason": reason} for name, reason in left_out])
+        return
+    remove_leftovers(path)
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def read_left_out(output: Path) -> LeftOut:
+    """Read the table; no table means that nothing was left out."""
+    path = list_of_left_out(output)
+    if not path.is_file():
+        return []
+    return [(row["id"], row["reason"]) for row in read_rows(path, ("id", "reason"))]
+
+
 def _difference(name: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         return f"{name}: {', '.join(differences(old, new))}"
@@ -135,31 +175,3 @@ def _difference(name: str, old: Any, new: Any) -> str:
         return "another table, or files that changed"
     texts = [f"{str(value)[:24]}…" if len(str(value)) > 25 else str(value) for value in (old, new)]
     return f"{name} {texts[0]}, now {texts[1]}"
-
-
-@contextlib.contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Keep other processes off an output, and clear what a killed one left beside it.
-
-    Raises:
-        InputError: another process is at it, or its folder cannot be written.
-    """
-    lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"another process is extracting to {output}; wait for it, or choose another output"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{output} cannot be written ({error.strerror}); choose another output"
-        ) from error
-    try:
-        for path in (output, list_of_left_out(output)):
-            for left in output.parent.glob(f".{escape(path.name)}.*.tmp"):
-                left.unlink(missing_ok=True)
-        yield
-    finally:
-        lock.release()

@@ -1,4 +1,4 @@
-"""How are features extracted from many samples, in little memory, with nothing lost to a kill?"""
+"""The extraction of features from many samples, in little memory, with nothing lost to a kill."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from tqdm import tqdm
 
 from ...data.errors import InputError, some
 from ...data.features.file import SUFFIX, FeatureFile, write_features
-from ..handlers.progress import duration
-from .encoders import Encoder
-from .left_out import LeftOut, list_of_left_out, read_left_out, write_left_out
+from ...data.words import duration
+from .encoder import Encoder
 from .media import Unusable
-from .parts import Parts, alone, differences
+from .parts import (
+    LeftOut,
+    Outcome,
+    Parts,
+    alone,
+    differences,
+    list_of_left_out,
+    read_left_out,
+    write_left_out,
+)
 from .table import Sample, checksum
 
 
@@ -96,8 +104,9 @@ def extract(
     Args:
         samples: with unique names.
         encoder: see :func:`load_encoder`.
-        output: the file, ending in ``.h5``; beside it are ``<stem>.left_out.csv`` with the samples
-            that could not be used and, until it is finished, the folder ``<output>.parts``.
+        output: the file, ending in ``.npy``; beside it are its index, ``<stem>.left_out.csv`` with
+            the samples that could not be used and, until it is finished, the folder
+            ``<output>.parts``.
         plan: how to go through them.
 
     Raises:
@@ -115,32 +124,32 @@ def extract(
     order = {"batch_size": encoder.batch_size, "chunk": plan.chunk}
     with alone(output):
         parts = Parts(output, settings | order)
-        there = _finished(output, settings, parts, plan)
-        if there is not None:
-            return Result(there, read_left_out(output), None, 0)
+        finished = _finished(output, settings, parts, plan)
+        if finished is not None:
+            return Result(finished, read_left_out(output), None, 0)
         parts.open(anew=plan.overwrite)
-        encoded = _run(samples, encoder, parts, plan)
-        count = len(_chunks(samples, plan.chunk))
-        left_out = [entry for number in range(count) for entry in parts.left_out(number)]
+        chunks = _chunks(samples, plan.chunk)
+        encoded = _run(chunks, encoder, parts, plan)
+        names = [[sample.name for sample in chunk] for chunk in chunks]
+        left_out = _left_out(parts, names)
         if len(left_out) == len(samples):
             parts.remove()
             reasons = some([f"{name}: {reason}" for name, reason in left_out], 3)
             raise InputError(f"no features could be taken from any of the samples ({reasons})")
         about = _about(settings, plan, left_out)
         write_left_out(output, left_out)
-        file = write_features(output, parts.samples(count), about=about, dtype=plan.dtype)
+        file = write_features(output, parts.features(names), about=about, dtype=plan.dtype)
         parts.remove()
     return Result(file, left_out, time.monotonic() - began, encoded)
 
 
-def _run(samples: Sequence[Sample], encoder: Encoder, parts: Parts, plan: Plan) -> int:
+def _run(chunks: Sequence[Sequence[Sample]], encoder: Encoder, parts: Parts, plan: Plan) -> int:
     """Encode the parts that are not there yet; return how many samples these have."""
-    chunks = _chunks(samples, plan.chunk)
-    todo = [n for n, chunk in enumerate(chunks) if not parts.is_done(n, [s.name for s in chunk])]
-    ahead = sum(len(chunks[number]) for number in todo)
+    todo = [number for number in range(len(chunks)) if not parts.is_done(number)]
+    total, ahead = sum(map(len, chunks)), sum(len(chunks[number]) for number in todo)
     bar = tqdm(
-        total=len(samples),
-        initial=len(samples) - ahead,
+        total=total,
+        initial=total - ahead,
         unit=f" {encoder.kind}",
         disable=None if plan.progress is None else not plan.progress,
         smoothing=0.1,
@@ -149,21 +158,26 @@ def _run(samples: Sequence[Sample], encoder: Encoder, parts: Parts, plan: Plan) 
     try:
         with bar:
             for number in todo:
-                found: dict[str, np.ndarray] = {}
-                unusable: dict[str, str] = {}
+                outcomes: dict[str, Outcome] = {}
                 for sample, result in _encoded(chunks[number], encoder, pool):
                     bar.update()
                     if isinstance(result, Unusable):
-                        unusable[sample.name] = str(result)
+                        outcomes[sample.name] = str(result) or "no reason given"
                     else:
-                        found[sample.name] = _stored(sample, result, encoder, plan)
-                names = [sample.name for sample in chunks[number]]
-                kept = [(name, found[name]) for name in names if name in found]
-                left_out = [(name, unusable[name]) for name in names if name in unusable]
-                parts.write(number, kept, left_out, plan.dtype)
+                        outcomes[sample.name] = _stored(sample, result, encoder, plan)
+                parts.write(number, [outcomes[sample.name] for sample in chunks[number]])
     finally:
         pool.shutdown(cancel_futures=True)
     return ahead
+
+
+def _left_out(parts: Parts, names: Sequence[Sequence[str]]) -> LeftOut:
+    return [
+        (name, reason)
+        for number, part in enumerate(names)
+        for name, reason in zip(part, parts.reasons(number), strict=True)
+        if reason
+    ]
 
 
 def _encoded(

@@ -1,4 +1,4 @@
-"""How do features of a user's own table become a feature set that a bundle reads?"""
+"""Feature sets of a user's own table, begun before the extraction and finished after it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...data.errors import InputError, some
+from ...data.features.earlier import convert_earlier, earlier_files
 from ...data.features.file import SUFFIX, FeatureFile, write_features
 from ...data.features.header import HEADER, TASKS, read_header, write_feature_set_header
 from ...data.features.table import COLUMNS, SAMPLES, read_samples, write_samples
-from ...data.files import remove_leftovers
+from ...data.files import remove_leftovers, write_csv
+from ...data.tables import read_rows
 from .parts import alone
-from .table import Sample, read_rows, write_rows
+from .table import Sample
 
 DROPPED = "dropped.csv"
 
@@ -93,8 +95,8 @@ def check_options(folder: str | Path, options: SetOptions) -> None:
         InputError: they differ; the set keeps its own.
     """
     header = read_header(folder)
-    given = {"name": options.name, "task": options.task, "classes": options.classes}
-    for key, value in given.items():
+    choices = {"name": options.name, "task": options.task, "classes": options.classes}
+    for key, value in choices.items():
         value = list(value) if isinstance(value, (list, tuple)) else value
         if value and value != header.get(key):
             raise InputError(
@@ -121,7 +123,8 @@ def check_members(folder: str | Path, samples: Sequence[Sample]) -> None:
 def finish_set(folder: str | Path) -> str:
     """Keep, in samples.csv and in every file, the samples that all modalities have.
 
-    Samples that are dropped are listed in dropped.csv. Doing it again changes nothing.
+    Samples that are dropped are listed in dropped.csv. Doing it again changes nothing. Files of the
+    version before, in HDF5, are converted first and kept.
 
     Returns:
         A sentence on what was dropped.
@@ -134,6 +137,8 @@ def finish_set(folder: str | Path) -> str:
     # Only for its checks: it gives numbers in place of class names.
     read_samples(folder, read_header(folder), labels="optional")
     rows = read_rows(folder / SAMPLES, COLUMNS[:2])
+    for path in earlier_files(folder):
+        convert_earlier(path)
     paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
     if not paths:
         raise InputError(f"{folder} has no features yet; extract them with --set {folder}")
@@ -153,7 +158,7 @@ def finish_set(folder: str | Path) -> str:
         return f"{folder}: all {len(kept)} samples have {', '.join(files)}"
     _write_dropped(folder / DROPPED, dropped)
     lost = _drop_classes(folder, {row["label"] for row in kept})
-    write_rows(folder / SAMPLES, list(kept[0]), kept)
+    write_csv(folder / SAMPLES, kept)
     return (
         f"{folder}: {len(kept)} samples have {', '.join(files)}; {len(dropped)} dropped, listed in "
         f"{folder / DROPPED}: {some(list(dropped))}{lost}"
@@ -202,9 +207,9 @@ def _drop_classes(folder: Path, labels: set[str]) -> str:
 def _write_dropped(path: Path, dropped: dict[str, list[str]]) -> None:
     # Those of an earlier run are in no other file any more.
     earlier = read_rows(path, ("id", "lacks")) if path.is_file() else []
-    known = {row["id"]: row["lacks"].split() for row in earlier}
-    lines = [{"id": name, "lacks": " ".join(lacks)} for name, lacks in (known | dropped).items()]
-    write_rows(path, ("id", "lacks"), lines)
+    lacks = {row["id"]: row["lacks"] for row in earlier}
+    lacks |= {name: " ".join(modalities) for name, modalities in dropped.items()}
+    write_csv(path, [{"id": name, "lacks": modalities} for name, modalities in lacks.items()])
 
 
 def _task(labels: Sequence[str], options: SetOptions, table: str | Path) -> str:

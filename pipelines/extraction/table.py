@@ -1,23 +1,19 @@
-"""Which samples shall features be extracted from: the rows of a table or the files of a folder?"""
+"""The samples that features are extracted from: rows of a table, or files of a folder."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ...data.errors import InputError, some
-from ...data.files import write_text
-from .hub import sha256
-from .media import image_endings
+from ...data.errors import InputError
+from ...data.files import digest_of
+from ...data.tables import check_unique, read_rows
 
 _SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a")
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
@@ -38,48 +34,13 @@ class Sample:
     shown: str
 
 
-def read_rows(table: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a table of comma-separated values in UTF-8, strictly.
-
-    Args:
-        table: the file, with a line of column names.
-        columns: names that must be among them.
-
-    Raises:
-        InputError: no such file, another encoding, broken quoting, a column is missing or comes
-            twice, a row is longer or shorter than the first.
-    """
-    path = Path(table)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return _rows(file, path, columns)
-    except OSError as error:
-        raise InputError(f"the table {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"the table {path} is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8"
-        ) from error
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a table, whole or not at all, with ids as they are.
-
-    `data.files.write_csv` marks texts that begin with "-", as ids of videos do.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([row[name] for name in columns] for row in rows)
-    write_text(path, text.getvalue())
-
-
 def read_table(
     table: str | Path, *, kind: str, column: str | None = None, id_column: str = "id"
 ) -> list[Sample]:
     """List the samples of a table.
 
     Args:
-        table: as for :func:`read_rows`.
+        table: as for :func:`.read_rows`.
         kind: "text", whose column holds texts; otherwise paths, relative to the table's folder.
         column: where they stand; None is the column called like the kind.
         id_column: the column of the unique ids.
@@ -89,13 +50,14 @@ def read_table(
     """
     path = Path(table)
     column = column or kind
-    rows = read_rows(path, (id_column, column))
+    remedy = "name the right one with --column, or with --id that of the ids"
+    rows = read_rows(path, (id_column, column), remedy=remedy)
     if not rows:
         raise InputError(f"the table {path} has no rows below its column names")
     names = [row[id_column] for row in rows]
     if "" in names:
         raise InputError(f"{path}: row {names.index('') + 1} has no {id_column}")
-    _check_unique(names, path, f"give each row its own {id_column}")
+    check_unique(names, path, f"give each row its own {id_column}")
     if kind == "text":
         return [Sample(row[id_column], row[column], row[column]) for row in rows]
     return [Sample(row[id_column], path.parent / row[column], row[column]) for row in rows]
@@ -121,7 +83,7 @@ def list_folder(folder: str | Path, *, kind: str) -> list[Sample]:
     samples = [
         Sample(path.with_suffix("").as_posix(), root / path, path.as_posix()) for path in paths
     ]
-    _check_unique([s.name for s in samples], root, "keep one file of each name")
+    check_unique([s.name for s in samples], root, "keep one file of each name")
     return samples
 
 
@@ -148,58 +110,10 @@ def checksum(samples: Sequence[Sample], readers: int = 4) -> str:
     return digest.hexdigest()
 
 
-def _rows(file: Iterable[str], path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    reader = csv.reader(file, strict=True)
-    rows: list[dict[str, str]] = []
-    header: list[str] = []
-    line = 1
-    try:
-        for cells in reader:
-            if not header:
-                header = [name.strip() for name in cells]
-                _check_header(header, path, columns)
-            elif cells:
-                rows.append(_row(cells, header, f"{path}, line {line}"))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}: the quoting is broken in the row that begins in line {line} ({error}); put "
-            'double quotes around texts with commas or line ends, and write " within them as ""'
-        ) from error
-    if not header:
-        raise InputError(f"the table {path} is empty; its first line names the columns")
-    return rows
-
-
-def _row(cells: list[str], header: list[str], where: str) -> dict[str, str]:
-    if len(cells) != len(header):
-        raise InputError(
-            f"{where}: {len(cells)} cells, but there are {len(header)} columns; put double quotes "
-            "around texts with commas"
-        )
-    return dict(zip(header, cells, strict=True))
-
-
-def _check_header(header: list[str], path: Path, columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise InputError(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(map(repr, header))}: name the "
-            "right one with --column, or with --id that of the ids"
-        )
-    _check_unique(header, path, "rename one of the columns")
-
-
-def _check_unique(names: Sequence[str], where: Path, remedy: str) -> None:
-    doubled = [name for name, count in Counter(names).items() if count > 1]
-    if doubled:
-        raise InputError(
-            f"{where}: {len(doubled)} names come more than once ({some(doubled)}); {remedy}"
-        )
-
-
 def _endings(kind: str) -> set[str]:
     if kind == "image":
+        from .pictures import image_endings
+
         return image_endings()
     return set(_SOUNDS + _CLIPS) if kind == "audio" else set(_CLIPS)
 
@@ -208,6 +122,6 @@ def _content(sample: Sample) -> int | str:
     if isinstance(sample.source, str):
         return len(sample.source)  # the text itself is what is shown
     try:
-        return sha256([sample.source]) if sample.source.is_file() else "none"
+        return digest_of(sample.source) if sample.source.is_file() else "none"
     except OSError:
         return "none"

@@ -1,4 +1,4 @@
-"""What does a language model of transformers make of texts?"""
+"""Language models of transformers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import transformers
 
 from ...data.errors import InputError
-from .encoders import common_about, probe
+from .encoder import NetworkEncoder
 from .hub import find_model
 from .media import Unusable, first_line
 from .network import Network, load_module, pooled
@@ -21,42 +20,40 @@ from .options import Options
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
 
 
-class TextEncoder:
-    """BERT or another encoder of texts, see :class:`encoders.Encoder`.
+class TextEncoder(NetworkEncoder):
+    """BERT or another encoder of texts.
 
     Features are the last hidden states, [CLS] and [SEP] or the like included, padding excluded.
     """
 
-    kind = "text"
-
     def __init__(self, model: str, options: Options) -> None:
-        found = find_model(model, options.revision)
-        module, config = load_module(found.path, self.kind)
-        self.name = found.name
-        self.pooling = options.pooling_of(self.kind)
-        self.batch_size = options.batch_size_of(self.kind)
-        self.tokenizer = _load_tokenizer(found.path, module)
+        folder = find_model(model, options.revision)
+        module, config = load_module(folder.path, "text")
+        self.tokenizer = _load_tokenizer(folder.path, module)
         self.max_length = options.max_length
-        _check_length(self.max_length, self.tokenizer, config, self.name)
-        self.network = Network(module, options.device, options.precision)
-        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-        self.about = common_about(self.kind, found.name, found.revision, versions) | {
-            "pooling": self.pooling,
-            "max_length": self.max_length,
-            "precision": self.network.precision,
-            "device": self.network.device.type,
-        }
-        self.width = probe(self, lambda: "a text")
+        _check_length(self.max_length, self.tokenizer, config, folder.name)
+        network = Network(module, options.device, options.precision)
+        versions = {"transformers": transformers.__version__}
+        super().__init__("text", folder.name, folder.revision, network, options, versions)
+        self.about["max_length"] = self.max_length
+        self.try_out()
+
+    def example(self) -> str:
+        """See :class:`.NetworkEncoder`."""
+        return "a text"
 
     def read(self, source: Any) -> str:
+        """See :class:`.Encoder`."""
         if not str(source).strip():
             raise Unusable("the text is empty")
         return str(source)
 
     def size(self, source: Any) -> float:
+        """Give the number of characters."""
         return len(str(source))
 
     def encode(self, inputs: Sequence[str]) -> list[np.ndarray]:
+        """See :class:`.Encoder`."""
         tokens = self.tokenizer(
             list(inputs),
             truncation=True,

@@ -1,4 +1,4 @@
-"""What does an encoder of images make of the frames of a clip?"""
+"""Clips as sequences of frames, each encoded as an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from .media import read_frames
 from .options import Options
+from .pictures import PictureEncoder
 
 
 class VideoEncoder:
-    """One vector per frame, see :class:`encoders.Encoder`.
+    """One vector per frame, see :class:`.Encoder`.
 
     Args:
         frames: encoder of images, with a pooling that gives one vector per image.
@@ -26,7 +27,7 @@ class VideoEncoder:
     # Clips are read one by one: their frames are a batch already.
     batch_size = 1
 
-    def __init__(self, frames: Any, options: Options) -> None:
+    def __init__(self, frames: PictureEncoder, options: Options) -> None:
         self.frames = frames
         self.name = frames.name
         self.width = frames.width
@@ -38,12 +39,15 @@ class VideoEncoder:
         }
 
     def read(self, source: Any) -> Tensor:
+        """See :class:`.Encoder`."""
         images = read_frames(Path(source), self.per_second, self.most)
         return torch.stack([self.frames.prepare(image) for image in images])
 
     def size(self, source: Any) -> float:
+        """Give 0: clips are encoded one by one."""
         return 0.0
 
     def encode(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+        """See :class:`.Encoder`."""
         # Clip by clip, so that a batch of frames never depends on another clip.
         return [np.concatenate(self.frames.encode(list(clip))) for clip in inputs]

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from ...data.files import write_csv
+from ...data.words import duration
 from ..balancing.distributed import is_main_process
 
 
@@ -241,20 +242,6 @@ def in_groups(metrics: Mapping[str, float]) -> str:
             f"{member} {value:.3f}" if group else f"{value:.3f}"
         )
     return "  ".join(f"{group} {' '.join(members)}" for group, members in groups.items())
-
-
-def duration(seconds: float) -> str:
-    """Write a time in the unit a person would use.
-
-    >>> duration(12.4), duration(200), duration(9000)
-    ('12 s', '3 min', '2 h 30 min')
-    """
-    if seconds < 1:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def add_row(path: Path, row: Mapping[str, Any]) -> None:

@@ -115,7 +115,7 @@ def test_samples_without_labels_are_predicted_not_evaluated(
     write_samples(folder, [{"id": f"new_{i}"} for i in range(3)])
     for name in features.modalities:
         samples = ((f"new_{i}", np.ones((i + 2, features.widths[name]), "f")) for i in range(3))
-        write_features(folder / f"{name}.h5", samples, about={})
+        write_features(folder / f"{name}.npy", samples, about={})
     feature_bundle.run("inference.json", out, dataset_dir=str(folder))
     assert [row["id"] for row in table(out / "predictions.csv")] == ["new_0", "new_1", "new_2"]
     with pytest.raises((RuntimeError, InputError)) as error:
@@ -129,13 +129,13 @@ def test_features_of_another_model_are_refused(
 ) -> None:
     folder = tmp_path / "other"
     shutil.copytree(feature_bundle.data["dataset_dir"], folder)
-    old = FeatureFile(folder / "text.h5")
+    old = FeatureFile(folder / "text.npy")
     samples = [(name, old.read(name)[:, :7]) for name in old.ids]
-    write_features(folder / "text.h5", samples, about={})
+    write_features(folder / "text.npy", samples, about={})
     for config in ("evaluate.json", "inference.json"):
         with pytest.raises(RuntimeError) as error:
             feature_bundle.run(config, out, dataset_dir=str(folder))
-        assert "text.h5 holds vectors of width 7, the network was trained with 32" in sentence(
+        assert "text.npy holds vectors of width 7, the network was trained with 32" in sentence(
             error.value
         )
     with pytest.raises(RuntimeError) as error:
@@ -236,10 +236,10 @@ def test_features_of_another_encoder_of_the_same_width_are_refused(
     shutil.copytree(feature_bundle.data["dataset_dir"], folder)
 
     def extracted(model: str) -> None:
-        old = FeatureFile(folder / "text.h5")
+        old = FeatureFile(folder / "text.npy")
         samples = [(name, old.read(name)) for name in old.ids]
         about = {"model": model, "revision": "1", "pooling": "mean"}
-        write_features(folder / "text.h5", samples, about=about)
+        write_features(folder / "text.npy", samples, about=about)
 
     settings = {"dataset_dir": str(folder)}
     extracted("bert-base-uncased")
@@ -249,6 +249,6 @@ def test_features_of_another_encoder_of_the_same_width_are_refused(
     with pytest.raises(RuntimeError) as error:
         feature_bundle.run("inference.json", tmp_path / "out", **settings)
     assert (
-        "text.h5 has features with model 'bert-base-cased', the network was trained on those with "
+        "text.npy has features with model 'bert-base-cased', the network was trained on those with "
         "'bert-base-uncased'"
     ) in sentence(error.value)

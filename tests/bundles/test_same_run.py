@@ -138,14 +138,15 @@ def test_resuming_on_other_data_is_refused(mosi: Bundle, out: Path, tmp_path: Pa
     shutil.copytree(mosi.data["dataset_dir"], folder)
     resumed: dict[str, Any] = {"resume": True, "epochs": 2, "split_seed": 3, "max_length": 2}
     resumed["dataset_dir"] = str(folder)
-    old = FeatureFile(folder / "text.h5")
+    old = FeatureFile(folder / "text.npy")
     samples = [(name, 2 * old.read(name)) for name in old.ids]
-    write_features(folder / "text.h5", samples, about=old.about)
+    write_features(folder / "text.npy", samples, about=old.about)
     assert "was trained on other data (the features of text differ): resume with" in refusal(
         mosi, "train.json", out, **resumed
     )
-    (folder / "text.h5").unlink()  # HDF5 would go on with what it has open under this name
-    shutil.copy(Path(mosi.data["dataset_dir"]) / "text.h5", folder / "text.h5")
+    for name in ("text.npy", "text.npy.json"):
+        (folder / name).unlink()  # a copy into a file that is mapped would change what is read
+        shutil.copy(Path(mosi.data["dataset_dir"]) / name, folder / name)
     changed = json.loads((out / "split.json").read_text())["train"][0]
     labels = open_feature_set(folder).labels | {changed: 0.123}
     write_samples(folder, [{"id": name, "label": label} for name, label in labels.items()])

@@ -64,10 +64,10 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     write_case(folder / "bad", "P1")
     (folder / "bad" / "P1" / "P1_t2.nii.gz").write_bytes(b"")
     convert(read_mosi(folder / "mosi.pkl"), folder / "cut")
-    (folder / "cut" / "audio.h5").unlink()
+    (folder / "cut" / "audio.npy").unlink()
     convert(read_food101(folder / "food"), folder / "pairs")
     shutil.copytree(folder / "set", folder / "new")
-    ids = FeatureFile(folder / "new" / "text.h5").ids
+    ids = FeatureFile(folder / "new" / "text.npy").ids
     write_samples(folder / "new", [{"id": name} for name in ids])
     results = commands(
         [

@@ -61,7 +61,7 @@ def test_iemocap_as_training_reads_it(tmp_path: Path) -> None:
     assert [opened.labels[name] for name in opened.ids[:4]] == [0, 1, 2, 3]
     for name, array in found.modalities["audio"].read():
         np.testing.assert_allclose(opened.files["audio"].read(name), array, rtol=2e-3, atol=1e-3)
-    about = FeatureFile(tmp_path / "set" / "text.h5").about
+    about = FeatureFile(tmp_path / "set" / "text.npy").about
     assert about["settings"]["fold"] == "2"
 
 
@@ -124,7 +124,7 @@ def test_what_a_killed_command_left_is_cleared(tmp_path: Path) -> None:
         f".x.{gone}.tmp",
     ):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "text.h5").write_text("half")
+        (tmp_path / name / "text.npy").write_text("half")
     convert(found, tmp_path / "set")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [f".set.{os.getppid()}.tmp", ".set.thesis.tmp", f".x.{gone}.tmp", "mosi.pkl", "set"]

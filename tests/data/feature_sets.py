@@ -52,7 +52,7 @@ def feature_set(
     names = [row["id"] for row in rows]
     for seed, (modality, width) in enumerate(widths.items()):
         samples = sequences(names, width, seed=seed)
-        write_features(folder / f"{modality}.h5", samples.items(), about={"model": "none"})
+        write_features(folder / f"{modality}.npy", samples.items(), about={"model": "none"})
     return folder
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -53,7 +53,7 @@ def test_ids_and_classes_are_kept_as_they_are(tmp_path: Path) -> None:
     write_feature_set_header(tmp_path, name="x", task="classification", classes=classes)
     rows = [{"id": n, "label": classes[i % 3]} for i, n in enumerate(names)]
     write_samples(tmp_path, rows)
-    write_features(tmp_path / "text.h5", sequences(names).items(), about={})
+    write_features(tmp_path / "text.npy", sequences(names).items(), about={})
     found = open_feature_set(tmp_path)
     assert found.ids == names and [found.labels[n] for n in names] == [0, 1, 2, 0]
 
@@ -63,17 +63,17 @@ def test_modalities_are_chosen_and_ordered(tmp_path: Path) -> None:
     assert open_feature_set(tmp_path, modalities=["text"]).modalities == ["text"]
     edit_header(tmp_path, modalities=["text", "image"])
     assert open_feature_set(tmp_path).modalities == ["text", "image"]
-    with pytest.raises(InputError, match="no features of audio, asked for; .*: image.h5, text.h5"):
+    with pytest.raises(InputError, match="no features of audio, asked for; .*: image.npy, text."):
         open_feature_set(tmp_path, modalities=["text", "audio"])
     with pytest.raises(InputError, match="the modalities text are asked for twice"):
         open_feature_set(tmp_path, modalities=["text", "text"])
-    with pytest.raises(InputError, match="no modality to use; .*: image.h5, text.h5"):
+    with pytest.raises(InputError, match="no modality to use; .*: image.npy, text.npy"):
         open_feature_set(tmp_path, modalities=[])
-    (tmp_path / "text.h5").unlink()
-    with pytest.raises(InputError, match="of text, named in dataset.json; .* there are: image.h5"):
+    (tmp_path / "text.npy").unlink()
+    with pytest.raises(InputError, match="of text, named in dataset.json; .* there are: image.npy"):
         open_feature_set(tmp_path)
     edit_header(tmp_path, modalities=None)
-    (tmp_path / "image.h5").unlink()
+    (tmp_path / "image.npy").unlink()
     with pytest.raises(InputError, match="no modality to use; the feature files there are: none"):
         open_feature_set(tmp_path)
 
@@ -115,14 +115,14 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 
 TABLES = [
-    ("", r"has the columns \(none\); expected id, label, split, group"),
-    ("name,label\ns000,pie\n", "has the columns name, label; expected id, label"),
-    ("id,label,label\ns000,pie,pie\n", "each once"),
+    ("", "samples.csv is empty; its first line names the columns"),
+    ("name,label\ns000,pie\n", "has no column 'id'; it has 'name', 'label': id and label are"),
+    ("id,label,label\ns000,pie,pie\n", r"1 names come more than once \(label\); rename one"),
     ("id,label\n", "lists no sample"),
-    ('id,label\ns000,"pie\ns001,soup\n', "cannot be read as a table .*check its quotes"),
-    ('id,label\ns000,"pie"x\n', "cannot be read as a table .*check its quotes"),
-    (b"id,label\ns000,cr\xe8me\n", "cannot be read as a table in UTF-8"),
-    ("id,label\ns000,pie,x\ns001\n", "these lines do not have 2 values: 2, 3; quote"),
+    ('id,label\ns000,"pie\ns001,soup\n', "quoting is broken in the row that begins in line 2"),
+    ('id,label\ns000,"pie"x\n', "quoting is broken in the row that begins in line 2"),
+    (b"id,label\ns000,cr\xe8me\n", "samples.csv is not in UTF-8 .byte 16."),
+    ("id,label\ns000,pie,x\ns001\n", "line 2: 3 cells, but there are 2 columns; put double quot"),
     ("id,label\n,pie\n", "1 samples have no id"),
     ("id,label\na,pie\na,tea\nb,pie\n", "1 ids come more than once: a; ids must be unique"),
     ("id,label\na,piee\nb,?\n", "2 samples have labels .*a is 'piee', b is .*did you mean 'pie'"),
@@ -192,7 +192,7 @@ def test_ids_must_match_in_both_directions(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         open_feature_set(tmp_path)
     message = str(error.value)
-    assert "image.h5 does not match samples.csv: 1 samples of samples.csv have no" in message
+    assert "image.npy does not match samples.csv: 1 samples of samples.csv have no" in message
     assert "features: new; 15 have features but are not in samples.csv: s000, s001" in message
     assert "s009 and 5 more; extract" in message
     assert len(check_feature_set(tmp_path)) == 2, "one sentence per modality"
@@ -207,14 +207,12 @@ def test_doubled_ids_are_not_written(tmp_path: Path) -> None:
 def test_check_reads_everything(tmp_path: Path) -> None:
     feature_set(tmp_path)
     for name in ("image", "text"):
-        with h5py.File(tmp_path / f"{name}.h5", "r+") as raw:
-            values = raw["values"]
-            assert isinstance(values, h5py.Dataset)
-            values[0, 0] = np.nan
-    (tmp_path / "audio.h5").write_text("text")
+        np.load(tmp_path / f"{name}.npy", mmap_mode="r+")[0, 0] = np.nan
+    shutil.copy(tmp_path / "text.npy.json", tmp_path / "audio.npy.json")
+    (tmp_path / "audio.npy").write_text("text")
     problems = check_feature_set(tmp_path)
     assert len(problems) == 3
-    assert "audio.h5 cannot be read as HDF5" in problems[0]
+    assert "audio.npy cannot be read as an array of NumPy" in problems[0]
     assert all("is damaged: its checksum" in problem for problem in problems[1:])
 
 
@@ -226,9 +224,9 @@ def test_check_finds_values_that_are_not_finite(
     bad["s004"][0, 0] = np.inf
     # As another program would write it, with a checksum that is right.
     monkeypatch.setattr("cggm.data.features.file.check_array", lambda *_: None)
-    write_features(tmp_path / "text.h5", bad.items(), about={})
+    write_features(tmp_path / "text.npy", bad.items(), about={})
     (problem,) = check_feature_set(tmp_path)
-    assert problem.endswith("text.h5: 1 samples hold NaN or infinite values: s004")
+    assert problem.endswith("text.npy: 1 samples hold NaN or infinite values: s004")
 
 
 def test_header_is_plain(tmp_path: Path) -> None:

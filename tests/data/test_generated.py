@@ -96,7 +96,7 @@ def test_same_seed_gives_same_bytes(tmp_path: Path) -> None:
     two = generate_feature_set("mosi", tmp_path / "two", samples=120)
     other = generate_feature_set("mosi", tmp_path / "three", samples=120, seed=1)
     assert contents(one) == contents(two)
-    assert contents(one)["text.h5"] != contents(other)["text.h5"]
+    assert contents(one)["text.npy"] != contents(other)["text.npy"]
 
 
 def test_a_finished_set_is_kept_and_a_broken_one_made_again(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_finished_set_is_kept_and_a_broken_one_made_again(tmp_path: Path) -> N
     before, times = contents(folder), {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     generate_feature_set("food101", folder, samples=120)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
-    for damage in ("dataset.json", "samples.csv", "text.h5"):
+    for damage in ("dataset.json", "samples.csv", "text.npy", "text.npy.json"):
         (folder / damage).unlink()
         generate_feature_set("food101", folder, samples=120)
         assert contents(folder) == before
@@ -167,9 +167,12 @@ def test_processes_may_ask_at_once(tmp_path: Path) -> None:
     folder = tmp_path / f"generated-{GENERATOR_VERSION}" / "mosi"
     assert json.loads((folder / "dataset.json").read_text())["generated"] is True
     assert {path.name for path in folder.iterdir()} == {
-        "audio.h5",
+        "audio.npy",
+        "audio.npy.json",
         "dataset.json",
         "samples.csv",
-        "text.h5",
-        "vision.h5",
+        "text.npy",
+        "text.npy.json",
+        "vision.npy",
+        "vision.npy.json",
     }

@@ -15,8 +15,9 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from typer.main import get_command
 
-from cggm.pipelines.extraction.__main__ import main
+from cggm.pipelines.extraction.command import app
 
 WORDS = [*"abcdefgh", "frog", "sings", "birds", "fly", "over", "the", "house"]
 SIZES = {
@@ -135,12 +136,13 @@ def tone(seconds: float, rate: int, pitch: float = 440.0) -> np.ndarray:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
     """Runs the command within this process, and leaves no trace of it."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     with warnings.catch_warnings():
-        yield lambda *words: main([str(word) for word in words])
+        yield lambda *words: get_command(app).main(
+            [str(word) for word in words], prog_name="cggm extract", standalone_mode=False
+        )
 
 
 def environment() -> dict[str, str]:
@@ -150,7 +152,7 @@ def environment() -> dict[str, str]:
 def start(*words: object) -> subprocess.Popen[str]:
     """Start the command as a user does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cggm.pipelines.extraction", *map(str, words)],
+        [sys.executable, "-m", "cggm", "extract", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

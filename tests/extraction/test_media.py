@@ -14,7 +14,8 @@ import soundfile
 from PIL import Image
 
 from cggm.data.errors import InputError
-from cggm.pipelines.extraction.media import Unusable, read_audio, read_frames, read_image
+from cggm.pipelines.extraction.media import Unusable, read_audio, read_frames
+from cggm.pipelines.extraction.pictures import read_image
 
 from .conftest import picture, tone
 

@@ -19,20 +19,28 @@ from .test_run import others
 def test_killed_run_goes_on(bert: Path, tmp_path: Path) -> None:
     table = text_table(tmp_path / "samples.csv", 1500)
     words = ["text", "--table", table, "--model", bert, "--batch_size", 4, "--chunk", 8]
-    clean = start(*words, "--output", tmp_path / "clean.h5")
-    killed = start(*words, "--output", tmp_path / "text.h5")
-    wait_for(lambda: (tmp_path / "text.h5.parts" / "part-000020.json").exists())
+    clean = start(*words, "--output", tmp_path / "clean.npy")
+    killed = start(*words, "--output", tmp_path / "text.npy")
+    wait_for(lambda: (tmp_path / "text.npy.parts" / "part-000020.npz").exists())
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert not (tmp_path / "text.h5").exists()
-    again = start(*words, "--output", tmp_path / "text.h5")
+    assert not (tmp_path / "text.npy").exists()
+    again = start(*words, "--output", tmp_path / "text.npy")
     for process in (clean, again):
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert "1,500 samples, width 32" in out
         assert err == ""
-    assert (tmp_path / "text.h5").read_bytes() == (tmp_path / "clean.h5").read_bytes()
-    assert others(tmp_path) == ["clean.h5", "samples.csv", "text.h5"]
+    for ending in (".npy", ".npy.json"):
+        files = (tmp_path / f"text{ending}", tmp_path / f"clean{ending}")
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert others(tmp_path) == [
+        "clean.npy",
+        "clean.npy.json",
+        "samples.csv",
+        "text.npy",
+        "text.npy.json",
+    ]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
@@ -45,10 +53,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
 @pytest.mark.slow
 def test_two_processes_and_a_model_that_is_nowhere(bert: Path, tmp_path: Path) -> None:
     table = text_table(tmp_path / "samples.csv", 5)
-    output = tmp_path / "text.h5"
+    output = tmp_path / "text.npy"
     with alone(output):
         second = start("text", "--table", table, "--model", bert, "--output", output)
-        nowhere = start("text", "--table", table, "--output", tmp_path / "other.h5")
+        nowhere = start("text", "--table", table, "--output", tmp_path / "other.npy")
         _, refused = second.communicate(timeout=120)
         _, missing = nowhere.communicate(timeout=120)
     assert (second.returncode, nowhere.returncode) == (1, 1)

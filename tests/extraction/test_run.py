@@ -64,20 +64,20 @@ def others(folder: Path) -> list[str]:
 
 def test_features_are_in_the_order_of_the_samples(encoder: Encoder, tmp_path: Path) -> None:
     samples = texts(20)
-    result = extract(samples, encoder, tmp_path / "text.h5", PLAN)
-    file = FeatureFile(tmp_path / "text.h5")
+    result = extract(samples, encoder, tmp_path / "text.npy", PLAN)
+    file = FeatureFile(tmp_path / "text.npy")
     assert file.ids == [s.name for s in samples]
     for sample in samples:
         (expected,) = encoder.encode([sample.source])
         np.testing.assert_allclose(file.read(sample.name), expected, atol=2e-5)
-    assert others(tmp_path) == ["text.h5"]
+    assert others(tmp_path) == ["text.npy", "text.npy.json"]
     assert (result.encoded, result.left_out) == (20, [])
     assert "20 samples, width 32" in str(result) and "0 left out" in str(result)
 
 
 def test_about(encoder: Encoder, tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, origin="samples.csv", dtype="float16")
-    about = extract(texts(3), encoder, tmp_path / "text.h5", plan).file.about
+    about = extract(texts(3), encoder, tmp_path / "text.npy", plan).file.about
     expected = {
         "kind": "text",
         "model": "tiny-bert",
@@ -99,39 +99,39 @@ def test_a_run_that_breaks_down_anywhere_ends_with_the_same_bytes(
     encoder: Encoder, tmp_path: Path
 ) -> None:
     samples = texts(20)
-    extract(samples, encoder, tmp_path / "clean.h5", PLAN)
+    extract(samples, encoder, tmp_path / "clean.npy", PLAN)
     for calls in range(8):  # of 3 + 3 + 2 batches
-        output = tmp_path / f"{calls}.h5"
+        output = tmp_path / f"{calls}.npy"
         with pytest.raises(ConnectionError):
             extract(samples, Fragile(encoder, calls), output, PLAN)
         assert not output.exists()
         result = extract(samples, encoder, output, PLAN)
         assert result.encoded == 20 - 7 * (calls // 3)
-        assert output.read_bytes() == (tmp_path / "clean.h5").read_bytes()
+        assert output.read_bytes() == (tmp_path / "clean.npy").read_bytes()
 
 
 def test_a_damaged_part_is_made_again(encoder: Encoder, tmp_path: Path) -> None:
     samples = texts(20)
-    extract(samples, encoder, tmp_path / "clean.h5", PLAN)
-    output = tmp_path / "text.h5"
+    extract(samples, encoder, tmp_path / "clean.npy", PLAN)
+    output = tmp_path / "text.npy"
     with pytest.raises(ConnectionError):
         extract(samples, Fragile(encoder, 6), output, PLAN)
-    parts = sorted((tmp_path / "text.h5.parts").glob("*.h5"))
+    parts = sorted((tmp_path / "text.npy.parts").glob("*.npz"))
     assert len(parts) == 2
     parts[0].write_bytes(parts[0].read_bytes()[:2000])
     assert extract(samples, encoder, output, PLAN).encoded == 13
-    assert output.read_bytes() == (tmp_path / "clean.h5").read_bytes()
+    assert output.read_bytes() == (tmp_path / "clean.npy").read_bytes()
 
 
 def test_what_is_there_is_not_extracted_again(encoder: Encoder, tmp_path: Path) -> None:
-    output = tmp_path / "text.h5"
+    output = tmp_path / "text.npy"
     extract(texts(5), encoder, output, PLAN)
-    (tmp_path / "text.h5.parts").mkdir()  # killed before its last step
+    (tmp_path / "text.npy.parts").mkdir()  # killed before its last step
     before = output.stat().st_mtime_ns
     # Neither the size of batches nor that of parts makes other features.
     result = extract(texts(5), encoder, output, Plan(chunk=2, progress=False))
     assert str(result) == f"already extracted: {output} (5 samples, width 32, 0 left out)"
-    assert (output.stat().st_mtime_ns, others(tmp_path)) == (before, ["text.h5"])
+    assert (output.stat().st_mtime_ns, others(tmp_path)) == (before, ["text.npy", "text.npy.json"])
 
 
 def test_a_picture_that_was_replaced_and_a_folder_that_was_copied(
@@ -142,7 +142,7 @@ def test_a_picture_that_was_replaced_and_a_folder_that_was_copied(
     for number in range(3):
         picture(tmp_path / "one" / f"{number}.bmp", number)
     shutil.copytree(tmp_path / "one", tmp_path / "two", copy_function=shutil.copyfile)
-    output = tmp_path / "image.h5"
+    output = tmp_path / "image.npy"
     extract(list_folder(tmp_path / "one", kind="image"), encoder, output, PLAN)
     again = extract(list_folder(tmp_path / "two", kind="image"), encoder, output, PLAN)
     assert again.seconds is None
@@ -155,11 +155,11 @@ def test_a_picture_that_was_replaced_and_a_folder_that_was_copied(
 
 
 def test_other_settings_are_refused(encoder: Encoder, bert: Path, tmp_path: Path) -> None:
-    output = tmp_path / "text.h5"
+    output = tmp_path / "text.npy"
     extract(texts(5), encoder, output, PLAN)
     before = output.read_bytes()
     mean = load_encoder("text", str(bert), Options(device="cpu", pooling="mean"))
-    with pytest.raises(InputError, match=r"text.h5 exists .* \(pooling tokens, now mean\)"):
+    with pytest.raises(InputError, match=r"text.npy exists .* \(pooling tokens, now mean\)"):
         extract(texts(5), mean, output, PLAN)
     with pytest.raises(InputError, match="another table, or files that changed"):
         extract(texts(6), encoder, output, PLAN)
@@ -169,7 +169,7 @@ def test_other_settings_are_refused(encoder: Encoder, bert: Path, tmp_path: Path
 
 
 def test_parts_of_other_settings_are_refused(encoder: Encoder, tmp_path: Path) -> None:
-    output = tmp_path / "text.h5"
+    output = tmp_path / "text.npy"
     with pytest.raises(ConnectionError):
         extract(texts(20), Fragile(encoder, 4), output, PLAN)
     other = Plan(chunk=5, progress=False)
@@ -177,25 +177,25 @@ def test_parts_of_other_settings_are_refused(encoder: Encoder, tmp_path: Path) -
         extract(texts(20), encoder, output, other)
     result = extract(texts(20), encoder, output, dataclasses.replace(other, overwrite=True))
     assert result.encoded == 20
-    assert others(tmp_path) == ["text.h5"]
+    assert others(tmp_path) == ["text.npy", "text.npy.json"]
 
 
 def test_what_a_killed_run_left_is_cleared(encoder: Encoder, tmp_path: Path) -> None:
-    output = tmp_path / "text.h5"
+    output = tmp_path / "text.npy"
     with pytest.raises(ConnectionError):
         extract(texts(20), Fragile(encoder, 4), output, PLAN)
-    left = [".text.h5.7.tmp", ".text.left_out.csv.7.tmp", "text.h5.parts/.part-000001.h5.7.tmp"]
-    for name in [*left, ".image.h5.7.tmp"]:
+    left = [".text.npy.7.tmp", ".text.left_out.csv.7.tmp", "text.npy.parts/.part-000001.npz.7.tmp"]
+    for name in [*left, ".image.npy.7.tmp"]:
         (tmp_path / name).write_text("half")
     assert extract(texts(20), encoder, output, PLAN).encoded == 13
-    assert others(tmp_path) == [".image.h5.7.tmp", "text.h5"]
+    assert others(tmp_path) == [".image.npy.7.tmp", "text.npy", "text.npy.json"]
 
 
 def test_a_folder_of_parts_that_is_not_ours_is_kept(encoder: Encoder, tmp_path: Path) -> None:
-    (tmp_path / "text.h5.parts").mkdir()
-    (tmp_path / "text.h5.parts" / "diary.txt").write_text("dear diary")
+    (tmp_path / "text.npy.parts").mkdir()
+    (tmp_path / "text.npy.parts" / "diary.txt").write_text("dear diary")
     with pytest.raises(InputError, match="settings.json is missing"):
-        extract(texts(5), encoder, tmp_path / "text.h5", PLAN)
+        extract(texts(5), encoder, tmp_path / "text.npy", PLAN)
 
 
 def test_samples_without_features_are_listed(vit: Path, tmp_path: Path) -> None:
@@ -207,17 +207,17 @@ def test_samples_without_features_are_listed(vit: Path, tmp_path: Path) -> None:
         if number in (0, 3, 4, 5):
             path.write_bytes(b"broken")
         samples.append(Sample(f"-{number}", path, path.name))
-    result = extract(samples, encoder, tmp_path / "image.h5", Plan(chunk=3, progress=False))
+    result = extract(samples, encoder, tmp_path / "image.npy", Plan(chunk=3, progress=False))
     assert result.file.ids == ["-1", "-2", "-6", "-7", "-8", "-9"]
     assert result.file.about["left_out"] == 4
     lines = (tmp_path / "image.left_out.csv").read_text().splitlines()
     assert lines[:2] == ["id,reason", "-0,not an image of a known format"]
     assert len(lines) == 5
     assert str(result).endswith(f"4 left out, listed in {tmp_path / 'image.left_out.csv'}")
-    again = extract(samples, encoder, tmp_path / "image.h5", PLAN)
+    again = extract(samples, encoder, tmp_path / "image.npy", PLAN)
     assert again.left_out == result.left_out
     with pytest.raises(InputError, match="from any of the samples .*-3: not an image"):
-        extract([samples[3]], encoder, tmp_path / "none.h5", PLAN)
+        extract([samples[3]], encoder, tmp_path / "none.npy", PLAN)
     assert not list(tmp_path.glob("none*"))
 
 
@@ -228,21 +228,21 @@ def test_values_that_are_not_finite(encoder: Encoder, tmp_path: Path) -> None:
 
     plan = dataclasses.replace(PLAN, dtype="float16")
     with pytest.raises(InputError, match="'t0' that are not finite .* use --dtype float32"):
-        extract(texts(1), Overflowing(encoder, 0), tmp_path / "text.h5", plan)
-    extract(texts(1), Overflowing(encoder, 0), tmp_path / "other.h5", PLAN)
+        extract(texts(1), Overflowing(encoder, 0), tmp_path / "text.npy", plan)
+    extract(texts(1), Overflowing(encoder, 0), tmp_path / "other.npy", PLAN)
 
 
 def test_plans_that_cannot_work(encoder: Encoder, tmp_path: Path) -> None:
     for plan, message in ((Plan(chunk=0), "chunk is 0"), (Plan(dtype="int8"), "dtype is 'int8'")):
         with pytest.raises(InputError, match=message):
-            extract(texts(1), encoder, tmp_path / "a.h5", plan)
-    with pytest.raises(InputError, match=r"must end in \.h5"):
+            extract(texts(1), encoder, tmp_path / "a.npy", plan)
+    with pytest.raises(InputError, match=r"must end in \.npy"):
         extract(texts(1), encoder, tmp_path / "a.npz")
     with pytest.raises(InputError, match="no samples"):
-        extract([], encoder, tmp_path / "a.h5")
+        extract([], encoder, tmp_path / "a.npy")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        extract(texts(1), encoder, tmp_path / "file" / "a.h5")
+        extract(texts(1), encoder, tmp_path / "file" / "a.npy")
     assert not list(tmp_path.glob("a*"))
 
 
@@ -270,5 +270,5 @@ def test_memory_holds_no_more_than_a_part_and_two_batches(tmp_path: Path) -> Non
             return [np.full((1, 1), value) for value in inputs]
 
     samples = [Sample(str(i), str(i), str(i)) for i in range(40)]
-    extract(samples, Counting(), tmp_path / "a.h5", Plan(chunk=20, progress=False))
+    extract(samples, Counting(), tmp_path / "a.npy", Plan(chunk=20, progress=False))
     assert Counting.most <= 2 * Counting.batch_size

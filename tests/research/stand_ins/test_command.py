@@ -62,9 +62,9 @@ def test_vectors_become_a_feature_set(digits, tmp_path: Path, cache: Path) -> No
 
 def test_a_set_is_made_once(digits, tmp_path: Path, cache: Path) -> None:
     folder = prepare("digits", tmp_path, cache_dir=cache)
-    before = (folder / "pix.h5").stat().st_mtime_ns
+    before = (folder / "pix.npy").stat().st_mtime_ns
     assert prepare("digits", tmp_path, cache_dir=cache) == folder
-    assert (folder / "pix.h5").stat().st_mtime_ns == before
+    assert (folder / "pix.npy").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"holds another feature set \(other modalities\)"):
         prepare("digits", tmp_path, cache_dir=cache, modalities=["pix", "mor"])
 
@@ -121,12 +121,12 @@ def test_a_killed_run_goes_on(encoder, tmp_path: Path, cache: Path, monkeypatch)
         prepare("foods", tmp_path, cache_dir=cache)
     folder = tmp_path / "foods"
     assert not (folder / "dataset.json").exists(), "it is no feature set before it is whole"
-    before = (folder / "image.h5").stat().st_mtime_ns
+    before = (folder / "image.npy").stat().st_mtime_ns
     for path in (tokenizer, hidden, tokenizer.with_name("vocab.txt")):
         (tmp_path / path.name).rename(path)
     prepare("foods", tmp_path, cache_dir=cache)
     assert check_feature_set(folder) == []
-    assert (folder / "image.h5").stat().st_mtime_ns == before, "what is there is kept"
+    assert (folder / "image.npy").stat().st_mtime_ns == before, "what is there is kept"
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch) -> None:

@@ -1,14 +1,12 @@
-"""What does a model of timm make of images?"""
+"""Vision models of timm."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from PIL import Image
@@ -17,58 +15,38 @@ from safetensors.torch import load_file
 from timm.data import create_transform, resolve_model_data_config  # pyright: ignore
 from torch import Tensor, nn
 
-from ...data.errors import InputError
-from .encoders import common_about, probe
-from .hub import sha256
-from .media import first_line, read_image
-from .network import Network, check_class_token, flat, pooled, stacked
+from ...data.errors import InputError, nearest
+from ...data.files import digest_of
+from .media import first_line
+from .network import Network, check_class_token
 from .options import Options
+from .pictures import PictureEncoder
 
 
-class TimmEncoder:
-    """A timm model, see :class:`encoders.Encoder`; features are those before its classifier."""
+class TimmEncoder(PictureEncoder):
+    """A timm model; features are those before its classifier."""
 
     def __init__(self, model: str, options: Options, kind: str = "image") -> None:
-        self.kind = kind
-        self.name = f"timm:{model}"
-        self.pooling = options.pooling_of(kind)
-        self.batch_size = options.batch_size_of(kind)
+        name = f"timm:{model}"
         net: Any = _create(model, options.weights)
         self.prefix = int(getattr(net, "num_prefix_tokens", 0))
-        check_class_token(self.pooling, self.prefix, self.name)
+        check_class_token(options.pooling_of(kind), self.prefix, name)
         config = resolve_model_data_config(net)
-        for name, value in (("mean", options.mean), ("std", options.std)):
+        for key, value in (("mean", options.mean), ("std", options.std)):
             if value:
-                config[name] = tuple(value) * (3 // len(value))
+                config[key] = tuple(value) * (3 // len(value))
         self.transform: Any = create_transform(**config, is_training=False)
-        if options.weights is None:
-            revision = f"sha256:{_digest(net)}"
-        else:
-            revision = f"sha256:{sha256([Path(options.weights)])}"
-        self.network = Network(_Features(net), options.device, options.precision)
-        versions = {"timm": timm.__version__, "torch": torch.__version__}
-        self.about = common_about(kind, self.name, revision, versions) | {
-            "pooling": self.pooling,
-            "mean": list(config["mean"]),
-            "std": list(config["std"]),
-            "precision": self.network.precision,
-            "device": self.network.device.type,
-        }
-        self.width = probe(self, lambda: self.prepare(Image.new("RGB", (96, 64))))
-
-    def read(self, source: Any) -> Tensor:
-        return self.prepare(read_image(Path(source)))
+        revision = digest_of(options.weights) if options.weights else _digest(net)
+        network = Network(_Features(net), options.device, options.precision)
+        versions = {"timm": timm.__version__}
+        super().__init__(kind, name, f"sha256:{revision}", network, options, versions)
+        self.about["mean"] = list(config["mean"])
+        self.about["std"] = list(config["std"])
+        self.try_out()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """Give the pixels (3, H, W) that the network takes."""
+        """See :class:`.PictureEncoder`."""
         return self.transform(image)
-
-    def size(self, source: Any) -> float:
-        return 0.0
-
-    def encode(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
-        hidden = [flat(self.network(batch)) for batch in stacked(inputs, self.batch_size)]
-        return [pooled(one, self.pooling, self.prefix).numpy() for each in hidden for one in each]
 
 
 class _Features(nn.Module):
@@ -79,15 +57,14 @@ class _Features(nn.Module):
         self.net: Any = net
         self.channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.net.forward_features(pixels)
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        features = self.net.forward_features(pixel_values)
         return features.movedim(-1, 1) if features.ndim == 4 and self.channels_last else features
 
 
 def _create(name: str, weights: str | None) -> nn.Module:
     if not timm.is_model(name):
-        close = get_close_matches(name, timm.list_models(), 3, 0.0)
-        raise InputError(f"timm has no model {name!r}; did you mean {' or '.join(close)}?")
+        raise InputError(f"timm has no model {name!r}{nearest(name, timm.list_models(), 3, 0.0)}")
     if weights is not None:
         net = timm.create_model(name)
         _fill(net, _read_weights(Path(weights)), weights)
@@ -109,7 +86,7 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, SafetensorError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"the weights {path} cannot be read ({first_line(error)})") from error
     except Exception as error:  # UnpicklingError, whose text is several sentences of advice
@@ -118,26 +95,26 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             "since a pickle can run code: save them as safetensors"
         ) from error
     for key in ("state_dict_ema", "state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"the weights {path} are no table of tensors by name")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _fill(net: Any, given: Mapping[str, Tensor], where: str) -> None:
+def _fill(net: Any, weights: Mapping[str, Tensor], where: str) -> None:
     """Load weights by name, or, when all shapes agree one by one, in their order."""
     own = net.state_dict()
     head = net.pretrained_cfg.get("classifier") or "classifier"
     heads = tuple(f"{name}." for name in ([head] if isinstance(head, str) else head))
     needed = [n for n in own if not n.startswith(heads) and not n.endswith("num_batches_tracked")]
-    wrong = [n for n in needed if n not in given or given[n].shape != own[n].shape]
+    wrong = [n for n in needed if n not in weights or weights[n].shape != own[n].shape]
     if not wrong:
-        net.load_state_dict({n: v for n, v in given.items() if n in needed}, strict=False)
+        net.load_state_dict({n: v for n, v in weights.items() if n in needed}, strict=False)
         return
     # Ports of a model often rename its tensors and keep their order.
-    if [v.shape for v in given.values()] == [v.shape for v in own.values()]:
-        net.load_state_dict(dict(zip(own, given.values(), strict=True)))
+    if [v.shape for v in weights.values()] == [v.shape for v in own.values()]:
+        net.load_state_dict(dict(zip(own, weights.values(), strict=True)))
         return
     raise InputError(
         f"the weights {where} are of another model: {len(wrong)} of {len(needed)} tensors, such as "

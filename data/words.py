@@ -1,0 +1,17 @@
+"""Figures in the words a person would use."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit a person would use.
+
+    >>> duration(12.4), duration(200), duration(9000)
+    ('12 s', '3 min', '2 h 30 min')
+    """
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
