@@ -48,9 +48,10 @@ def main(
     label_convention: Annotated[
         str | None, typer.Option("--label_convention", help="Of the masks of BraTS.")
     ] = None,
-    sequences: Annotated[list[str], typer.Option(metavar="NAME ...", help="Of BraTS.")] = list(
-        SEQUENCES
-    ),  # noqa: B006 - Typer copies it
+    sequences: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME ...", help=f"Of BraTS, by default {' '.join(SEQUENCES)}."),
+    ] = None,
     labels: Annotated[
         str, typer.Option(help="Masks of BraTS: required, optional or ignored.")
     ] = "optional",
@@ -63,7 +64,7 @@ def main(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    classes: Classes = None,
     most_left_out: MostLeftOut = MOST_LEFT_OUT,
     check_duplicates: CheckDuplicates = False,
 ) -> None:
@@ -77,7 +78,7 @@ def main(
     if kind == "brats":
         cases = find_cases(
             source,
-            sequences=sequences,
+            sequences=sequences or SEQUENCES,
             layout=layout,
             label_convention=label_convention,
             labels=labels,
@@ -94,7 +95,7 @@ def main(
             audio=audio,
             vision=vision,
             text=text,
-            classes=classes,
+            classes=classes or CLASSES,
             progress=show,
         )
     else:

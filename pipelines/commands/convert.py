@@ -42,7 +42,10 @@ Name = Annotated[str, typer.Option(help="Of data in the form of CMU-MOSI.")]
 Fold = Annotated[str, typer.Option(help="A folder of IEMOCAP's target.")]
 FileName = Annotated[str, typer.Option(metavar="NAME", help="Name of IEMOCAP's file.")]
 Classes = Annotated[
-    list[str], typer.Option(metavar="NAME ...", help="Columns of IEMOCAP's labels.")
+    list[str] | None,
+    typer.Option(
+        metavar="NAME ...", help=f"Columns of IEMOCAP's labels, by default {' '.join(CLASSES)}."
+    ),
 ]
 MostLeftOut = Annotated[
     float,
@@ -84,7 +87,7 @@ def iemocap(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = list(CLASSES),  # noqa: B006 - Typer copies it
+    classes: Classes = None,
     dtype: Dtype = "float32",
 ) -> None:
     """Convert one fold of IEMOCAP."""
@@ -96,7 +99,7 @@ def iemocap(
             audio=audio,
             vision=vision,
             text=text,
-            classes=classes,
+            classes=classes or CLASSES,
             progress=show,
         )
 
