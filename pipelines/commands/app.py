@@ -74,7 +74,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line of this process: exit code 0, 1 (a failure) or 2 (wrong usage)."""
     report_plainly()
-    app(prog_name="cggm")
+    # Called itself, `app` would put Typer's own hook for exceptions in the place of ours.
+    get_command(app)(prog_name="cggm")
 
 
 def _register(name: str, entry: SubCommand) -> None:

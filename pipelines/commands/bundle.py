@@ -92,11 +92,13 @@ def config_files(bundle: str, config: str, overlays: Sequence[str] = ()) -> list
     place = Path(path(bundle)) if bundle in BUNDLES else Path(bundle)
     if place.is_dir():
         place = place / f"{config}.json"
+        if not place.is_file():
+            raise InputError(f"{place.parent} is no bundle's folder: it has no {place.name}")
     if not place.is_file():
         nearest = difflib.get_close_matches(bundle, BUNDLES, n=1)
         guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
         raise InputError(
-            f"there is no bundle '{bundle}' with a {place.name}{guess} "
+            f"no bundle is called '{bundle}', and no file{guess} "
             f"The bundles are: {', '.join(BUNDLES)}"
         )
     return [place, *(_overlay(name, place) for name in overlays)]

@@ -27,7 +27,6 @@ from ...data.published.iemocap import read_iemocap
 from ...data.published.mosi import read_mosi
 from ...data.published.published_set import Modality, PublishedSet
 from .convert import (
-    IEMOCAP_CLASSES,
     CheckDuplicates,
     Classes,
     FileName,
@@ -38,7 +37,6 @@ from .convert import (
     show,
 )
 
-BRATS_SEQUENCES = list(SEQUENCES)
 Kind = Literal["brats", "features", "mosi", "iemocap", "food101"]
 
 
@@ -52,8 +50,9 @@ def main(
         str | None, typer.Option("--label_convention", help="Of the masks of BraTS.")
     ] = None,
     sequences: Annotated[
-        list[str], typer.Option(metavar="NAME ...", help="Of BraTS.")
-    ] = BRATS_SEQUENCES,
+        list[str] | None,
+        typer.Option(metavar="NAME ...", help=f"Of BraTS, by default {' '.join(SEQUENCES)}."),
+    ] = None,
     labels: Annotated[
         str, typer.Option(help="Masks of BraTS: required, optional or ignored.")
     ] = "optional",
@@ -66,7 +65,7 @@ def main(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = IEMOCAP_CLASSES,
+    classes: Classes = None,
     most_left_out: MostLeftOut = MOST_LEFT_OUT,
     check_duplicates: CheckDuplicates = False,
 ) -> None:
@@ -80,7 +79,7 @@ def main(
     if kind == "brats":
         cases = find_cases(
             source,
-            sequences=sequences,
+            sequences=sequences or SEQUENCES,
             layout=layout,
             label_convention=label_convention,
             labels=labels,
@@ -97,7 +96,7 @@ def main(
             audio=audio,
             vision=vision,
             text=text,
-            classes=classes,
+            classes=classes or CLASSES,
             progress=show,
         )
     else:

@@ -30,7 +30,6 @@ from ...data.published.published_set import PublishedSet, fingerprint
 from .lists import WordLists
 
 RECORD = "conversion.json"
-IEMOCAP_CLASSES = list(CLASSES)
 _TERMINATED = 143  # what a shell shows after SIGTERM
 
 Output = Annotated[Path, typer.Argument(help="The folder to write.")]
@@ -43,7 +42,10 @@ Name = Annotated[str, typer.Option(help="Of data in the form of CMU-MOSI.")]
 Fold = Annotated[str, typer.Option(help="A folder of IEMOCAP's target.")]
 FileName = Annotated[str, typer.Option(metavar="NAME", help="Name of IEMOCAP's file.")]
 Classes = Annotated[
-    list[str], typer.Option(metavar="NAME ...", help="Columns of IEMOCAP's labels.")
+    list[str] | None,
+    typer.Option(
+        metavar="NAME ...", help=f"Columns of IEMOCAP's labels, by default {' '.join(CLASSES)}."
+    ),
 ]
 MostLeftOut = Annotated[
     float,
@@ -85,7 +87,7 @@ def iemocap(
     audio: FileName = "comparE",
     vision: FileName = "denseface",
     text: FileName = "bert_large",
-    classes: Classes = IEMOCAP_CLASSES,
+    classes: Classes = None,
     dtype: Dtype = "float32",
 ) -> None:
     """Convert one fold of IEMOCAP."""
@@ -97,7 +99,7 @@ def iemocap(
             audio=audio,
             vision=vision,
             text=text,
-            classes=classes,
+            classes=classes or CLASSES,
             progress=show,
         )
 
