@@ -1,4 +1,4 @@
-"""What do batches of similar length give, and what does lower precision cost? In one run.
+"""The speed of batches of similar length and of lower precision, measured in one run.
 
     python benchmarks/extraction.py                      # a new network, 6 layers of width 384
     python benchmarks/extraction.py --model FOLDER       # your own
@@ -111,7 +111,7 @@ def in_table_order(encoder: Encoder, samples: list[Sample], folder: Path) -> Non
 
 def ours(encoder: Encoder, samples: list[Sample], folder: Path) -> None:
     """The extraction, with its parts and the one file that it makes of them."""
-    extract(samples, encoder, folder / "text.h5", Plan(overwrite=True, progress=False))
+    extract(samples, encoder, folder / "text.npy", Plan(overwrite=True, progress=False))
 
 
 def measure(

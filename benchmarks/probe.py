@@ -1,4 +1,4 @@
-"""Which modality of a feature set carries how much? Linear models on the mean over the steps.
+"""How much each modality of a feature set carries: linear models on the mean over the steps.
 
     python benchmarks/probe.py output/stand_ins/foods [MORE FOLDERS] [--seeds 5]
 

@@ -25,6 +25,6 @@ def optional(module: str, extra: str, purpose: str, note: str = "") -> ModuleTyp
     except (ImportError, OSError) as error:  # OSError: soundfile without libsndfile
         package = module.partition(".")[0]
         raise InputError(
-            f"{purpose} need the package {package}, which cannot be imported ({error}): "
+            f"{purpose} need the package {package}, which is not installed: "
             f'pip install "cggm[{extra}]"{note}'
         ) from error

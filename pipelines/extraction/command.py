@@ -204,7 +204,7 @@ def _chosen(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in parameters.items()
-        if value is not None and value is not False and value != []
+        if value not in (None, (), []) and value is not False
     }
 
 

@@ -34,7 +34,7 @@ def test_weights_of_timm_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             load_encoder("image", "timm:test_vit", Options(weights=str(tmp_path / name)))
     assert not (tmp_path / "made").exists()
-    with pytest.raises(InputError, match="timm has no model 'tset_vit'; did you mean test_vit"):
+    with pytest.raises(InputError, match="timm has no model 'tset_vit' .did you mean 'test_vit'"):
         load_encoder("image", "timm:tset_vit", Options(weights="x"))
 
 

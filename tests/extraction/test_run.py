@@ -27,6 +27,7 @@ from cggm.pipelines.extraction import (
 )
 from cggm.pipelines.extraction.media import Unusable
 
+from ..children import in_a_child
 from .conftest import picture, sentences
 
 PLAN = Plan(chunk=7, progress=False)
@@ -180,15 +181,19 @@ def test_parts_of_other_settings_are_refused(encoder: Encoder, tmp_path: Path) -
     assert others(tmp_path) == ["text.npy", "text.npy.json"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_what_a_killed_run_left_is_cleared(encoder: Encoder, tmp_path: Path) -> None:
     output = tmp_path / "text.npy"
     with pytest.raises(ConnectionError):
         extract(texts(20), Fragile(encoder, 4), output, PLAN)
-    left = [".text.npy.7.tmp", ".text.left_out.csv.7.tmp", "text.npy.parts/.part-000001.npz.7.tmp"]
-    for name in [*left, ".image.npy.7.tmp"]:
-        (tmp_path / name).write_text("half")
+    gone = in_a_child(lambda: None)
+    os.waitpid(gone, 0)
+    for name in (".text.npy", ".text.left_out.csv", "text.npy.parts/.part-000001.npz"):
+        (tmp_path / f"{name}.{gone}.tmp").write_text("half")
+    other = f".image.npy.{gone}.tmp"
+    (tmp_path / other).write_text("half")
     assert extract(texts(20), encoder, output, PLAN).encoded == 13
-    assert others(tmp_path) == [".image.npy.7.tmp", "text.npy", "text.npy.json"]
+    assert others(tmp_path) == [other, "text.npy", "text.npy.json"]
 
 
 def test_a_folder_of_parts_that_is_not_ours_is_kept(encoder: Encoder, tmp_path: Path) -> None:
