@@ -78,28 +78,30 @@ def split_parts(content: Mapping[str, Any], file: Path) -> Split:
     return {part: sorted(content[part]) for part in PARTS}
 
 
-def refuse_other_making(content: Mapping[str, Any], file: Path, wanted: Mapping[str, Any]) -> None:
+def refuse_other_making(
+    content: Mapping[str, Any], file: Path, settings: Mapping[str, Any]
+) -> None:
     """Refuse a kept split that was not made as it is asked for now.
 
     Args:
         content: of the file.
         file: where it was read.
-        wanted: settings by name; None where the user asks for nothing.
+        settings: by name; None where the user asks for nothing.
 
     Raises:
         InputError: a setting differs.
     """
-    asked = {key: value for key, value in wanted.items() if value is not None}
+    asked = {key: value for key, value in settings.items() if value is not None}
     if "split_file" in content and asked:
         raise InputError(
             f"{file} was taken from {content['split_file']}: pass it again with --split_file, or "
             "pass another --output_dir to draw a split"
         )
     for key, value in asked.items():
-        found = content.get(key, value)
-        if found != value:
+        kept = content.get(key, value)
+        if kept != value:
             raise InputError(
-                f"{file} was made with {OPTIONS.get(key, key)} {_words(found)}, now it is "
+                f"{file} was made with {OPTIONS.get(key, key)} {_words(kept)}, now it is "
                 f"{_words(value)}; use the old setting and data, or pass another --output_dir for "
                 "a new split"
             )
@@ -166,4 +168,4 @@ def _in_two_parts(split: Split, parts: Sequence[str], owner_of: Callable[[str], 
     for part in parts:
         for name in split[part]:
             owners.setdefault(owner_of(name), set()).add(part)
-    return sorted(name for name, found in owners.items() if len(found) > 1)
+    return sorted(name for name, places in owners.items() if len(places) > 1)

@@ -69,8 +69,8 @@ def split_cases(
     if file is not None:
         file = file if file.suffix == ".json" else file / FILE_NAME
         if file.exists():
-            wanted = {"seed": seed, "fractions": shares}
-            refuse_other_making(split_content(file), file, wanted)
+            settings = {"seed": seed, "fractions": shares}
+            refuse_other_making(split_content(file), file, settings)
             return read_split(file, names)
     shares, seed = shares or list(FRACTIONS), seed or 0
     split = _draw(names, shares, seed)
@@ -157,17 +157,17 @@ def _checked_fractions(fractions: Sequence[float]) -> list[float]:
 def _from_folds(
     entries: Any, names: Sequence[str], file: Path, fold: int | None, test_fold: int | None
 ) -> Split:
-    known = set(names)
+    cases = set(names)
     try:
-        folds = [(int(entry["fold"]), _case_of(entry["image"], known)) for entry in entries]
+        folds = [(int(entry["fold"]), _case_of(entry["image"], cases)) for entry in entries]
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise InputError(
             f'{file}: an entry under "training" has no usable "fold" and "image" ({error!r})'
         ) from error
-    found = sorted({number for number, _ in folds})
-    if fold not in found or test_fold not in (None, *found) or fold == test_fold:
+    numbers = sorted({number for number, _ in folds})
+    if fold not in numbers or test_fold not in (None, *numbers) or fold == test_fold:
         raise InputError(
-            f"{file} holds the folds {found}; fold {fold} was asked for to validate on and "
+            f"{file} holds the folds {numbers}; fold {fold} was asked for to validate on and "
             f"{test_fold} to test on; choose two different ones of these"
         )
     held_out = (fold, test_fold)
@@ -179,9 +179,9 @@ def _from_folds(
     return split | {"test": sorted(case for number, case in folds if number == tested)}
 
 
-def _case_of(image: str | Sequence[str], known: set[str]) -> str:
-    """Name the case of an entry: the file or folder of its first image that is a known case."""
+def _case_of(image: str | Sequence[str], cases: set[str]) -> str:
+    """Name the case of an entry: the file or folder of its first image that is one of the cases."""
     path = Path(image if isinstance(image, str) else image[0])
     file = path.name.removesuffix(".gz").removesuffix(".nii")
     candidates = [file, re.sub(r"[-_][^-_]+$", "", file), path.parent.name]
-    return next((name for name in candidates if name in known), candidates[1 if "_" in file else 0])
+    return next((name for name in candidates if name in cases), candidates[1 if "_" in file else 0])

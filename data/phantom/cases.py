@@ -137,8 +137,8 @@ def files_complete(case: Path, record: Record) -> bool:
     """Whether every file of the record is there with its size."""
     try:
         return all(
-            (case / file).stat().st_size == known["bytes"]
-            for file, known in record["files"].items()
+            (case / file).stat().st_size == about["bytes"]
+            for file, about in record["files"].items()
         )
     except FileNotFoundError:
         return False

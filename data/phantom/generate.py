@@ -111,18 +111,18 @@ def _check_folder(root: Path, cases: int, seed: int, spacing: float) -> None:
             f"{root} holds {foreign[0]!r}, which is no synthetic case: give a folder that is "
             "empty or was made by this generator"
         )
-    wanted = {"generator": GENERATOR_VERSION, "seed": seed, "spacing": spacing}
+    settings = {"generator": GENERATOR_VERSION, "seed": seed, "spacing": spacing}
     for record in sorted(root.glob("Phantom_*/Phantom_*.json")):
         if int(record.stem[8:]) >= cases:
             raise InputError(
                 f"{root} holds {record.stem}, but {cases} cases are asked for: ask for more cases, "
                 "delete the folder or give another one"
             )
-        for key, value in wanted.items():
-            found = _read(record).get(key, value)
-            if found != value:
+        for key, value in settings.items():
+            made = _read(record).get(key, value)
+            if made != value:
                 raise InputError(
-                    f"{record.stem} in {root} was made with {key} {found}, but {key} {value} is "
+                    f"{record.stem} in {root} was made with {key} {made}, but {key} {value} is "
                     "asked for: delete the folder or give another one"
                 )
 
@@ -178,5 +178,5 @@ def _make_in_processes(
 
 def _make_one(root: Path, seed: int, index: int, spacing: float) -> tuple[int, Record]:
     """Index and record of a case, made unless another process has made it meanwhile."""
-    known = read_record(root, seed, index, spacing)
-    return index, known or write_case(root, seed, index, spacing)
+    record = read_record(root, seed, index, spacing)
+    return index, record or write_case(root, seed, index, spacing)

@@ -108,13 +108,13 @@ def check_classes(
     missing = [name for name in classes if not counts[name]]
     if missing:
         raise InputError(f"{where}: no utterance is {' or '.join(missing)}; expected all classes")
-    known = {count: name for name, count in COUNTS.items()}
-    if sorted(counts.values()) != sorted(known):
+    class_of = {count: name for name, count in COUNTS.items()}
+    if sorted(counts.values()) != sorted(class_of):
         return [
             f"the columns of the labels are taken as {', '.join(classes)}; the numbers of "
             "utterances are not those of the whole corpus, so this cannot be checked"
         ]
-    true = [known[counts[name]] for name in classes]
+    true = [class_of[counts[name]] for name in classes]
     if set(classes) == set(true) and list(classes) != true:
         raise InputError(
             f"{where}: the columns of the labels are named {', '.join(classes)}, but by their "
@@ -152,14 +152,15 @@ def _rows(targets: Path, split: str, short: str, classes: list[str]) -> list[dic
     path = targets / f"{short}_label.npy"
     labels = _numbers(_load(path), path, classes)
     path = targets / f"{short}_int2name.npy"
-    found = _load(path)
-    if found.dtype.kind not in "SU" or found.ndim == 0 or found.size != len(found):
+    stored = _load(path)
+    if stored.dtype.kind not in "SU" or stored.ndim == 0 or stored.size != len(stored):
         raise InputError(
-            f"{path} has shape {found.shape} and type {found.dtype}; expected names of shape (N, 1)"
+            f"{path} has shape {stored.shape} and type {stored.dtype}; expected names of shape "
+            "(N, 1)"
         )
     names = [
         name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-        for name in found.ravel()
+        for name in stored.ravel()
     ]
     if len(names) != len(labels):
         raise InputError(
@@ -226,12 +227,12 @@ def _set_groups(rows: list[dict[str, Any]]) -> list[str]:
     splits = [row["split"] for row in rows]
     sessions = [row["id"][:5] for row in rows]
     speakers = [f"{row['id'][:5]}-{row['id'].split('_')[-1][:1]}" for row in rows]
-    found = fitting_groups({"session": sessions, "speaker": speakers}, splits)
+    grouping = fitting_groups({"session": sessions, "speaker": speakers}, splits)
     for index, row in enumerate(rows):
-        row["group"] = found[1][index] if found else ""
-    if found is None:
+        row["group"] = grouping[1][index] if grouping else ""
+    if grouping is None:
         return ["warning: speakers lie in two published parts; the splits are kept as published"]
-    shared = found[0] == "speaker"
+    shared = grouping[0] == "speaker"
     return (
         ["the published parts share sessions but no speakers; samples are grouped by speaker"]
         if shared

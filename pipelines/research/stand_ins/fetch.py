@@ -115,8 +115,9 @@ def _run_client(package: Package, folder: Path) -> None:
 
 
 def _is_there(client: str) -> bool:
-    found = importlib.util.find_spec("pip") if client == "pip" else shutil.which(client)
-    return found is not None
+    if client == "pip":
+        return importlib.util.find_spec("pip") is not None
+    return shutil.which(client) is not None
 
 
 def _reason(output: str) -> str:
@@ -134,10 +135,10 @@ def _check(file: Path, package: Package) -> None:
             f"{package.client} fetched {names or 'nothing'} for {package} instead of "
             f"{package.file}; {FALLBACK}"
         )
-    found = digest_of(file)
-    if found != package.sha256:
+    digest = digest_of(file)
+    if digest != package.sha256:
         raise InputError(
             f"the file {package.file} that {package.client} fetched has the checksum "
-            f"{found[:12]}…, expected is {package.sha256[:12]}…: it is not the package that was "
+            f"{digest[:12]}…, expected is {package.sha256[:12]}…: it is not the package that was "
             f"tested, so it is not opened; {FALLBACK}"
         )

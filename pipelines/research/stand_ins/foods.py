@@ -52,7 +52,7 @@ def read(pictures: Path, compositions: Path, root: Path) -> StandIn:
     for row, group in zip(kept, groups([row.pop("photo") for row in kept]), strict=True):
         row["group"] = group
     nutrients = codes[codes.index(_FIRST_NUTRIENT) :]
-    wanted = {row["id"] for row in kept}
+    codes = {row["id"] for row in kept}
     return StandIn(
         name=NAME,
         task="classification",
@@ -67,7 +67,7 @@ def read(pictures: Path, compositions: Path, root: Path) -> StandIn:
             "nutrients": {
                 food["code"]: _vector(food, [code for code in nutrients if code[-2:] != "_e"])
                 for food in foods
-                if food["code"] in wanted
+                if food["code"] in codes
             }
         },
         optional=("nutrients",),

@@ -58,14 +58,14 @@ def prepare(
     """
     cache = default_cache() if cache_dir is None else Path(cache_dir)
     stand_in, root = open_stand_in(name, cache)
-    wanted = _wanted(name, stand_in, modalities)
+    chosen = _chosen(name, stand_in, modalities)
     folder = Path(output) / name
-    header = _header(stand_in, wanted)
+    header = _header(stand_in, chosen)
     if not overwrite and _is_made(folder, header):
         return folder
     # It is no feature set from here on until all of it is there.
     (folder / HEADER).unlink(missing_ok=True)
-    for modality in wanted:
+    for modality in chosen:
         if modality in stand_in.kinds:
             plan = Plan(dtype=DTYPE, origin=stand_in.name, overwrite=overwrite)
             _extract(stand_in, modality, root, folder, cache, plan)
@@ -159,7 +159,7 @@ def _extract(
         )
 
 
-def _wanted(name: str, stand_in: StandIn, modalities: Sequence[str] | None) -> list[str]:
+def _chosen(name: str, stand_in: StandIn, modalities: Sequence[str] | None) -> list[str]:
     if not modalities:
         return [each for each in stand_in.modalities if each not in stand_in.optional]
     names = stand_in.modalities
@@ -192,8 +192,8 @@ def _is_made(folder: Path, header: dict[str, Any]) -> bool:
     """
     if not (folder / HEADER).exists():
         return False
-    found = read_header(folder)
-    differs = [key for key, value in header.items() if found.get(key) != value]
+    old = read_header(folder)
+    differs = [key for key, value in header.items() if old.get(key) != value]
     if differs:
         raise InputError(
             f"{folder} holds another feature set (other {' and '.join(differs)}); choose another "

@@ -1,4 +1,4 @@
-"""The wanted files of a package, unpacked so that it cannot write elsewhere."""
+"""The files of a package that are needed, unpacked so that it cannot write elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Member:
 
 
 def unpack(
-    archive: str | Path, folder: str | Path, wanted: Sequence[str], *, below: str = ""
+    archive: str | Path, folder: str | Path, patterns: Sequence[str], *, below: str = ""
 ) -> Path:
     """Unpack files of a wheel (zip), an npm package (tgz) or a Debian package (deb).
 
@@ -54,15 +54,15 @@ def unpack(
     Args:
         archive: the package; its ending says what it is.
         folder: where the files go, with their folders.
-        wanted: patterns for the names inside; ``*`` stands for anything, ``/`` too.
+        patterns: for the names inside; ``*`` stands for anything, ``/`` too.
         below: a folder inside, ending in ``/``, that the names are below; it is left away.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the archive is damaged; a name in it leads elsewhere; a wanted member is a link
-            or a device; it holds too much; or nothing is wanted.
+        InputError: the archive is damaged; a name in it leads elsewhere; a chosen member is a link
+            or a device; it holds too much; or no name fits.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.is_dir():
@@ -70,25 +70,27 @@ def unpack(
     with whole_folder(folder, replace=lambda _: False, durable=False) as place:
         try:
             with _members(archive) as members:
-                _write_all(members, archive, place, wanted, below)
+                _write_all(members, archive, place, patterns, below)
         except InputError:
             raise
         except _DAMAGE as error:
             raise InputError(f"{archive} cannot be unpacked to {folder} ({error})") from error
         if not any(place.iterdir()):
-            raise InputError(f"{archive} holds no file like {' or '.join(wanted)}; fetch it again")
+            raise InputError(
+                f"{archive} holds no file like {' or '.join(patterns)}; fetch it again"
+            )
     return folder
 
 
 def _write_all(
-    members: Iterator[_Member], archive: Path, place: Path, wanted: Sequence[str], below: str
+    members: Iterator[_Member], archive: Path, place: Path, patterns: Sequence[str], below: str
 ) -> None:
     for member in _checked(members, archive):
         name = member.name.removeprefix("./")
         if member.kind == "folder" or not name.startswith(below):
             continue
         name = name.removeprefix(below)
-        if any(fnmatchcase(name, pattern) for pattern in wanted):
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
             _write(member, place / name, archive)
 
 

@@ -32,9 +32,9 @@ def read(watch: Path, root: Path) -> StandIn:
         root: not used, there are no files per sample.
     """
     data = read_object_array(watch / _FILE)
-    wanted = [name for names in SENSORS.values() for name in names]
-    fits = isinstance(data, dict) and list(data.get("X_labels", ())) == wanted
-    need(fits, WATCH, f"recordings with the columns {', '.join(wanted)}")
+    columns = [name for names in SENSORS.values() for name in names]
+    fits = isinstance(data, dict) and list(data.get("X_labels", ())) == columns
+    need(fits, WATCH, f"recordings with the columns {', '.join(columns)}")
     rows: list[dict[str, str]] = []
     vectors: dict[str, dict[str, np.ndarray]] = {name: {} for name in SENSORS}
     for number, recording in enumerate(data["X"]):
