@@ -23,7 +23,7 @@ from ...data.features.file import SUFFIX
 from ...data.features.header import FORMAT, HEADER
 from ...data.features.table import SAMPLES
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
-from ...data.published.iemocap import read_iemocap
+from ...data.published.iemocap import CLASSES, read_iemocap
 from ...data.published.mosi import read_mosi
 from ...data.published.published_set import Modality, PublishedSet
 from .convert import (
