@@ -18,7 +18,8 @@ for number, (module, *words) in enumerate(json.loads(sys.argv[1])):
         for stream in (1, 2):
             os.dup2(os.open(f".{number}.{stream}", os.O_CREAT | os.O_WRONLY), stream)
         sys.argv = ["", *words]
-        sys.modules.pop(module, None)
+        if not hasattr(sys.modules.get(module), "__path__"):  # a package stays: __main__ is run
+            sys.modules.pop(module, None)
         code = 0
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -25,7 +25,7 @@ from ..data.published_files import (
 )
 from ..processes import commands
 
-CHECK = "cggm.pipelines.commands.check"
+CHECK = ("cggm", "check")
 
 
 @pytest.fixture
@@ -71,15 +71,15 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     write_samples(folder / "new", [{"id": name} for name in ids])
     results = commands(
         [
-            [CHECK, name]
+            [*CHECK, name]
             for name in ("mosi.pkl", "iemocap", "food", "set", "brats", "broken.pkl", "bad", "cut")
         ]
         + [
-            [CHECK, "food", "--kind", "brats"],
-            [CHECK, "iemocap", "--fold", "9"],
-            [CHECK, "pairs"],
-            [CHECK, "typo.pkl"],
-            [CHECK, "new"],
+            [*CHECK, "food", "--kind", "brats"],
+            [*CHECK, "iemocap", "--fold", "9"],
+            [*CHECK, "pairs"],
+            [*CHECK, "typo.pkl"],
+            [*CHECK, "new"],
         ],
         folder,
     )

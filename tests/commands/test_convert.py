@@ -19,7 +19,8 @@ from cggm.data.features.feature_set import check_feature_set, open_feature_set
 from cggm.data.features.file import FeatureFile
 from cggm.data.published.iemocap import read_iemocap
 from cggm.data.published.mosi import read_mosi
-from cggm.pipelines.commands.convert import RECORD, convert, main
+from cggm.pipelines.commands.app import main
+from cggm.pipelines.commands.convert import RECORD, convert
 
 from ..children import in_a_child
 from ..data.published_files import (
@@ -31,7 +32,7 @@ from ..data.published_files import (
 )
 from ..processes import commands
 
-CONVERT = "cggm.pipelines.commands.convert"
+CONVERT = ("cggm", "convert")
 
 
 def test_mosi_as_training_reads_it(tmp_path: Path) -> None:
@@ -151,14 +152,13 @@ def test_a_stopped_command_leaves_nothing(number: int, code: int, tmp_path: Path
 
 def _converting(folder: Path) -> int:
     """Convert like the command; give the number with which it ends."""
-    sys.argv = ["", "mosi", str(folder / "mosi.pkl"), str(folder / "set")]
+    sys.argv = ["cggm", "convert", "mosi", str(folder / "mosi.pkl"), str(folder / "set")]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return main()
-    except KeyboardInterrupt:
-        return 130
+        main()
     except SystemExit as end:
         return int(end.code or 0)
+    return 0
 
 
 def test_food101_becomes_a_table_for_extraction(tmp_path: Path) -> None:
@@ -169,24 +169,24 @@ def test_food101_becomes_a_table_for_extraction(tmp_path: Path) -> None:
     (tmp_path / "evil.pkl").write_bytes(b"cposix\nsystem\n(S'touch marker'\ntR.")
     food, again, lists, iemocap, evil, usage = commands(
         [
-            [CONVERT, "food101", "food", "out/food", "--most_left_out", "0.1"],
-            [CONVERT, "food101", "food", "out/food", "--most_left_out", "0.1"],
-            [CONVERT, "food101", "lists", "out/lists", "--check_duplicates"],
-            [CONVERT, "iemocap", "iemocap", "out/iemocap", "--fold", "2", "--dtype", "float16"],
-            [CONVERT, "mosi", "evil.pkl", "out/evil"],
-            [CONVERT, "brats", "food", "out/x"],
+            [*CONVERT, "food101", "food", "out/food", "--most_left_out", "0.1"],
+            [*CONVERT, "food101", "food", "out/food", "--most_left_out", "0.1"],
+            [*CONVERT, "food101", "lists", "out/lists", "--check_duplicates"],
+            [*CONVERT, "iemocap", "iemocap", "out/iemocap", "--fold", "2", "--dtype", "float16"],
+            [*CONVERT, "mosi", "evil.pkl", "out/evil"],
+            [*CONVERT, "brats", "food", "out/x"],
         ],
         tmp_path,
     )
     assert food[0] == 0 and "written: out/food" in food[1] and "apple_pie" in food[1]
     assert "1 of 18 (5.6 %) samples are left out: a text but no image" in food[1]
-    assert "extraction image --table out/food/samples.csv --set out/food" in food[1]
+    assert "cggm extract image --table out/food/samples.csv --set out/food" in food[1]
     assert again[0] == 0 and "already there: out/food" in again[1]
     assert lists[0] == 0 and "no image lies in two parts" in lists[1]
     assert iemocap[0] == 0 and "IEMOCAP, fold 2" in iemocap[1]
     assert evil[0] == 1 and evil[2].startswith("error: evil.pkl holds posix.system, which could")
     assert "Traceback" not in evil[2] and not (tmp_path / "marker").exists()
-    assert usage[0] == 2 and "invalid choice: 'brats'" in usage[2]
+    assert usage[0] == 2 and "No such command 'brats'" in usage[2]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "food",
         "iemocap",

@@ -1,0 +1,106 @@
+"""The `cggm` command as a user starts it: light, lazy, and plain about mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from cggm.data.errors import InputError
+from cggm.pipelines.commands.app import SUB_COMMANDS
+from cggm.pipelines.commands.bundle import BUNDLES, config_files, run_bundle
+from cggm.pipelines.commands.convert import app as convert_app
+
+from ..processes import commands
+
+HEAVY = ("torch", "monai", "numpy", "ignite", "matplotlib", "nibabel")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["info"], ["train", "--help"]])
+def test_help_and_info_load_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['cggm', *{words}]\n"
+        "from cggm.pipelines.commands.app import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stderr == "[]\n"
+    if words == ["--help"]:
+        assert all(f"  {name} " in result.stdout for name in SUB_COMMANDS)
+
+
+def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:
+    results = commands(
+        [
+            ["cggm", "chek"],
+            ["cggm", "check"],
+            ["cggm", "check", "nothing"],
+            ["cggm", "train", "brat"],
+            ["cggm", "train", "brats", "--epoch", "1"],
+            ["cggm", "train", "brats", "--overlay", "papers.json"],
+            ["cggm", "train", "--epochs", "1", "brats"],
+            ["cggm", "train", "brats", "--method", "help"],
+            ["cggm", "train", "brats", "--help"],
+        ],
+        tmp_path,
+    )
+    unknown, missing, nothing, brat, epoch, overlay, order, methods, settings = results
+    assert [code for code, _, _ in results] == [2, 2, 1, 1, 1, 1, 2, 0, 0]
+    assert not any("Traceback" in errors for _, _, errors in results)
+    assert "Did you mean 'check'?" in unknown[2]
+    assert "Missing argument" in missing[2]
+    assert nothing[2] == "error: there is no file or folder nothing; is the path right?\n"
+    assert brat[2].startswith(
+        "error: no bundle is called 'brat', and no file; did you mean 'brats'"
+    )
+    assert "error: no setting is called 'epoch'; did you mean 'epochs'?" in epoch[2]
+    assert "error: there is no overlay papers.json" in overlay[2] and "paper.json" in overlay[2]
+    assert "BUNDLE comes first" in order[2]
+    assert "--method is one of" in methods[1] and "cggm" in methods[1]
+    assert "--epochs 20" in settings[1] and "--dataset_dir null" in settings[1]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("config", ["train", "evaluate", "inference"])
+def test_a_bundle_is_found_by_name_folder_and_file(bundle: str, config: str) -> None:
+    (by_name,) = config_files(bundle, config)
+    assert by_name.name == f"{config}.json"
+    assert config_files(str(by_name.parent), config) == [by_name]
+    assert config_files(str(by_name), config) == [by_name]
+
+
+def test_an_overlay_lies_beside_the_configuration_or_where_the_user_says(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({"epochs": 1}))
+    train, paper, last = config_files("brats", "train", ["paper.json", str(mine)])
+    assert paper == train.with_name("paper.json") and last == mine
+
+
+def test_a_second_configuration_is_refused() -> None:
+    files = config_files("brats", "train")
+    for words in (["--config_file", "x.json"], ["--config-file=x.json"]):
+        with pytest.raises(InputError, match="leave --config_file out, and lay JSON over it"):
+            run_bundle(files, words)
+
+
+def test_a_list_takes_several_words() -> None:
+    iemocap = get_command(convert_app).commands["iemocap"]
+    assert isinstance(iemocap, TyperCommand)
+    words = ["in", "out", "--classes", "sad", "happy", "--classes", "angry", "--fold", "2"]
+    parameters = iemocap.make_context("iemocap", words).params
+    assert list(parameters["classes"]) == ["sad", "happy", "angry"] and parameters["fold"] == "2"
