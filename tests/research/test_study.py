@@ -84,7 +84,7 @@ def test_a_part_gives_batches_and_standardizing_knows_the_training_samples_only(
 def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the study has no data 'food'; it has foods, stamps"):
         load("food", tmp_path)
-    with pytest.raises(InputError, match=r"stand_ins foods --output"):
+    with pytest.raises(InputError, match=r"stand-ins foods --output"):
         load("foods", tmp_path)
 
 
