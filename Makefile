@@ -14,11 +14,11 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[tracking,export,media,ray,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[features,extraction,media,tracking,export,research,dev]"
 	touch $@
 
 demo: setup
-	$(BIN)/python -m cggm.pipelines.research.demo --bundle $(BUNDLE)
+	$(BIN)/cggm demo --bundle $(BUNDLE)
 
 test: setup lint
 	# One thread per process: two that share the cores would wait for each other at every step.

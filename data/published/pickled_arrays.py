@@ -40,6 +40,7 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "scalar"] = _SCALAR
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _FROM_BUFFER
 for _builtins in ("builtins", "__builtin__"):
+    _ALLOWED[_builtins, "bytes"] = bytes
     _ALLOWED[_builtins, "set"] = set
     _ALLOWED[_builtins, "frozenset"] = frozenset
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, problem_report, some
+from ..extras import optional
 from ..foreign import check_content
 from .published_set import Modality, Progress, share, trimmed
+
+if TYPE_CHECKING:
+    import h5py
 
 MAX_VALUES = 2**28  # of one utterance; an hour of frames would have fewer
 
@@ -123,7 +126,7 @@ def _look(
 ) -> tuple[_Spans, list[str]]:
     spans, missing, shapes, widths, bad = _Spans(), [], [], {}, []
     for name in progress(names, modality):
-        if not isinstance(file.get(name), h5py.Dataset):
+        if not isinstance(file.get(name), _h5py().Dataset):
             missing.append(name)
             continue
         try:
@@ -179,7 +182,7 @@ def _statistics(
         ]
     with _opened(path) as stored:
         group = stored.get(source.fold)
-        if not isinstance(group, h5py.Group) or not {"mean", "std"} <= set(group):
+        if not isinstance(group, _h5py().Group) or not {"mean", "std"} <= set(group):
             return *_moments(arrays), [
                 f"{path.name} has no mean and std of fold {source.fold}: normalized with those of "
                 "the training part"
@@ -216,9 +219,13 @@ def _no_zero(std: np.ndarray) -> np.ndarray:
 def _opened(path: Path) -> h5py.File:
     check_content(path, "features in HDF5")
     try:
-        return h5py.File(path, "r")
+        return _h5py().File(path, "r")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read as HDF5 ({str(error).splitlines()[0]}); it is damaged, cut "
             "short or of another kind: copy it again"
         ) from error
+
+
+def _h5py() -> Any:
+    return optional("h5py", "features", "the published features of IEMOCAP")

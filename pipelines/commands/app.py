@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import typer
@@ -23,6 +24,8 @@ class SubCommand(NamedTuple):
     """What else of the package has to be installed: `pip install "cggm[research]"`."""
     attribute: str = ""
     """A Typer object of the module; without it that is `app`, or else the function `main`."""
+    late: tuple[str, ...] = ()
+    """Packages of the extra that are imported only in the middle of the work."""
 
 
 SUB_COMMANDS = {
@@ -40,16 +43,24 @@ SUB_COMMANDS = {
         "research.demo.command", "Train a bundle and write a report.", extra="research"
     ),
     "experiments": SubCommand(
-        "research.experiments.command", "Run a grid of methods, seeds and folds.", extra="research"
+        "research.experiments.command",
+        "Run a grid of methods, seeds and folds.",
+        extra="research",
+        late=("ray",),
     ),
     "tables": SubCommand(
         "research.report.command", "Tables and figures of experiments.", extra="research"
     ),
     "paper": SubCommand(
-        "research.paper.command", "Tables and figures of the paper, anew.", extra="research"
+        "research.paper.command",
+        "Tables and figures of the paper, anew.",
+        extra="research",
+        late=("ray",),
     ),
     "study": SubCommand(
-        "research.study.command", "What each sequence adds to a segmentation.", extra="research"
+        "research.study.command",
+        "Does balancing help? Trainings and their report.",
+        extra="research",
     ),
     "stand-ins": SubCommand(
         "research.stand_ins.command", "Open data in place of the paper's.", extra="research"
@@ -99,6 +110,9 @@ def _load(name: str, entry: SubCommand) -> typer.Typer:
         InputError: a package that it needs is not installed.
     """
     try:
+        for package in entry.late:
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
         module = import_module(f"cggm.pipelines.{entry.module}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

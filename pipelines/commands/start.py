@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import InputError
+from ...data.extras import optional
 from .failures import report_plainly
 
 _ROOM = 2**16  # bytes; with less a training fails at its first record
@@ -38,8 +39,8 @@ def start(
         free: top-level entries below which overrides may add any key.
 
     Raises:
-        InputError: a setting on the command line does not exist, the folder cannot be written, or
-            another training writes into it.
+        InputError: a setting on the command line does not exist, it needs a package that is not
+            installed, the folder cannot be written, or another training writes into it.
     """
     from monai.bundle import ConfigParser
     from monai.utils import set_determinism
@@ -60,6 +61,8 @@ def start(
             raise SystemExit(0)
         config = ConfigParser.load_config_files(given["config_file"])
         check_overrides(config, given, free=free)
+        if given.get("tracking") == "mlflow":
+            optional("mlflow", "tracking", "runs tracked by MLflow")
     make_writable(output_dir)
     if method is not None and is_main_process():
         keep_others_out(output_dir)

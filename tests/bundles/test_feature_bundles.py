@@ -166,7 +166,8 @@ def test_weights_without_their_description_are_refused(
         feature_bundle.run("inference.json", out, ckpt_path=str(bare))
     assert sentence(error.value) == (
         f"error: nothing says how the network in {bare} was built: the file "
-        f"{tmp_path / 'bare.json'} that training wrote beside it is needed; copy both"
+        f"{tmp_path / 'bare.json'} that training wrote beside it is needed, with "
+        "modalities, widths, classes; copy both"
     )
 
 

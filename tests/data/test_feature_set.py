@@ -116,7 +116,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 TABLES = [
     ("", "samples.csv is empty; its first line names the columns"),
-    ("name,label\ns000,pie\n", "has no column 'id'; it has 'name', 'label': id and label are"),
+    ("name,label\ns000,pie\n", "has no column 'id'; it has 'name', 'label': it needs id and"),
     ("id,label,label\ns000,pie,pie\n", r"1 names come more than once \(label\); rename one"),
     ("id,label\n", "lists no sample"),
     ('id,label\ns000,"pie\ns001,soup\n', "quoting is broken in the row that begins in line 2"),

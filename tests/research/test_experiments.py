@@ -39,7 +39,7 @@ def foods(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not path.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert path.is_file()

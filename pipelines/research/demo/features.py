@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import InputError
+from ....data.extras import optional
 from ....data.features.feature_set import open_feature_set
 from ....data.files import write_text
 from .steps import content, draw_curves, run, shared, table, train
@@ -56,10 +57,11 @@ def fetch(bundle: str, folder: Path) -> tuple[list[str], Sequence[str]]:
         What the training is told, and the modalities; where a client or a package is missing, it
         says so and goes on with the generated features.
     """
-    from ..stand_ins.prepare import prepare  # transformers takes seconds to load
-
     name, settings = STAND_INS[bundle]
     try:
+        optional("transformers", "research", "the real data sets")
+        from ..stand_ins.prepare import prepare  # transformers takes seconds to load
+
         made = prepare(name, folder)
         modalities = [m for m in MODALITIES[bundle] if m in open_feature_set(made).modalities]
     except InputError as error:

@@ -198,6 +198,8 @@ def connect(address: str, cpus: int) -> None:
         os.environ.setdefault("RAY_worker_niceness", "0")
         # Without clusters Ray listens on the loopback address only. Read at its import.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Workers of Ray are nice to others by default; here they are what the user waits for.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # Runs that ask for no GPU of their own see all of this machine's.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
