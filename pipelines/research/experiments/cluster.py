@@ -194,8 +194,6 @@ def connect(address: str, cpus: int) -> None:
     # What a hospital computes is not reported to anybody, unless it says so itself.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
-        # Workers would otherwise give way to every other program of this machine.
-        os.environ.setdefault("RAY_worker_niceness", "0")
         # Without clusters Ray listens on the loopback address only. Read at its import.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # Workers of Ray are nice to others by default; here they are what the user waits for.
