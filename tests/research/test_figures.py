@@ -1,4 +1,4 @@
-"""Do the figures draw what the runs recorded?"""
+"""Figures: what the runs recorded, drawn."""
 
 import csv
 from pathlib import Path

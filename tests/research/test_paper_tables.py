@@ -1,4 +1,4 @@
-"""Do Tables 5 to 8 say what was measured, with the paper's figures beside its own data only?"""
+"""Tables 5 to 8: what was measured, with the paper's figures beside its own data only."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Do the tables say what the runs measured, and no more than the seeds allow?"""
+"""Tables: what the runs measured, and no more than the seeds allow."""
 
 import csv
 import json

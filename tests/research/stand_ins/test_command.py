@@ -1,4 +1,4 @@
-"""The command makes feature sets that open, and says plainly why it cannot."""
+"""The command for stand-ins: feature sets that open, and plain refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders out of packages compute what they did before they were packed."""
+"""Encoders out of packages: the same results as before they were packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only what is pinned gets into the cache, whatever the client does."""
+"""Fetching: nothing but what is pinned gets into the cache."""
 
 from __future__ import annotations
 

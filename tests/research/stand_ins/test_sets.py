@@ -1,4 +1,4 @@
-"""Are the samples of every stand-in what its packages say, and never divided within a group?"""
+"""Stand-ins: samples as their packages give them, and groups that are never divided."""
 
 from __future__ import annotations
 

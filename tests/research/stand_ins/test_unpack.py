@@ -1,4 +1,4 @@
-"""Do only wanted files come out of a package, and only into its folder?"""
+"""Unpacking: only the files that are needed, and only into their folder."""
 
 from __future__ import annotations
 
