@@ -11,8 +11,8 @@ import typer
 from typer.main import get_command
 
 from ...data.errors import InputError
+from ...data.word_lists import WordLists
 from .failures import report_plainly
-from .lists import WordLists
 
 
 class SubCommand(NamedTuple):

@@ -27,7 +27,7 @@ from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
 from ...data.published.mosi import read_mosi
 from ...data.published.published_set import PublishedSet, fingerprint
-from .lists import WordLists
+from ...data.word_lists import WordLists
 
 RECORD = "conversion.json"
 _TERMINATED = 143  # what a shell shows after SIGTERM

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
 from ...data.errors import InputError
 from ...data.features.file import SUFFIX
 from ...data.features.header import check_modality
+from ...data.word_lists import WordLists
 from .encoders import load_encoder
 from .media import needs
 from .options import KINDS, MODELS, Options
@@ -41,25 +41,8 @@ _KINDS_OF = {
     "mean": ("image", "video"),
     "std": ("image", "video"),
 }
-_SEVERAL = ("--classes", "--mean", "--std")
 
 Value = TypeVar("Value")
-
-
-class SeveralWords(TyperCommand):
-    """A command some of whose options take several words: ``--classes frog bird``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before every word that belongs to it, as Click reads lists."""
-        words: list[str] = []
-        option = None
-        for word in args:
-            if word.startswith("--"):
-                option = word if word in _SEVERAL else None
-            elif option is not None and words[-1] != option:
-                words.append(option)
-            words.append(word)
-        return super().parse_args(ctx, words)
 
 
 def _option(name: str, text: str, metavar: str | None = None) -> Any:
@@ -196,7 +179,7 @@ def _command(kind: str) -> Callable[..., None]:
 
 
 for _kind in KINDS:
-    app.command(_kind, help=_WHAT[_kind], cls=SeveralWords)(_command(_kind))
+    app.command(_kind, help=_WHAT[_kind], cls=WordLists)(_command(_kind))
 
 
 def _chosen(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from ....data.errors import InputError
+from ....data.word_lists import WordLists
 from ...commands.start import make_writable
 from .cluster import DEFAULT_JOBS, DEFAULT_MEMORY, LOCAL, Machines
 from .grid import plan
@@ -33,29 +33,11 @@ A grid is a JSON file:
 Each run is train.json, then evaluate.json on the test part, in OUTPUT/DATA/METHOD/seed-N. Runs
 that are finished are not repeated, runs that were stopped go on. Ends with 1 if any run failed.
 """
-LISTS = ("--settings", "--vary")
-
-
-class ListsOfPairs(TyperCommand):
-    """A command whose options for settings take several words: ``--settings epochs=5 lr=0.1``."""
-
-    def parse_args(self, ctx, args: list[str]) -> list[str]:
-        """Repeat the option before every word that belongs to it, as Click reads lists."""
-        words: list[str] = []
-        option = None
-        for word in args:
-            if word.startswith("-"):
-                option = word if word in LISTS else None
-            elif option is not None and words[-1] != option:
-                words.append(option)
-            words.append(word)
-        return super().parse_args(ctx, words)
-
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(cls=ListsOfPairs, epilog=GRID_HELP)
+@app.command(cls=WordLists, epilog=GRID_HELP)
 def main(
     grid: Annotated[
         str | None,

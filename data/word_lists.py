@@ -22,7 +22,7 @@ class WordLists(TyperCommand):
         words: list[str] = []
         option = None
         for word in args:
-            if word.startswith("--"):
+            if word.startswith("--") or word in ctx.help_option_names:
                 option = word if word in lists else None
             elif option is not None and words[-1] != option:
                 words.append(option)
