@@ -181,7 +181,7 @@ def _statistics(
             f"there is no {path.name}: normalized with the mean and deviation of the training part"
         ]
     with _opened(path) as stored:
-        group = stored.get(source.fold)
+        group: Any = stored.get(source.fold)
         if not isinstance(group, _h5py().Group) or not {"mean", "std"} <= set(group):
             return *_moments(arrays), [
                 f"{path.name} has no mean and std of fold {source.fold}: normalized with those of "
