@@ -1,4 +1,4 @@
-"""What encoders, and members of a late fusion, get and give in a forward pass."""
+"""Inputs and outputs of encoders, and of members of a late fusion, in a forward pass."""
 
 from __future__ import annotations
 

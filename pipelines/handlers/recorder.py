@@ -1,4 +1,4 @@
-"""What did the method do to each modality, over the whole training?"""
+"""A record of what a method did to each modality, over the whole training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the handler changes in a real SupervisedTrainer, and what it leaves alone."""
+"""Changes of the handler in a real SupervisedTrainer, and all that it leaves alone."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Do responses add up to the output, and does each gradient pass through its own kappa?"""
+"""AGM: responses that add up to the output, each gradient with its own kappa."""
 
 import math
 

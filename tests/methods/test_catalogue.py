@@ -1,4 +1,4 @@
-"""What holds for every method in the catalogue; one that is forgotten here or there is named."""
+"""Properties of every method in the catalogue, and complete lists of them."""
 
 import importlib
 import inspect

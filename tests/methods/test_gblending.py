@@ -1,4 +1,4 @@
-"""Are losses blended by what their training is worth, and does a trial leave no trace?"""
+"""Gradient blending: weights from what training is worth, and trials without a trace."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Whom does Greedy care for, for how long, and what does the fusion see meanwhile?"""
+"""Greedy: the modality it cares for, for how long, and the fusion meanwhile."""
 
 import math
 

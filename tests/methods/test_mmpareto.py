@@ -1,4 +1,4 @@
-"""Is each encoder's gradient the Pareto combination under accumulation and AMP?"""
+"""MMPareto: the Pareto combination per encoder, under accumulation and AMP."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Are modalities dropped as often as told, never all of a sample's, and absent where dropped?"""
+"""Modality dropout: as often as told, never all of a sample's, and truly absent."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Does every encoder step by its own learning rate, and do rates follow the scores as told?"""
+"""MSLR: a learning rate per encoder, and rates that follow the scores."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Is the encoder that leads damped as published, and is the noise as large as its gradient?"""
+"""OGM-GE: damping of the encoder that leads, noise as large as its gradient."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Do prototypes pull the modality that is behind, and survive classes that nobody has seen?"""
+"""PMR: prototypes that pull the modality that is behind, and classes that nobody has seen."""
 
 import pytest
 import torch

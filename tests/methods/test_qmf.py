@@ -1,4 +1,4 @@
-"""Does the ranking loss follow the history of each sample, and does a training remember it?"""
+"""QMF: the ranking loss, and the history of each sample behind it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Does one modality learn at a time, and from what the others lack?"""
+"""ReconBoost: one modality at a time, on what the others lack."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Do encoders that overfit go back towards their start, and only they?"""
+"""Re-learning: a way back towards the start for encoders that overfit, and only for them."""
 
 import math
 

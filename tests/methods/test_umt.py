@@ -1,4 +1,4 @@
-"""Do encoders come closer to their teachers, and do teachers stay what they are?"""
+"""UMT: encoders that come closer to their teachers, and teachers that stay as they are."""
 
 import json
 from pathlib import Path
