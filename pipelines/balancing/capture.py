@@ -34,7 +34,7 @@ class Capture:
         self.features: dict[str, Feature] = {}
         self.predictions: dict[str, Tensor] = {}
         self.is_on = False  # a compiled network asks, where it has the hooks built in
-        self.is_compiled = False  # whether torch.compile runs the network
+        self.is_compiled = False  # whether torch.compile ran the last forward pass
         self._change = change
         self._hooks = [(module, self._feature_hook(name)) for name, module in encoders.items()]
         members: Mapping[str, nn.Module] = getattr(network, "members", {})
@@ -52,7 +52,7 @@ class Capture:
         """Forget the last forward pass and listen to the next."""
         self.end()
         self.forget()
-        self.is_on = True
+        self.is_on, self.is_compiled = True, False
         self._handles = [module.register_forward_hook(hook) for module, hook in self._hooks]
 
     def end(self) -> None:
