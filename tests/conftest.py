@@ -1,4 +1,4 @@
-"""What tests of methods and of the handler share."""
+"""Fixtures of the tests of methods and of the handler."""
 
 import signal
 import sys

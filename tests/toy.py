@@ -1,9 +1,11 @@
 """A small network with one encoder per modality, and real MONAI trainers for it."""
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -136,6 +138,31 @@ class ToyRun:
     def run(self) -> "ToyRun":
         self.trainer.run()
         return self
+
+    def stopped(self, epoch: int) -> "ToyRun":
+        """Train to the end of an epoch, as if killed there."""
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=epoch), self.trainer.terminate)
+        self.run()
+        self.random_state = torch.get_rng_state()
+        return self
+
+    def resumed(self, first: "ToyRun") -> "ToyRun":
+        """Go on from what a run that was stopped left behind, read as from its checkpoint."""
+        state = {name: part.state_dict() for name, part in first._parts().items()}
+        file = io.BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in ("epoch", "iteration", "epoch_length"):
+            setattr(self.trainer.state, name, getattr(first.trainer.state, name))
+        torch.set_rng_state(first.random_state)
+        return self.run()
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("network", "classifiers", "optimizer", "modulation")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def part(self, name: str) -> str:
         """Which part of the network a parameter belongs to: a modality or "fusion"."""

@@ -1,10 +1,11 @@
-"""What encoders, and members of a late fusion, get and give in a forward pass."""
+"""Inputs and outputs of encoders, and of members of a late fusion, in a forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -33,6 +34,7 @@ class Capture:
         self.features: dict[str, Feature] = {}
         self.predictions: dict[str, Tensor] = {}
         self.is_on = False  # a compiled network asks, where it has the hooks built in
+        self.is_compiled = False  # whether torch.compile ran the last forward pass
         self._change = change
         self._hooks = [(module, self._feature_hook(name)) for name, module in encoders.items()]
         members: Mapping[str, nn.Module] = getattr(network, "members", {})
@@ -50,7 +52,7 @@ class Capture:
         """Forget the last forward pass and listen to the next."""
         self.end()
         self.forget()
-        self.is_on = True
+        self.is_on, self.is_compiled = True, False
         self._handles = [module.register_forward_hook(hook) for module, hook in self._hooks]
 
     def end(self) -> None:
@@ -68,6 +70,8 @@ class Capture:
         def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
             if not self.is_on:
                 return None
+            if torch.compiler.is_compiling():  # built in, it is said again in every pass
+                self.is_compiled = True
             self.inputs[name] = inputs
             self.features[name] = output
             return output if self._change is None else self._change(name, output)

@@ -25,6 +25,12 @@ def broadcast(tensor: Tensor) -> None:
         dist.broadcast(tensor.data, src=0)
 
 
+def make_alike(module: nn.Module) -> None:
+    """Overwrite parameters and buffers of a module with those of the first process."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        broadcast(tensor)
+
+
 def summed_over_ranks(values: Tensor) -> Tensor:
     """Sum a tensor over all processes, in place.
 

@@ -81,8 +81,19 @@ def classifiers_of(
     return {name: modules[name] for name in encoders}
 
 
-def check_optimized(optimizer: torch.optim.Optimizer, classifiers: Mapping[str, nn.Module]) -> None:
-    """Refuse an optimizer that would leave the classifiers as they are."""
+def optimizer_of(
+    optimizer: torch.optim.Optimizer | None, classifiers: Mapping[str, nn.Module]
+) -> torch.optim.Optimizer:
+    """The optimizer, which trains the classifiers too.
+
+    Raises:
+        ValueError: there is none, or it would leave the classifiers as they are.
+    """
+    if optimizer is None:
+        raise ValueError(
+            "the balancer has no optimizer: pass optimizer=, or set balancer.optimizer = "
+            "torch.optim.SGD(balancer.parameter_groups(lr=0.1))"
+        )
     optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, classifier in classifiers.items():
         if any(p.requires_grad and id(p) not in optimized for p in classifier.parameters()):
@@ -90,32 +101,41 @@ def check_optimized(optimizer: torch.optim.Optimizer, classifiers: Mapping[str, 
                 f"the optimizer does not train the classifier of {name!r}: build it with "
                 "cggm.pipelines.balancing.parameter_groups(network, classifiers, ...)"
             )
+    return optimizer
 
 
-def check_needs(method: Method, *, epochs: bool, batches: bool, compiled: bool) -> None:
+def check_compiled(method: Method) -> None:
+    """Refuse a network that ``torch.compile`` runs, where the method differentiates twice.
+
+    Raises:
+        ValueError: it does.
+    """
+    if method.needs_double_backward:
+        raise ValueError(
+            f"{type(method).__name__} differentiates a gradient here, which torch.compile cannot: "
+            "train with compile=False, or for CGGM use direction='none'"
+        )
+
+
+def check_loop(method: Method, epochs: int | None, batches: Any) -> None:
     """Refuse a loop that lacks what a method needs.
 
     Args:
         method: what it declares is read.
-        epochs: whether the method is told of epochs.
-        batches: whether it may read the training data.
-        compiled: whether ``torch.compile`` runs the network.
+        epochs: how many there are; None when the method is told of none.
+        batches: the loader of the training data, or None.
 
     Raises:
-        ValueError: something is missing, or in the way.
+        ValueError: something is missing, or the loader gives no batch.
     """
+    check_batches(batches)
     name = type(method).__name__
-    if compiled and method.needs_double_backward:
-        raise ValueError(
-            f"{name} differentiates a gradient here, which torch.compile cannot: train with "
-            "compile=False, or for CGGM use direction='none'"
-        )
-    if (method.needs_epochs or method.needs_batches) and not epochs:
+    if (method.needs_epochs or method.needs_batches) and epochs is None:
         raise ValueError(
             f"{name} acts by epochs, and this loop tells it of none: write "
             "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
         )
-    if method.needs_batches and not batches:
+    if method.needs_batches and batches is None:
         raise ValueError(
             f"{name} reads parts of the training data, and knows none: pass the loader, "
             "balancer.epochs(number_of_epochs, loader)"

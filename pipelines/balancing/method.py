@@ -54,8 +54,8 @@ class Step:
     """What a method may see of one optimizer step.
 
     With gradient accumulation a step has several micro-batches: everything here is that of the
-    micro-batch at hand, except ``scores``, the mean over all samples of this step seen so far, on
-    all ranks.
+    micro-batch at hand, except scores: means over all samples of this step seen so far, on all
+    ranks.
 
     Attributes:
         run: the training that the step belongs to.
@@ -70,6 +70,8 @@ class Step:
         classifier_predictions: of the classifiers.
         classifier_losses: the task's loss on each classifier's prediction; scalars.
         scores: epsilon of eq. 6, one per modality, larger is better, shape (M,).
+        fusion_score: that of the whole network, a scalar.
+        cosines: between the last-layer gradients of network and classifiers, shape (M,).
         loss_scale: factor of the AMP gradient scaler, 1 without one.
     """
 
@@ -85,6 +87,8 @@ class Step:
     classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_losses: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
+    fusion_score: Tensor | None = None
+    cosines: Tensor | None = None
     loss_scale: float = 1.0
     _fusion_gradient: Tensor | None = None
     _classifier_gradients: list[Tensor] | None = None

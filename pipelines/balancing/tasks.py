@@ -231,6 +231,25 @@ def task_by_score(
     return kind(loss, score_by_name(scores))
 
 
+def task_of(
+    task: Task | None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None,
+    scores: str | Callable[[Tensor, Tensor], Tensor] | None,
+) -> Task:
+    """The task that is told, or the one of a loss and scores.
+
+    Raises:
+        ValueError: both are told, or neither, or there is no score of this name.
+    """
+    if task is not None and loss is None and scores is None:
+        return task
+    if task is not None or loss is None or scores is None:
+        raise ValueError(
+            "the loss and the scores are told once: pass a task, or loss= and scores= together"
+        )
+    return task_by_score(loss, scores)
+
+
 def scores_of(task: Task, prediction: Tensor, label: Tensor) -> Tensor:
     """Score of each sample as the task tells it, shape (B,).
 

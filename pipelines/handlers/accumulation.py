@@ -1,4 +1,4 @@
-"""Does the optimizer step after this batch, or are gradients still being accumulated?"""
+"""Optimizer steps under gradient accumulation: when one is due, and its unscaled gradients."""
 
 from monai.engines import SupervisedTrainer
 

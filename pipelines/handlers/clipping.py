@@ -1,4 +1,4 @@
-"""How are large gradients cut before the optimizer step?"""
+"""Clipping of large gradients before the optimizer step."""
 
 import torch
 from ignite.engine import Engine

@@ -1,4 +1,4 @@
-"""How does a batch of features reach the network's device?"""
+"""The way of a batch of features to the network's device."""
 
 from __future__ import annotations
 

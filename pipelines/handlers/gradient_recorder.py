@@ -1,4 +1,4 @@
-"""Do the classifiers' gradients stand for those of single modalities (Figure 4)?"""
+"""Gradients of the classifiers beside those of single modalities (Figure 4), kept on disk."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import IterationEvents, SupervisedTrainer
 
-from ..balancing.balancer import FUSION, Balancer
+from ..balancing.balancer import Balancer
 from ..balancing.batches import ids_of
 from ..balancing.fitting import check_batches
+from ..balancing.record import FUSION
 from .accumulation import step_is_due
 
 __all__ = ["FUSION", "Modulation", "listed"]
@@ -43,6 +44,12 @@ class Modulation(Balancer):
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._ended)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 
+    @property
+    def extension(self) -> str:
+        """What to say behind the method's name of a training that its paper does not have."""
+        more = self.method.beyond_paper(self.task.kind, len(self.encoders))
+        return f", in our extension to {more}, which its paper does not have" if more else ""
+
     def _started(self, engine: SupervisedTrainer) -> None:
         self.optimizer = engine.optimizer
         self.start(
@@ -51,7 +58,6 @@ class Modulation(Balancer):
             prepare_batch=engine.prepare_batch,
             epoch=int(engine.state.epoch),
             compiled=bool(engine.compile),
-            device=engine.state.device,
         )
 
     def _epoch_started(self, engine: SupervisedTrainer) -> None:
@@ -59,10 +65,10 @@ class Modulation(Balancer):
 
     def _iteration_started(self, _: SupervisedTrainer) -> None:
         self._heard = False
-        self.start_capture()
+        self.capture().begin()
 
     def _forward_completed(self, _: SupervisedTrainer) -> None:
-        self.stop_capture()
+        self.capture().end()
 
     def _loss_completed(self, engine: SupervisedTrainer) -> None:
         self._heard = True

@@ -1,4 +1,4 @@
-"""What a user sees of a training: facts before it, a line and a row per epoch."""
+"""The messages of a training: facts before it, a line and a row per epoch."""
 
 from __future__ import annotations
 

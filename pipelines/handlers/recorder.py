@@ -1,4 +1,4 @@
-"""What did the method do to each modality, over the whole training?"""
+"""A record of what a method did to each modality, over the whole training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from ...data.errors import InputError
 from ..balancing.distributed import is_main_process
+from .accumulation import step_is_due
 from .modulation import FUSION, Modulation
 
 QUANTITIES = ("score", "improvement", "balance", "gradient_norm", "cosine", "loss")
@@ -49,8 +51,10 @@ class Recorder:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch)
 
-    def _note(self, engine: Engine) -> None:
-        record = self.modulation.take_record()
+    def _note(self, engine: SupervisedTrainer) -> None:
+        if not step_is_due(engine):
+            return
+        record = self.modulation.record
         for modality in [*record.get("gradient_norm", {}), FUSION]:
             row = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
             values = {name: v[modality] for name, v in record.items() if modality in v}

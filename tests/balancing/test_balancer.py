@@ -148,7 +148,39 @@ def test_learning_rates_are_given_back_when_a_step_fails() -> None:
 def test_a_loop_without_epochs_is_refused_where_they_matter(name: str) -> None:
     run = ToyRun(create(name))
     with pytest.raises(ValueError, match=r"acts by epochs.*balancer\.epochs"):
-        balancer_of(run, create(name)).start_capture()
+        balancer_of(run, create(name)).capture()
+
+
+def in_place(network: nn.Module) -> nn.Module:
+    network.compile(backend="eager")
+    return network
+
+
+def around(network: nn.Module) -> Any:
+    return torch.compile(network, backend="eager")
+
+
+@pytest.mark.parametrize("compiled", [in_place, around])
+def test_a_compiled_network_is_balanced_unless_a_gradient_is_differentiated(compiled: Any) -> None:
+    run = ToyRun(Joint())
+    images = torch.stack([sample["image"] for sample in run.data])
+    label = torch.stack([sample["label"] for sample in run.data])
+    network = compiled(run.network)
+    factors, direction = full_cggm(direction="none", lam=0.0), full_cggm()
+    for method in (factors, direction):
+        balancer = balancer_of(run, method)
+        torch.compiler.reset()
+        for _ in range(2):  # compiled in the first pass, run as it is in the second
+            with balancer.capture():
+                prediction = network(images)
+        if method is direction:
+            with pytest.raises(ValueError, match="CGGM differentiates a gradient here"):
+                balancer.loss(prediction, label)
+            continue
+        balancer.loss(prediction, label).backward()
+        with balancer.modulate():
+            run.optimizer.step()
+        assert set(balancer.record["balance"]) == set(run.network.encoders)
 
 
 def test_what_is_missing_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Is a network free of hooks after a training, however it ended?"""
+"""A network free of hooks after a training, however it ended."""
 
 import pytest
 import torch

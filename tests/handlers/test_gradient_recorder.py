@@ -1,4 +1,4 @@
-"""Are the recorded gradients those of autograd, and is training left as it was?"""
+"""Recorded gradients beside those of autograd, and a training left as it was."""
 
 from pathlib import Path
 

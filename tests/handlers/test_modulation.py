@@ -1,4 +1,4 @@
-"""What the handler changes in a real SupervisedTrainer, and what it leaves alone."""
+"""Changes of the handler in a real SupervisedTrainer, and all that it leaves alone."""
 
 import copy
 
@@ -212,21 +212,6 @@ def test_scores_follow_the_classifiers_and_start_from_zero(toy_run) -> None:
     record = run.run().modulation.record
     assert {n: v for n, v in record["score"].items() if n != "fusion"} == pytest.approx(expected)
     assert record["improvement"] == pytest.approx(expected)  # epsilon of step 0 is 0
-
-
-@pytest.mark.parametrize("direction", ["gradient", "weight"])
-def test_resuming_equals_not_stopping(toy_run, direction) -> None:
-    def make(epochs: int):
-        method = full_cggm(direction=direction, smoothing=0.5)
-        return toy_run(method, samples=16, epochs=epochs, optimizer=torch.optim.AdamW)
-
-    whole, first, second = make(2).run(), make(1).run(), make(1)
-    for part in ("network", "classifiers", "optimizer", "modulation"):
-        state = copy.deepcopy(getattr(first, part).state_dict())
-        getattr(second, part).load_state_dict(state)
-    second.run()
-    for name, parameter in whole.network.state_dict().items():
-        assert torch.equal(parameter, second.network.state_dict()[name]), name
 
 
 def test_no_hook_is_left_after_training(toy_run) -> None:

@@ -1,4 +1,4 @@
-"""What is printed and kept per epoch."""
+"""Lines printed and rows kept per epoch."""
 
 import csv
 import doctest

@@ -1,4 +1,4 @@
-"""What the recorder keeps of a training with a method."""
+"""The recorder's file and means of a training with a method."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `--tracking mlflow` keeps of a run."""
+"""The records of `--tracking mlflow`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the cards of docs/methods.md say?"""
+"""The cards of docs/methods.md, by method and topic."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How is any method of the catalogue made ready for a short training of the toy network?"""
+"""Any method of the catalogue, ready for a short training of the toy network."""
 
 from __future__ import annotations
 

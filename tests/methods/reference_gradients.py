@@ -1,4 +1,4 @@
-"""What do methods that change gradients or learning rates compute for a case of cases.json?"""
+"""Cases of cases.json for methods that change gradients or learning rates."""
 
 from __future__ import annotations
 

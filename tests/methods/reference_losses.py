@@ -1,4 +1,4 @@
-"""What do methods that change losses, features or predictions compute for a case of cases.json?"""
+"""Cases of cases.json for methods that change losses, features or predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every method have a card, and does it say what the code does?"""
+"""A card for every method, beside what the code does."""
 
 import inspect
 import re

@@ -1,9 +1,7 @@
-"""What holds for every method in the catalogue; one that is forgotten here or there is named."""
+"""Properties of every method in the catalogue, and complete lists of them."""
 
-import copy
 import importlib
 import inspect
-import io
 import json
 import math
 import pkgutil
@@ -13,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Events
 from torch import nn
 
 from cggm.bundles import path
@@ -129,45 +126,61 @@ def test_zeros_stay_finite(name: str, tmp_path: Path) -> None:
     assert all(math.isfinite(value) for value in record)
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
-@pytest.mark.parametrize("name", NAMES)
+SGD, ADAMW = torch.optim.SGD, torch.optim.AdamW
+
+
+def with_momentum(groups: Any, lr: float) -> torch.optim.Optimizer:
+    return SGD(groups, lr=lr, momentum=0.9, weight_decay=0.01)
+
+
+Settings = dict[str, Any]
+# Method, the epoch it is stopped after, how many there are, its settings, those of the run.
+RESUMED: list[tuple[str, int, int, Settings, Settings]] = [
+    *((name, 1, 3, {}, {"modalities": MODALITIES[:2], "samples": 32}) for name in NAMES),
+    *((name, 1, 3, {}, {"modalities": MODALITIES[:2], "accumulation_steps": 2}) for name in NAMES),
+    *((name, 1, 3, {}, {"optimizer": SGD}) for name in ("agm", "mrd", "ogm_ge")),
+    *((name, 1, 3, {}, {"task": "regression"}) for name in ("agm", "ogm_ge")),
+    *(
+        (name, 1, 3, {}, {"optimizer": optimizer, "accumulation_steps": 2})
+        for name in ("mmpareto", "qmf", "umt")
+        for optimizer in (SGD, ADAMW)
+    ),
+    *(("cggm", 1, 2, {"direction": d, "smoothing": 0.5}, {}) for d in ("gradient", "weight")),
+    *(("gblending", 2, 4, {"mode": m, "trial_epochs": 2}, {}) for m in ("offline", "online")),
+    ("greedy", 2, 6, {"alpha": 0.0, "unlock": 1, "window": 3}, {"samples": 8}),
+    *(("mslr", stop, stop + 2, {"window": 3}, {}) for stop in (1, 3, 4)),
+    *(("pmr", 2, 4, {"share": 0.5}, {"task": task}) for task in ("classification", "regression")),
+    *(
+        ("reconboost", stop, 8, {"n1": 2, "n2": 1}, {"optimizer": optimizer})
+        for stop in (1, 2, 3)
+        for optimizer in (SGD, with_momentum, ADAMW)
+    ),
+    ("relearning", 4, 6, {"every": 2, "held_out": 0.25}, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "stop", "epochs", "method", "run"), RESUMED)
 def test_what_is_remembered_is_plain_and_brings_a_method_back(
-    name: str, accumulation_steps: int, tmp_path: Path
+    name: str, stop: int, epochs: int, method: Settings, run: Settings, tmp_path: Path
 ) -> None:
     """A run that stopped after an epoch goes on as if it had not."""
-    settings: dict[str, Any] = {
-        "samples": 32,
-        "lr": 0.01,
-        "modalities": MODALITIES[:2],
-        "accumulation_steps": accumulation_steps,
-        "optimizer": torch.optim.AdamW,
-        "epochs": 3,
-    }
-    whole = ToyRun(ready(name, tmp_path, MODALITIES[:2]), **settings).run()
-    first = ToyRun(ready(name, tmp_path, MODALITIES[:2]), **settings)
-    first.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), first.trainer.terminate)
-    first.run()
+    settings = {"modalities": MODALITIES[:3], "samples": 20, "optimizer": ADAMW, "lr": 0.01} | run
+    task = run.get("task", "classification")
+
+    def toy() -> ToyRun:
+        again = ready(name, tmp_path, settings["modalities"], task, **method)
+        return ToyRun(again, epochs=epochs, **settings)
+
+    whole, first, second = toy(), toy(), toy()
     state = torch.get_rng_state()
-    file = io.BytesIO()
-    assert first.modulation is not None
-    torch.save(first.modulation.state_dict(), file)
-    file.seek(0)
-    second = ToyRun(ready(name, tmp_path, MODALITIES[:2]), **settings)
-    second.network.load_state_dict(first.network.state_dict())
-    if first.classifiers is not None and second.classifiers is not None:
-        second.classifiers.load_state_dict(first.classifiers.state_dict())
-    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
-    assert second.modulation is not None
-    second.modulation.load_state_dict(torch.load(file, weights_only=True))
-    second.trainer.state.epoch = 1
-    second.trainer.state.iteration = first.trainer.state.iteration
-    second.trainer.state.epoch_length = first.trainer.state.epoch_length
+    whole.run()
     torch.set_rng_state(state)
-    second.run()
+    second.resumed(first.stopped(stop))
     for key, value in weights(whole).items():
-        torch.testing.assert_close(weights(second)[key], value, rtol=1e-6, atol=1e-7, msg=key)
-    ends = [run.modulation.state_dict() for run in (whole, second) if run.modulation]
-    assert str(ends[0]) == str(ends[1])
+        assert torch.equal(weights(second)[key], value), key
+    assert whole.modulation is not None and second.modulation is not None
+    assert str(second.modulation.state_dict()) == str(whole.modulation.state_dict())
+    assert second.modulation.record == whole.modulation.record
 
 
 @pytest.mark.parametrize("name", NAMES)

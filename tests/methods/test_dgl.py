@@ -1,4 +1,4 @@
-"""Do encoders learn from unimodal losses alone, and the fusion from the joint loss alone?"""
+"""DGL: encoders on unimodal losses alone, the fusion on the joint loss alone."""
 
 from typing import Any
 

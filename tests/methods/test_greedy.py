@@ -1,4 +1,4 @@
-"""Whom does Greedy care for, for how long, and what does the fusion see meanwhile?"""
+"""Greedy: the modality it cares for, for how long, and the fusion meanwhile."""
 
 import math
 
@@ -146,21 +146,6 @@ def test_accumulation_decides_once_per_step(steps: int, toy_run) -> None:
     toy_run(method, epochs=2, batch_size=8 // steps, accumulation_steps=steps).run()
     assert len(method.steps) == 2
     assert method.steps[1][0] == 4
-
-
-def test_resuming_equals_not_stopping(toy_run) -> None:
-    whole = Spied(alpha=0.0, unlock=1, window=3)
-    run = toy_run(whole, epochs=6).run()
-    first = Greedy(alpha=0.0, unlock=1, window=3)
-    stopped = toy_run(first, epochs=2).run()
-    second = Spied(alpha=0.0, unlock=1, window=3)
-    second.load_state_dict(first.state_dict())
-    rest = toy_run(second, epochs=4)
-    rest.network.load_state_dict(stopped.network.state_dict())
-    rest.run()
-    assert second.steps == whole.steps[2:]
-    for name, value in run.network.state_dict().items():
-        assert torch.equal(rest.network.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""Does every encoder step by its own learning rate, and do rates follow the scores as told?"""
-
-import io
+"""MSLR: a learning rate per encoder, and rates that follow the scores."""
 
 import pytest
 import torch
@@ -133,23 +131,3 @@ def test_dynamic_follows_the_scores_of_the_last_epochs(
         expected = torch.tensor(given) * past[-1] / past.mean(0)
         torch.testing.assert_close(torch.tensor(balances[epoch]), expected)
     assert balances[5] != given
-
-
-@pytest.mark.parametrize("stop", [1, 3, 4])
-def test_resuming_equals_not_stopping(toy_run: type[ToyRun], stop: int) -> None:
-    settings = {"samples": 32, "optimizer": torch.optim.AdamW}
-    whole = toy_run(MSLR(window=3), epochs=stop + 2, **settings).run()
-    first = toy_run(MSLR(window=3), epochs=stop, **settings).run()
-    second = toy_run(MSLR(window=3), epochs=stop + 2, **settings)
-    second.network.load_state_dict(first.network.state_dict())
-    second.classifiers.load_state_dict(first.classifiers.state_dict())
-    second.optimizer.load_state_dict(first.optimizer.state_dict())
-    file = io.BytesIO()
-    torch.save(first.modulation.state_dict(), file)
-    file.seek(0)
-    second.modulation.load_state_dict(torch.load(file, weights_only=True))
-    second.trainer.state.epoch, second.trainer.state.iteration = stop, 4 * stop
-    second.run()
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(second.network.state_dict()[name], tensor)
-    assert second.modulation.record == whole.modulation.record

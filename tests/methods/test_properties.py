@@ -1,4 +1,4 @@
-"""What holds for every method: in any order, among equals, and for what it does not touch."""
+"""Properties of every method: in any order, among equals, and for what it does not touch."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,5 @@
-"""Does the ranking loss follow the history of each sample, and does a training remember it?"""
+"""QMF: the ranking loss, and the history of each sample behind it."""
 
-import io
 from typing import Any
 
 import pytest
@@ -198,28 +197,6 @@ def test_without_the_ranking_loss_it_is_a_sum_of_losses(toy_run: type[ToyRun]) -
         torch.testing.assert_close(found[name], parameter.grad)
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: type) -> None:
-    settings: dict[str, Any] = {"samples": 20, "optimizer": optimizer, "accumulation_steps": 2}
-    whole = toy_run(QMF(), epochs=3, **settings).run()
-    first = toy_run(QMF(), epochs=1, **settings).run()
-    second = toy_run(QMF(), epochs=3, **settings)
-    second.network.load_state_dict(first.network.state_dict())
-    second.optimizer.load_state_dict(first.optimizer.state_dict())
-    file = io.BytesIO()
-    torch.save(first.modulation.state_dict(), file)
-    file.seek(0)
-    second.modulation.load_state_dict(torch.load(file, weights_only=True))
-    second.trainer.state.epoch, second.trainer.state.iteration = 1, 3
-    second.run()
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(second.network.state_dict()[name], tensor)
-    ends = [run.modulation.state_dict() for run in (whole, second)]
-    assert ends[0]["ids"] == ends[1]["ids"]
-    assert ends[0]["counts"].tolist() == [[3, 3, 3]] * 20
-    assert torch.equal(ends[0]["sums"], ends[1]["sums"])
-
-
 def test_a_training_depends_on_its_history(toy_run: type[ToyRun]) -> None:
     ends = []
     for losses in ([0.0, 1.0], [1.0, 0.0]):
@@ -228,3 +205,9 @@ def test_a_training_depends_on_its_history(toy_run: type[ToyRun]) -> None:
         run.modulation.method._history.update([f"sample-{i}" for i in range(8)], past)
         ends.append(run.run().network.state_dict())
     assert any(not torch.equal(ends[0][name], value) for name, value in ends[1].items())
+
+
+def test_a_sample_is_counted_once_an_epoch(toy_run: type[ToyRun]) -> None:
+    run = toy_run(QMF(), epochs=3, samples=20, accumulation_steps=2).run()
+    assert run.modulation is not None
+    assert run.modulation.state_dict()["counts"].tolist() == [[3, 3, 3]] * 20

@@ -1,4 +1,4 @@
-"""Does one modality learn at a time, and from what the others lack?"""
+"""ReconBoost: one modality at a time, on what the others lack."""
 
 from typing import Any
 
@@ -179,28 +179,6 @@ def test_any_number_of_modalities(
     method = ReconBoost(n1=1, n2=1, residual=residual)
     run = toy_run(method, modalities=modalities, epochs=9, samples=20, accumulation_steps=2).run()
     assert all(value.isfinite().all() for value in run.network.state_dict().values())
-
-
-def stopped(run: ToyRun, epoch: int) -> ToyRun:
-    """End a training after an epoch, as if it had been killed."""
-    run.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=epoch), run.trainer.terminate)
-    return run.run()
-
-
-@pytest.mark.parametrize("stop", [1, 2, 3])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_resuming_equals_not_stopping(toy_run: type[ToyRun], optimizer: str, stop: int) -> None:
-    settings: dict[str, Any] = {"samples": 20, "optimizer": OPTIMIZERS[optimizer]}
-    whole = toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings).run()
-    first = stopped(toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings), stop)
-    second = toy_run(ReconBoost(n1=2, n2=1), epochs=8, **settings)
-    second.network.load_state_dict(first.network.state_dict())
-    second.optimizer.load_state_dict(first.optimizer.state_dict())
-    second.modulation.load_state_dict(first.modulation.state_dict())
-    second.trainer.state.epoch, second.trainer.state.iteration = stop, 3 * stop
-    second.run()
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(second.network.state_dict()[name], tensor)
 
 
 @pytest.mark.parametrize(

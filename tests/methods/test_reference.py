@@ -1,4 +1,4 @@
-"""Do the methods reproduce every reference value of cases.json: released code and papers, executed?
+"""Reference values of cases.json, reproduced: released code and papers, executed.
 
 A case without an entry in ``CHECKS`` fails, and so does a value that is not computed, unless
 ``LEFT_OUT`` says why.

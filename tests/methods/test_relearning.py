@@ -1,4 +1,4 @@
-"""Do encoders that overfit go back towards their start, and only they?"""
+"""Re-learning: a way back towards the start for encoders that overfit, and only for them."""
 
 import math
 
@@ -122,23 +122,6 @@ def test_equal_modalities_get_equal_strengths(toy_run) -> None:
         group["lr"] = 0.0
     run.run()
     assert len(set(run.modulation.record["strength"].values())) == 1
-
-
-def test_resuming_equals_not_stopping(toy_run) -> None:
-    settings = {"every": 2, "held_out": 0.25}
-    whole = toy_run(Relearning(**settings), epochs=6, samples=16).run()
-    first = Relearning(**settings)
-    stopped = toy_run(first, epochs=4, samples=16).run()
-    second = Relearning(**settings)
-    rest = toy_run(second, epochs=6, samples=16)
-    rest.network.load_state_dict(stopped.network.state_dict())
-    rest.trainer.state.epoch, rest.trainer.state.iteration = 4, 8
-    # A checkpoint is read after `prepare`; then the first start counts, not the second.
-    second.load_state_dict(first.state_dict())
-    rest.run()
-    assert second._done == 2
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(rest.network.state_dict()[name], value)
 
 
 def test_samples_without_ids_are_refused(toy_run) -> None:

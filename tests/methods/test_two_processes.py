@@ -1,4 +1,4 @@
-"""Do two processes of a training end with the same parameters, whatever the method?"""
+"""Equal parameters in two processes, for every method."""
 
 import subprocess
 import sys
