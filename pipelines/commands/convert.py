@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import signal
@@ -22,7 +20,7 @@ from tqdm import tqdm
 from ...data.errors import InputError
 from ...data.features.feature_set import write_feature_set_header, write_samples
 from ...data.features.file import SUFFIX, write_features
-from ...data.files import whole_folder, write_csv, write_json, write_text
+from ...data.files import whole_folder, write_csv, write_json
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
 from ...data.published.mosi import read_mosi
@@ -239,11 +237,5 @@ def _write(published: PublishedSet, folder: Path, output: Path, dtype: str) -> N
 
 def _write_pairs(rows: list[dict[str, Any]], folder: Path, images: str) -> None:
     """Write samples.csv with images and texts; exactly, so not as a table for spreadsheets."""
-    text = io.StringIO(newline="")
-    columns = ("id", "label", "split", "image", "text")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        row = row | {"image": (Path(images) / row["image"]).as_posix()}
-        writer.writerow([row[name] for name in columns])
-    write_text(folder / "samples.csv", text.getvalue())
+    paired = [row | {"image": (Path(images) / row["image"]).as_posix()} for row in rows]
+    write_csv(folder / "samples.csv", paired, ("id", "label", "split", "image", "text"))

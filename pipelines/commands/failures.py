@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import linecache
 import logging
 import os
 import re
@@ -18,12 +17,11 @@ from ...data.errors import InputError
 # Files of this package; not its root, below which a virtual environment may lie.
 _OWN_FOLDERS = tuple(
     str(Path(__file__).resolve().parents[2] / name) + os.sep
-    for name in ("data", "models", "pipelines")
+    for name in ("bundles", "data", "models", "pipelines")
 )
 _KILLED = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal|exited)")
 _FROM_WORKER = "in DataLoader worker process"
-# A place in a traceback: the file, and the line of code.
-_PLACE = re.compile(r'^\s*File "([^"]+)", line \d+, in .*\n(?: {4}\s*(.*))?', re.MULTILINE)
+_FILE = re.compile(r'^\s*File "([^"]+)", line \d+, in ', re.MULTILINE)
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)): ?(.*)$", re.MULTILINE)
 _OUT_OF_MEMORY = (
     "out of memory; use a smaller batch, smaller slices or, on a GPU, mixed precision, "
@@ -129,31 +127,17 @@ def _of_our_code(error: BaseException) -> str | None:
     """An argument that our code refuses, or stumbles over: as a rule a setting."""
     if not isinstance(error, (ValueError, TypeError)):
         return None
-    found = _in_worker(str(error)) if _FROM_WORKER in str(error) else _in_this_process(error)
-    if found is None:
+    text = str(error)
+    if _FROM_WORKER in text:  # which sends its traceback as text
+        files, lines = _FILE.findall(text), _ERROR_LINE.findall(text)
+        text = lines[-1][1] if lines else text
+    else:
+        frames = list(traceback.walk_tb(error.__traceback__))
+        files = [frame.f_code.co_filename for frame, _ in frames]
+    if not files or not files[-1].startswith(_OWN_FOLDERS):
         return None
-    message, source = found
-    # What is refused on purpose is written for the user; of the rest, the place says more.
-    return message if source.startswith("raise ") else f"{message} (CGGM_TRACEBACK=1 shows where)"
-
-
-def _in_this_process(error: BaseException) -> tuple[str, str] | None:
-    """The message of an error that came up in our code, and the line of code."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames:
-        return None
-    frame, number = frames[-1]
-    if not frame.f_globals.get("__name__", "").startswith("cggm."):
-        return None
-    return str(error), linecache.getline(frame.f_code.co_filename, number).strip()
-
-
-def _in_worker(text: str) -> tuple[str, str] | None:
-    """The same, of the traceback that a worker sends as text."""
-    places, lines = _PLACE.findall(text), _ERROR_LINE.findall(text)
-    if not places or not lines or not places[-1][0].startswith(_OWN_FOLDERS):
-        return None
-    return lines[-1][1], places[-1][1]
+    # A refusal by ValueError is written for the user; of a TypeError, the place says more.
+    return text if isinstance(error, ValueError) else f"{text} (CGGM_TRACEBACK=1 shows where)"
 
 
 def _where_to_go_on(output_dir: str | Path | None) -> str:

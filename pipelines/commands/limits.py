@@ -1,4 +1,4 @@
-"""Which values may a setting of a bundle have? What can be said before anything is computed."""
+"""The range of each setting of a bundle, checked before anything is computed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Is every setting on the command line one that the config has?"""
+"""Checks of the settings on the command line against those that the config has."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import fire
 from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.config_item import ComponentLocator
 
-from ...data.errors import InputError
+from ...data.errors import InputError, nearest
 from .limits import check_limits
 
 # What `python -m monai.bundle run` and the workflow behind it take themselves.
@@ -110,9 +109,8 @@ def settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, config: Mapping[str, Any]) -> str:
-    nearest = difflib.get_close_matches(name, [key for key in config if key[0] != "_"], n=1)
-    guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
-    return f"no setting is called '{name}'{guess} The settings are: {', '.join(settings(config))}"
+    guess = nearest(name, [key for key in config if key[0] != "_"])
+    return f"no setting is called '{name}'{guess}. The settings are: {', '.join(settings(config))}"
 
 
 def _check_path(config: Mapping[str, Any], path: list[str]) -> None:
@@ -126,11 +124,9 @@ def _check_path(config: Mapping[str, Any], path: list[str]) -> None:
             if depth == len(path) - 1 and _takes(here, key):
                 return
             allowed = known + [name for name in _parameters(here) or [] if name not in known]
-            nearest = difflib.get_close_matches(key, allowed, n=1)
-            guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
             where = "#".join(path[:depth])
             raise InputError(
-                f"'{where}' has no entry '{key}'{guess} Its entries are: "
+                f"'{where}' has no entry '{key}'{nearest(key, allowed)}. Its entries are: "
                 + ", ".join(name for name in allowed if name != "_target_")
             )
         here = here[int(key)] if isinstance(here, list) else here[key]
@@ -189,10 +185,9 @@ def _check_method(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
     if not isinstance(methods, dict) or not isinstance(method, str) or method[:1] in ("$", "@"):
         return
     if method not in methods:
-        nearest = difflib.get_close_matches(method, methods, n=1)
-        guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
+        guess = nearest(method, methods)
         names = ", ".join(methods)
-        raise InputError(f"no method is called '{method}'{guess} The methods are: {names}")
+        raise InputError(f"no method is called '{method}'{guess}. The methods are: {names}")
     for key in overrides:
         users = users_of(config, key)
         if users and method not in users:

@@ -82,9 +82,12 @@ def run_mistakes(brats: Bundle, folder: Path) -> dict[str, tuple[int, str, str]]
 @pytest.mark.parametrize(
     ("name", "beginning"),
     [
-        ("typo", "error: no setting is called 'epoch'; did you mean 'epochs'? The settings are: "),
+        (
+            "typo",
+            "error: no setting is called 'epoch' (did you mean 'epochs'?). The settings are: ",
+        ),
         ("nested typo", "error: 'optimizer' has no entry 'learning_rate'"),
-        ("method", "error: no method is called 'cgm'; did you mean 'cggm'?"),
+        ("method", "error: no method is called 'cgm' (did you mean 'cggm'?)"),
         ("setting of another method", "error: 'rho' is a setting of cggm, but the method is"),
         ("number", "error: 'epochs' is a number such as "),
         ("missing data", "error: nowhere does not exist; expected a folder of BraTS cases"),

@@ -68,7 +68,7 @@ def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:
     assert brat[2].startswith(
         "error: no bundle is called 'brat', and no file; did you mean 'brats'"
     )
-    assert "error: no setting is called 'epoch'; did you mean 'epochs'?" in epoch[2]
+    assert "error: no setting is called 'epoch' (did you mean 'epochs'?)" in epoch[2]
     assert "error: there is no overlay papers.json" in overlay[2] and "paper.json" in overlay[2]
     assert "BUNDLE comes first" in order[2]
     assert "--method is one of" in methods[1] and "cggm" in methods[1]

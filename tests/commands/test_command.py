@@ -177,7 +177,7 @@ def test_a_misspelled_setting_is_one_line(tmp_path: Path) -> None:
     _, err = child.communicate()
     assert child.returncode == 1
     assert messages(err) == [
-        "error: no setting is called 'epoch'; did you mean 'epochs'? The settings are: "
+        "error: no setting is called 'epoch' (did you mean 'epochs'?). The settings are: "
         "bundle_root, output_dir, epochs, batch_size, accumulation, resume, seed"
     ]
     assert not (tmp_path / "runs").exists()

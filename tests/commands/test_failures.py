@@ -1,4 +1,4 @@
-"""Which errors become one line, and which keep their traceback."""
+"""Errors that become one line, and those that keep their traceback."""
 
 from __future__ import annotations
 

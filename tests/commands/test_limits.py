@@ -1,4 +1,4 @@
-"""Values that cannot work are refused before anything is computed."""
+"""Refusal of values that cannot work, before anything is computed."""
 
 from typing import Any
 

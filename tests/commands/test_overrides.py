@@ -77,22 +77,22 @@ def test_accepts_what_the_config_has(words: list[str]) -> None:
     [
         (
             ["--epoch", "1"],
-            r"no setting is called 'epoch'; did you mean 'epochs'\? The settings are: bundle_root, "
-            "output_dir, epochs, batch_size, dataset_dir, max_norm, resume, lr, rho, lam, alpha, "
-            "seed, method$",
+            r"no setting is called 'epoch' \(did you mean 'epochs'\?\)\. The settings are: "
+            "bundle_root, output_dir, epochs, batch_size, dataset_dir, max_norm, "
+            "resume, lr, rho, lam, alpha, seed, method$",
         ),
         (["--epoch=1"], "no setting is called 'epoch'"),
         (["--experiment_name", "x"], "no setting is called 'experiment_name'. The settings"),
-        (["--tran#trainer#max_epochs", "1"], "called 'tran'; did you mean 'train'"),
+        (["--tran#trainer#max_epochs", "1"], r"called 'tran' \(did you mean 'train'\?\)"),
         (
             ["--train#trainer#max_epoch", "1"],
-            r"'train#trainer' has no entry 'max_epoch'; did you mean 'max_epochs'\?",
+            r"'train#trainer' has no entry 'max_epoch' \(did you mean 'max_epochs'\?\)",
         ),
         (["--train#handlers#7#a", "1"], "'train#handlers' has no entry '7'. Its entries are: 0"),
         (
             ["--network_def#in_feature", "1"],
-            r"no entry 'in_feature'; did you mean 'in_features'\? Its entries are: in_features, "
-            "out_features, bias, device, dtype",
+            r"no entry 'in_feature' \(did you mean 'in_features'\?\)\. Its entries are: "
+            "in_features, out_features, bias, device, dtype",
         ),
         (["--resume", "true"], "'resume' is True or False, not 'true': pass --resume True"),
         (
@@ -116,7 +116,8 @@ def test_accepts_what_the_config_has(words: list[str]) -> None:
         ),
         (
             ["--method", "cgm"],
-            r"no method is called 'cgm'; did you mean 'cggm'\? The methods are: cggm, ogm, joint",
+            r"no method is called 'cgm' \(did you mean 'cggm'\?\)\. "
+            "The methods are: cggm, ogm, joint",
         ),
     ],
 )
