@@ -14,6 +14,7 @@ import nibabel
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import remove_leftovers
 from ..processes import cores, end_with_parent
 from .case_folder import convert_case, refuse_foreign, stale_reason
 from .cases import Case
@@ -45,6 +46,9 @@ def convert_cases(
         total=len(waiting), desc="converting", unit="case", disable=None if progress else True
     ) as bar:
         broken = _convert_all(convert, waiting, processes, bar.update)
+    if any(folder.glob(".*.tmp")):  # of workers that outlived an earlier command for a moment
+        for case in cases:
+            remove_leftovers(folder / case.name)
     if broken:
         count = f"{len(broken)} of {len(cases)} cases cannot be used: "
         raise InputError((count if len(cases) > 1 else "") + "\n".join(sorted(broken)))

@@ -22,6 +22,7 @@ from cggm.data.brats.normalization import brain_box, normalize
 from cggm.data.brats.store import SliceStore
 from cggm.data.errors import InputError
 
+from ..children import descendants, left_after
 from .brains import brain_cases, write_case
 
 FORK = multiprocessing.get_context("fork")  # a process that need not import everything again
@@ -280,9 +281,10 @@ def test_killed_build_leaves_whole_cases_only(tmp_path: Path, workers: int) -> N
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("store/P*")) and time.monotonic() < deadline:
         time.sleep(0.001)
+    workers_at_work = descendants(process.pid or 0)
     process.kill()
     process.join()
-    time.sleep(0.5)  # the workers of a killed process end by themselves
+    assert not left_after(60, workers_at_work)  # they end by themselves
     kept = SliceStore(tmp_path / "store")
     assert 0 < len(kept.cases) < 30
     for name in kept.cases:

@@ -21,6 +21,8 @@ from cggm.data.features.generated import generate_feature_set
 from cggm.pipelines.research.experiments.command import app
 from cggm.pipelines.research.report.write import write_tables
 
+from ..children import descendants, left_after
+
 # Ray itself is imported by the command, which tells it first to listen on no other address.
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
@@ -59,33 +61,6 @@ def writers(log: Path) -> list[int]:
             if os.readlink(link) == str(log):
                 found.add(int(link.parts[2]))
     return sorted(found)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and not only waiting for its parent to notice its end."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def left_after(seconds: float, pids: list[int]) -> list[int]:
-    """Processes that are still there when the time is up; returns at once when none is."""
-    deadline = time.monotonic() + seconds
-    while (alive := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return alive
-
-
-def descendants(pid: int) -> list[int]:
-    """Processes that a process started, and those that they started."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(stat.parts[2]))
-    children = parents.get(pid, [])
-    return [*children, *(below for child in children for below in descendants(child))]
 
 
 def listens_on(pid: int) -> set[str]:
