@@ -1,4 +1,4 @@
-"""What does CGGM cost? Time and memory of a training step beside joint training, in one run.
+"""Time and memory of a CGGM step beside a step of joint training, in one run.
 
     python benchmarks/training_step.py --encoder resnet18 --channels 64 --size 96 --batch_size 8
 

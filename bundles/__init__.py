@@ -1,4 +1,4 @@
-"""Where the MONAI bundles lie once installed."""
+"""The folder of the MONAI bundles once installed."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""What happens over time: balancing, training, evaluation, inference."""
+"""Everything that happens over time: balancing, training, evaluation, inference."""

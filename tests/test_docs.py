@@ -1,4 +1,4 @@
-"""Do the examples in docstrings give what they say?"""
+"""Examples in docstrings and documents."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""Is every package listed, and do imports point one way only?"""
+"""The packages listed, and the directions of imports."""
 
 import ast
 import sys

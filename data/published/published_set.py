@@ -1,4 +1,4 @@
-"""What was read of a published set of features, and what is worth saying about it."""
+"""A published set of features as read, and remarks worth making about it."""
 
 from __future__ import annotations
 

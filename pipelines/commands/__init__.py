@@ -1,4 +1,4 @@
-"""What a user types: start of a run, overrides, checks, plain failures."""
+"""Commands as a user types them: start of a run, overrides, checks, plain failures."""
 
 from .start import start
 

@@ -1,4 +1,4 @@
-"""What has to be trained before a method can start."""
+"""Networks to be trained before a method can start."""
 
 from __future__ import annotations
 

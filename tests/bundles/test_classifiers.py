@@ -1,4 +1,4 @@
-"""Is a classifier judged on the test part as the network is, with the encoder it belongs to?"""
+"""Evaluation of a bundle's classifiers on the test part, each with its own encoder."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does a bundle refuse features that are not finite, by file and sample?"""
+"""Features that are not finite, refused by file and sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CGGM in every bundle: which gradients does it touch, by how much, and is nothing else changed?
+"""CGGM in every bundle: the gradients it changes, by how much, and nothing else.
 
 The networks, losses, scores and optimizers are those of the bundles' train.json, on small data.
 """

@@ -1,4 +1,4 @@
-"""Does every method train on every bundle that it covers?"""
+"""Every method on every bundle that it covers."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Are the synthetic cases reproducible, well-formed and physically sound?"""
+"""Synthetic cases: reproducible, well-formed, physically sound."""
 
 from __future__ import annotations
 

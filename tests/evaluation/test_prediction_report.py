@@ -1,4 +1,4 @@
-"""What an evaluation and an inference leave on disk, from real MONAI evaluators."""
+"""Files of an evaluation and of an inference, from real MONAI evaluators."""
 
 import csv
 import json

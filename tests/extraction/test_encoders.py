@@ -1,4 +1,4 @@
-"""Do encoders give the features of the model, whatever else is in the batch?"""
+"""Features of encoders: those of the model, whatever else is in the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an extraction that is killed, and of two at once?"""
+"""Extractions that are killed, and two at once."""
 
 from __future__ import annotations
 

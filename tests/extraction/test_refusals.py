@@ -1,4 +1,4 @@
-"""Which models, weights and settings are refused before anything is extracted?"""
+"""Models, weights and settings that are refused before anything is extracted."""
 
 from __future__ import annotations
 

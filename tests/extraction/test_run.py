@@ -1,4 +1,4 @@
-"""Is an extraction whole, in order, in parts, and the same after it was stopped?"""
+"""Extraction: whole, in order, in parts, and the same after it was stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the command make feature sets that open?"""
+"""Feature sets as the command makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are backbones found by name, filled from files, and refused with a readable sentence?"""
+"""Backbones found by name, filled from files, or refused with a readable sentence."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Are the classifiers light, comparable with the network's head, and without effect on it?"""
+"""Classifiers: light, comparable with the network's head, without effect on it."""
 
 import pytest
 import torch

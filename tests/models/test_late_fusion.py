@@ -1,4 +1,4 @@
-"""Do networks of single modalities combine as UME, QMF and ReconBoost say?"""
+"""Networks of single modalities, combined as UME, QMF and ReconBoost say."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Does the contract of a multimodal network hold, and are unusable names refused?"""
+"""The contract of a multimodal network, and names that cannot be used."""
 
 import pytest
 import torch

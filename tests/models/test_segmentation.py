@@ -1,4 +1,4 @@
-"""Does the segmentation network give what a plain network gives, and mean what it says?"""
+"""The segmentation network beside a plain one, and the meaning of its outputs."""
 
 import warnings
 

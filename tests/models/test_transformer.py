@@ -1,4 +1,4 @@
-"""Does padding count for nothing, is an absent modality absent, does the order of steps matter?"""
+"""Padding, absent modalities and the order of steps in the transformer."""
 
 import copy
 

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ....data.errors import InputError
+from ....data.locks import lock_or_refuse
 from .cluster import Cluster, Machines
 from .execute import FAILURE, has_trained
 from .look_ahead import look_ahead
@@ -42,18 +41,13 @@ def do_runs(runs: Sequence[Run], output: Path, machines: Machines) -> list[Run]:
         KeyboardInterrupt: the user stopped it; no run is at work any more. Its text says how far
             they came.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / ".lock", timeout=0):
-            todo = unfinished(runs, output)
-            look_ahead(todo)
-            done = len(runs) - len(todo)
-            print(f"{len(runs)} runs, {done} of them finished already, in {output}", flush=True)
-            return _report(_do(todo, done, output, machines), output) if todo else []
-    except Timeout as error:
-        raise InputError(
-            f"another command is at work in {output}; wait for it, or choose another --output"
-        ) from error
+    refusal = f"another command is at work in {output}; wait for it, or choose another --output"
+    with lock_or_refuse(output / ".lock", refusal):
+        todo = unfinished(runs, output)
+        look_ahead(todo)
+        done = len(runs) - len(todo)
+        print(f"{len(runs)} runs, {done} of them finished already, in {output}", flush=True)
+        return _report(_do(todo, done, output, machines), output) if todo else []
 
 
 def unfinished(runs: Sequence[Run], output: Path) -> list[Run]:

@@ -1,4 +1,4 @@
-"""What all figures share: panels, line styles, legends, fonts and files."""
+"""Common parts of all figures: panels, line styles, legends, fonts and files."""
 
 from __future__ import annotations
 

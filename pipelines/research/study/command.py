@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from filelock import FileLock, Timeout
 
 from ....data.errors import InputError
+from ....data.locks import lock_or_refuse
 from .mechanism import FILE as MECHANISM
 from .mechanism import write_mechanism
 from .report import write_report
@@ -78,11 +78,8 @@ def _run(
         raise InputError(f"--seeds is {seeds} and --jobs {jobs}; expected at least 3 and 1")
     for name in data:  # refuses what is not there before anything is trained
         load(name, features)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path.with_suffix(".lock"), timeout=0):
-            work(search_left(read(path), data, features), path, jobs)
-            left = jobs_left(read(path), data, features, range(seeds), variants)
-            work(left, path, jobs)
-    except Timeout as error:
-        raise InputError(f"another study is at work in {path.parent}; choose --output") from error
+    refusal = f"another study is at work in {path.parent}; choose --output"
+    with lock_or_refuse(path.with_suffix(".lock"), refusal):
+        work(search_left(read(path), data, features), path, jobs)
+        left = jobs_left(read(path), data, features, range(seeds), variants)
+        work(left, path, jobs)
