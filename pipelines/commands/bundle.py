@@ -9,6 +9,7 @@ import difflib
 import json
 import runpy
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,6 +141,9 @@ def run_bundle(files: Sequence[Path], words: Sequence[str]) -> None:
             "the configuration is that of BUNDLE: leave --config_file out, and lay JSON over it "
             "with --overlay FILE"
         )
+    if all(FOLDER.resolve() in file.resolve().parents for file in files):
+        # MONAI warns of configurations from elsewhere; these came with the package.
+        warnings.filterwarnings("ignore", message="parsing config_file")
     names = [str(file) for file in files]
     value: Any = names[0] if len(names) == 1 else repr(names)
     sys.argv = ["monai.bundle", "run", "--config_file", value, *words]
