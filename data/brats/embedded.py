@@ -116,15 +116,15 @@ def cases_to_segment(
         return [case for case in cases if case.name in split["test"]]
 
     find = partial(
-        open_cases,
+        find_cases,
         dataset_dir,
         sequences=sequences,
         layout=layout,
         label_convention=label_convention,
         allow_missing=allow_missing,
     )
-    cases = find(labels="ignored")
-    return cases if cases[0].convention is None else find(labels="optional")
+    cases = find(labels="ignored", say=lambda _: None)
+    return find(labels="ignored" if cases[0].convention is None else "optional")
 
 
 def open_split(

@@ -29,6 +29,7 @@ from ..files import write_atomically
 from . import checks
 from .cases import Case, Source
 from .conventions import label_convention_named
+from .layouts import NIFTI
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
 
@@ -164,6 +165,7 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
             files[source.path] = read_nifti(source.path, f"case {case.name}: {source.path}")
         images[key] = files[source.path].volume(source.channel, source.channels)
     volume = _checked_volume(case.name, f"case {case.name}", images)
+    checks.warn_of_position(volume.native.header, images[present[0]].where)
     if case.label is not None:
         volume.label = _read_label(case, case.label, images[present[0]].grid)
     return volume
@@ -220,7 +222,7 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
         ValueError: the classes do not fit the input's shape.
     """
     path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.endswith(NIFTI):
         raise InputError(f"{path} has no NIfTI name; expected one that ends in .nii or .nii.gz")
     values = label_convention_named(convention).from_classes(classes)
     header = _mask_header(native.header)
@@ -273,7 +275,7 @@ def _checked_volume(name: str, where: str, files: Mapping[str, RasImage]) -> Vol
         checks.check_same_grid(first.grid, file.grid)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused next
             images[key] = file.voxels.astype(np.float32)
-        checks.check_voxels(images[key], f"{file.where} ({key})")
+        checks.check_image(images[key], f"{file.where} ({key})")
     checks.check_distinct(images, where)
     return Volume(name, images, None, first.affine, first.native)
 
