@@ -1,6 +1,6 @@
 """What lies in a folder of cases: what is wrong with a case's files, and what is not used.
 
-Names alone are looked at. Nothing that looks like a case disappears: what is not read is named.
+Nothing that looks like a case disappears: what is not read is named.
 """
 
 from __future__ import annotations
@@ -36,12 +36,6 @@ class Listing:
         """The files with the name of a NIfTI file."""
         return [path for path in self.files if path.name.lower().endswith(NIFTI)]
 
-    @property
-    def dicom(self) -> list[Path]:
-        """The files with the name of a DICOM file; or all, if the first one is without a name."""
-        named = [path for path in self.files if path.name.lower().endswith(_DICOM)]
-        return named or (self.files if self.files and _is_dicom(self.files[0]) else [])
-
     def short(self, path: Path) -> str:
         """Name a path below the root."""
         return path.relative_to(self.root).as_posix()
@@ -70,7 +64,10 @@ def list_folder(root: Path) -> Listing:
     return listing
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Say whether a file is DICOM, by its name or its first bytes."""
+    if path.name.lower().endswith(_DICOM):
+        return True
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -190,15 +187,14 @@ def _without_images(listing: Listing, used: set[str]) -> list[Path]:
     """List the topmost folders that hold no NIfTI file and look as if they should."""
     filled = {folder for path in listing.nifti for folder in path.parents}
     filled |= {folder for path in listing.deeper for folder in path.parents}
-    any_file = {folder for path in listing.files for folder in path.parents}
-    dicom = {folder for path in listing.dicom for folder in path.parents}
+    first = {folder: path for path in reversed(listing.files) for folder in path.parents}
     forms = {_form(name) for name in used}
     return [
         folder
         for folder in listing.folders
         if folder not in filled
         and (folder.parent in filled or folder.parent == listing.root)
-        and (folder not in any_file or folder in dicom or _form(folder.name) in forms)
+        and (folder not in first or _form(folder.name) in forms or is_dicom(first[folder]))
     ]
 
 

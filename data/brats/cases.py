@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .case_files import Listing, case_problems, list_folder, other_names, strays, too_deep, unused
+from .case_files import (
+    Listing,
+    case_problems,
+    is_dicom,
+    list_folder,
+    other_names,
+    strays,
+    too_deep,
+    unused,
+)
 from .checks import plural, problem_report
 from .conventions import choose_convention
 from .layouts import (
@@ -227,11 +236,12 @@ def _remaining(files: Sequence[Path], found: Found) -> list[Path]:
 
 def _not_recognized(listing: Listing, tried: Sequence[str]) -> str:
     nifti, files = listing.nifti, listing.files
-    if listing.dicom and not nifti:
+    dicom = [] if nifti else [path for path in files[:20] if is_dicom(path)]
+    if dicom:
         return (
-            f"{listing.root} holds {plural(len(listing.dicom), 'DICOM file')} and no NIfTI file; "
-            "expected NIfTI: convert them with dcm2niix, then register, strip the skull and name "
-            f"the files {LAYOUTS['brats2018'].example}"
+            f"{listing.root} holds DICOM files such as {listing.short(dicom[0])} and no NIfTI "
+            "file; expected NIfTI: convert them with dcm2niix, then register, strip the skull and "
+            f"name the files {LAYOUTS['brats2018'].example}"
         )
     names = [listing.short(path) for path in (nifti or files)[:3]]
     what = f"{plural(len(nifti), 'NIfTI file')} of {plural(len(files), 'file')}"
