@@ -119,7 +119,8 @@ def find_cases(
         paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
         expected = {key: LAYOUTS[layout].file_name(name, key) for key in wanted}
         problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=unknown)
-    notes = [*other_names(found, layout), *unused(listing, everything, layout)]
+    used = {name: everything[name] for name in found}
+    notes = [*other_names(found, layout), *unused(listing, used, layout)]
     if problems:
         report = problem_report(f"the {plural(len(found), 'case')} of {root}", problems)
         raise InputError("\n".join([report, *notes]))

@@ -68,6 +68,15 @@ def test_a_sequence_that_is_an_empty_folder(tmp_path: Path, nifti_cases: NiftiCa
     ]
 
 
+def test_a_label_without_images_is_named_where_labels_do_not_matter(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter
+) -> None:
+    nifti_cases.case(tmp_path, "P1")
+    nifti_cases.case(tmp_path, "P2", without=["flair", "t1", "t1ce", "t2"])
+    (note,) = notes_on(tmp_path, labels="ignored")
+    assert note.startswith("not used: 1 NIfTI file (P2/P2_seg.nii.gz) of no case")
+
+
 def test_files_without_a_case(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
     for name in ("P1", "P2"):
         nifti_cases.case(tmp_path, name)
