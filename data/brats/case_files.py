@@ -66,8 +66,8 @@ def list_folder(root: Path) -> Listing:
 
 def is_dicom(path: Path) -> bool:
     """Say whether a file is DICOM, by its name or its first bytes."""
-    if path.name.lower().endswith(_DICOM):
-        return True
+    if path.name.lower().endswith(_DICOM) or not path.is_file():  # a pipe would never end
+        return path.is_file()
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"

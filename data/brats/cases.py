@@ -174,10 +174,14 @@ def _choose_convention(
     needed = labels == "required" or any("label" in sources for sources in found.values())
     where = f"{root} (layout {layout})"
     if described := None if LAYOUTS[layout].endings else described_convention(found):
-        possible = (described,)
-    else:
-        asked = needed or given is not None
-        possible = common_conventions(layout, list(found), where, needed=asked)
+        if given not in (None, described):
+            raise InputError(
+                f"label_convention is {given!r}, but dataset.json describes the labels of {where} "
+                f"as {described}: leave label_convention out, or correct dataset.json"
+            )
+        return described
+    asked = needed or given is not None
+    possible = common_conventions(layout, list(found), where, needed=asked)
     default = LAYOUTS[layout].default
     return choose_convention(possible, given, needed=needed, where=where, default=default)
 
@@ -246,7 +250,9 @@ def _not_recognized(listing: Listing, tried: Sequence[str]) -> str:
         )
     names = [listing.short(path) for path in (nifti or files)[:3]]
     what = f"{plural(len(nifti), 'NIfTI file')} of {plural(len(files), 'file')}"
-    such = f", such as {', '.join(names)}" if names else ": it is empty"
+    folders = plural(len(listing.folders), "folder")
+    empty = f": there is no file in its {folders}" if listing.folders else ": it is empty"
+    such = f", such as {', '.join(names)}" if names else empty
     known = "; ".join(f"{name} ({LAYOUTS[name].example})" for name in tried)
     deep = "".join(f"; {note}" for note in too_deep(listing))
     return (

@@ -185,7 +185,7 @@ def conventions_of(layout: str, case: str) -> tuple[str, ...]:
     """Name the label conventions that the layout and the ID of a case allow."""
     if LAYOUTS[layout].endings:
         for challenge, conventions in _CHALLENGES.items():
-            if case.startswith(challenge):
+            if case.lower().startswith(challenge.lower()):
                 return conventions
     return LAYOUTS[layout].conventions
 

@@ -3,9 +3,8 @@
 nibabel reads, scales and turns to RAS+ (right, anterior, superior); `checks.py` says what cannot be
 used, and every fault is an `InputError` that names case and file.
 
-Geometry: the sform is used when its code is set, else the qform. A file with neither code gives
-only voxel sizes; it is accepted when these are positive, with the axes that nibabel and MONAI
-assume (left, anterior, superior), because a mask is written in the file's own axes in any case.
+Geometry: the sform is used when its code is set, else the qform. A file with neither is accepted
+with a warning and the axes that nibabel assumes: a mask is written in the file's own axes anyway.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from ..files import write_atomically
 from . import checks
 from .cases import Case, Source
 from .conventions import label_convention_named
-from .layouts import NIFTI
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
 
@@ -222,7 +220,7 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
         ValueError: the classes do not fit the input's shape.
     """
     path = Path(path)
-    if not path.name.endswith(NIFTI):
+    if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{path} has no NIfTI name; expected one that ends in .nii or .nii.gz")
     values = label_convention_named(convention).from_classes(classes)
     header = _mask_header(native.header)

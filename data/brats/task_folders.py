@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +96,24 @@ def described_convention(found: Found) -> str | None:
     """Name the label convention that the `dataset.json` of some cases describes, if one does.
 
     Raises:
-        InputError: the labels have known names, but their values are those of no convention.
+        InputError: the labels have known names, but their values are those of no convention; or
+            several tasks have labels of several conventions.
     """
     sources = [source for kinds in found.values() for files in kinds.values() for source in files]
     folders = {source.path.parent for source in sources}
-    for description in sorted({place for folder in folders for place in _places(folder)}):
-        meanings = _label_meanings(_read(description).get("labels"))
-        if meanings:
-            return _convention_of(meanings, description)
-    return None
+    descriptions = {place: _convention_in(place) for folder in folders for place in _places(folder)}
+    if len(set(descriptions.values())) > 1:
+        listed = "; ".join(f"{path}: {name or 'unknown'}" for path, name in descriptions.items())
+        raise InputError(
+            f"the labels of several tasks mean different things ({listed}): give the folder of one"
+        )
+    return next(iter(descriptions.values()), None)
 
 
-def _convention_of(meanings: Mapping[int, str], description: Path) -> str:
+def _convention_in(description: Path) -> str | None:
+    meanings = _label_meanings(_read(description).get("labels"))
+    if not meanings:
+        return None
     classes = {
         value: 0 if meaning == CAVITY else CLASSES.index(meaning)
         for value, meaning in meanings.items()

@@ -34,6 +34,18 @@ def nnunet(root: Path, writer: NiftiCaseWriter, description: object) -> None:
         (root / "dataset.json").write_text(json.dumps(description))
 
 
+def test_tasks_whose_labels_differ_are_not_mixed(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter
+) -> None:
+    for task, labels in {"a": REGIONS, "b": PEDS}.items():
+        nnunet(tmp_path / task, nifti_cases, {"channel_names": CHANNELS, "labels": labels})
+        for path in sorted((tmp_path / task).rglob("BRATS*")):
+            path.rename(path.with_name(path.name.replace("BRATS", task)))
+    message = refusal(tmp_path)
+    assert "the labels of several tasks mean different things" in message
+    assert "msd" in message and "brats_peds2024" in message
+
+
 CHANNELS = {"0": "T1", "1": "T1ce", "2": "T2", "3": "Flair"}
 REGIONS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
 PEDS = {"background": 0, "ET": 1, "NonEnh": 2, "Cystic": 3, "Edema": 4}
@@ -70,8 +82,8 @@ def test_labels_of_nnunet_are_taken_from_their_names(
 ) -> None:
     nnunet(tmp_path, nifti_cases, {"channel_names": CHANNELS, "labels": labels})
     assert {case.convention for case in find_cases(tmp_path)} == {convention}
-    other = "brats2021"
-    assert f"prove {convention}: leave" in refusal(tmp_path, label_convention=other)
+    message = refusal(tmp_path, label_convention="brats2021")
+    assert f"as {convention}: leave label_convention out, or correct dataset.json" in message
 
 
 @pytest.mark.parametrize(
