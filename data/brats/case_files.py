@@ -140,7 +140,7 @@ def unused(listing: Listing, found: Found, layout: str) -> list[str]:
     """Say what in a folder looks like cases and is not used, a sentence for each kind of it."""
     sources = [source for kinds in found.values() for files in kinds.values() for source in files]
     notes = []
-    if empty := _without_images(listing, {source.path.parent.name for source in sources}):
+    if empty := _without_images(listing, [source.path for source in sources]):
         notes.append(f"{_counted(listing, empty, 'folder')} without any image")
     strange = strays(listing.nifti, found)
     alone = {folder for folder, names in _cases_by_folder(found).items() if len(names) == 1}
@@ -183,12 +183,12 @@ def other_names(found: Found, layout: str) -> list[str]:
     return notes
 
 
-def _without_images(listing: Listing, used: set[str]) -> list[Path]:
+def _without_images(listing: Listing, used: Sequence[Path]) -> list[Path]:
     """List the topmost folders that hold no NIfTI file and look as if they should."""
     filled = {folder for path in listing.nifti for folder in path.parents}
     filled |= {folder for path in listing.deeper for folder in path.parents}
     first = {folder: path for path in reversed(listing.files) for folder in path.parents}
-    forms = {_form(name) for name in used}
+    forms = {_form(part) for path in used for part in path.relative_to(listing.root).parts[:-1]}
     return [
         folder
         for folder in listing.folders
@@ -247,7 +247,7 @@ def _near(file: Path, case: str) -> str | None:
     if not file.name.startswith(case) and not file.parent.name.startswith(case):
         return None
     text = file.name.removeprefix(case).lower()
-    if re.search("mask|seg|label", text):
+    if re.search("mask|seg|label|star|map", text):
         return None
     if "fla" in text or "tirm" in text:
         return "flair"

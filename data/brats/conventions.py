@@ -49,6 +49,10 @@ _UNKNOWN = 255
 _Array = TypeVar("_Array", np.ndarray, "torch.Tensor")
 
 
+class UnknownConvention(InputError):
+    """Nothing tells what the values of some labels mean, and the user has not said it."""
+
+
 @dataclass(frozen=True)
 class LabelConvention:
     """The meaning of each value of a label file.
@@ -172,7 +176,8 @@ def choose_convention(
         default: what is taken when the user chooses none.
 
     Raises:
-        InputError: the choice is unknown or contradicts the file names, or there is none to go by.
+        InputError: the choice is unknown or contradicts the file names.
+        UnknownConvention: there is none to go by.
     """
     if given is not None:
         label_convention_named(given)
@@ -194,7 +199,7 @@ def choose_convention(
         return default or possible[0]
     if needed:
         meanings = "; ".join(str(CONVENTIONS[name]) for name in possible)
-        raise InputError(
+        raise UnknownConvention(
             f"label_convention is not given, and the file names of {where} do not tell it: choose "
             f"{' or '.join(possible)}; one value means different things in them, so it cannot be "
             f"guessed: {meanings}"

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import InputError
-from .conventions import CONVENTIONS
+from .conventions import CONVENTIONS, UnknownConvention
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 
@@ -196,19 +195,19 @@ def common_conventions(
     """Name the label conventions that all cases of a folder allow.
 
     Raises:
-        InputError: there is none, and one is needed.
+        UnknownConvention: there is none, and one is needed.
     """
     allowed = {conventions_of(layout, case): case for case in cases}
     common = [name for name in CONVENTIONS if all(name in names for names in allowed)]
     if common or not needed:
         return tuple(common)
     if () in allowed:
-        raise InputError(
+        raise UnknownConvention(
             f"the labels of {allowed[()]} in {where} are target volumes of radiotherapy (GTV) and "
             'no regions of a tumor: its images can be segmented, with labels="ignored"'
         )
     meanings = "; ".join(f"{case}: {' or '.join(names)}" for names, case in allowed.items())
-    raise InputError(
+    raise UnknownConvention(
         f"the labels of the cases in {where} mean different things ({meanings}): give the folder "
         "of one challenge at a time"
     )

@@ -177,9 +177,12 @@ def test_bids_with_sessions_and_derivatives(tmp_path: Path, nifti_cases: NiftiCa
         for other in (f"{folder}/anat/{case}_dseg", f"{folder}/anat/{case}_desc-brain_mask"):
             nifti_cases.save(tmp_path / f"{other}.nii.gz", nifti_cases.label((0, 1)))
     notes: list[str] = []
+    (tmp_path / "sub-02" / "anat").mkdir(parents=True)
+    (tmp_path / "sub-02" / "anat" / "sub-02_T1w.json").write_text("{}")
     cases = find_cases(tmp_path, label_convention="brats2023", say=notes.append)
     assert {case.name: paths_of(case) for case in cases} == expected
-    assert {case.layout for case in cases} == {"bids"} and notes == []
+    assert {case.layout for case in cases} == {"bids"}
+    assert notes == ["not used: 1 folder (sub-02) without any image"]
     assert {patient_of(case.name) for case in cases} == {"sub-01"}
     assert "choose brats2021 or brats2023 or" in refusal(tmp_path)
 
