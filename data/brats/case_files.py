@@ -75,7 +75,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def strays(files: Iterable[Path], found: Found) -> dict[Path, list[str]]:
+def strays_in(files: Iterable[Path], found: Found) -> dict[Path, list[str]]:
     """List the NIfTI files of each folder whose names say nothing: perhaps misnamed ones."""
     known = {source.path for kinds in found.values() for kind in kinds.values() for source in kind}
     unknown: dict[Path, list[str]] = defaultdict(list)
@@ -142,13 +142,12 @@ def unused(listing: Listing, found: Found, layout: str) -> list[str]:
     notes = []
     if empty := _without_images(listing, [source.path for source in sources]):
         notes.append(f"{_counted(listing, empty, 'folder')} without any image")
-    strange = strays(listing.nifti, found)
-    alone = {folder for folder, names in _cases_by_folder(found).items() if len(names) == 1}
+    own = _folders_of_one_case(listing, found)
     files = [
         folder / name
-        for folder, names in strange.items()
+        for folder, names in strays_in(listing.nifti, found).items()
         for name in names
-        if folder not in alone and not _is_extra(name, found)
+        if folder not in own and not _is_extra(name, found)
     ]
     left_out = [path for path in files if path.parent.name in IMAGES | LABELS]
     if left_out:
@@ -203,12 +202,18 @@ def _form(name: str) -> str:
     return re.sub(r"\d+", "0", name)
 
 
-def _cases_by_folder(found: Found) -> dict[Path, set[str]]:
+def _folders_of_one_case(listing: Listing, found: Found) -> set[Path]:
+    """List the folders that belong to one case: whatever else is in them is part of it."""
     cases: dict[Path, set[str]] = defaultdict(set)
     for name, kinds in found.items():
         for source in (source for files in kinds.values() for source in files):
             cases[source.path.parent].add(name)
-    return cases
+    top = listing.root.resolve().name  # of a flat folder, or the folder of a case
+    return {
+        folder
+        for folder, names in cases.items()
+        if len(names) == 1 and (folder != listing.root or top.startswith(tuple(names)))
+    }
 
 
 def _is_extra(name: str, found: Found) -> bool:

@@ -8,7 +8,7 @@ except a `dataset.json` (`task_folders`). What a folder holds and is not used is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .case_files import (
     is_dicom,
     list_folder,
     other_names,
-    strays,
+    strays_in,
     too_deep,
     unused,
 )
@@ -110,18 +110,13 @@ def find_cases(
     layout, everything = _recognize(listing, layout, training=labels == "required")
     found = _without_labels(everything) if labels == "ignored" else everything
     convention = _choose_convention(root, layout, found, label_convention, labels)
+    used = {name: everything[name] for name in found}
+    notes = [*other_names(found, layout), *unused(listing, used, layout)]
     wanted = [*sequences] if labels == "ignored" else [*sequences, "label"]
     demanded = [] if allow_missing else [*sequences]
     demanded += ["label"] if labels == "required" else []
-    unknown = strays(listing.nifti, everything)
-    problems: list[str] = []
-    for name, sources in sorted(found.items()):
-        paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
-        expected = {key: LAYOUTS[layout].file_name(name, key) for key in wanted}
-        problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=unknown)
-    used = {name: everything[name] for name in found}
-    notes = [*other_names(found, layout), *unused(listing, used, layout)]
-    if problems:
+    strays = strays_in(listing.nifti, everything)
+    if problems := _problems(found, layout, wanted, demanded, strays):
         report = problem_report(f"the {plural(len(found), 'case')} of {root}", problems)
         raise InputError("\n".join([report, *notes]))
     for note in notes:
@@ -165,6 +160,22 @@ def _check_settings(sequences: Sequence[str], layout: str, labels: str) -> None:
         raise InputError(f"no layout is called {layout!r}; known are {['auto', *LAYOUTS]}")
     if labels not in LABEL_CHOICES:
         raise InputError(f"labels is {labels!r}; expected one of {list(LABEL_CHOICES)}")
+
+
+def _problems(
+    found: Found,
+    layout: str,
+    wanted: Sequence[str],
+    demanded: Sequence[str],
+    strays: Mapping[Path, Sequence[str]],
+) -> list[str]:
+    """Say what is wrong with the files of all cases."""
+    problems: list[str] = []
+    for name, sources in sorted(found.items()):
+        paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
+        expected = {key: LAYOUTS[layout].file_name(name, key) for key in wanted}
+        problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=strays)
+    return problems
 
 
 def _choose_convention(

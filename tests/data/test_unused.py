@@ -94,6 +94,16 @@ def test_files_without_a_case(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> N
     assert str(error.value).splitlines()[-1] == expected, "also when something is wrong"
 
 
+def test_files_beside_a_single_case(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
+    for path in nifti_cases.case(tmp_path, "P1").values():
+        path.rename(tmp_path / path.name)
+    (tmp_path / "P1").rmdir()
+    nifti_cases.save(tmp_path / "Patient2.FLAIR.nii.gz", nifti_cases.image())
+    nifti_cases.save(tmp_path / "P1-adc.nii.gz", nifti_cases.image())
+    (note,) = notes_on(tmp_path)
+    assert note.startswith("not used: 1 NIfTI file (Patient2.FLAIR.nii.gz) of no case")
+
+
 def test_cases_of_another_layout_beside_a_chosen_one(
     tmp_path: Path, nifti_cases: NiftiCaseWriter
 ) -> None:
