@@ -96,7 +96,8 @@ def test_the_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models.mkdir(parents=True)
     save({"network": network.state_dict(), "description": description}, models / "model.pt")
     (models / "model.json").write_text(json.dumps(description))
-    brain = np.random.default_rng(0).uniform(100, 900, (32, 32, 6)).astype(np.float32)
+    brain = np.random.default_rng(0).uniform(100, 900, (28, 28, 4)).astype(np.float32)
+    brain = np.pad(brain, [(2, 2), (2, 2), (1, 1)])  # background
     names = {"flair": brain, "t1ce": brain[::-1].copy(), "affine": np.eye(4)}
     monkeypatch.chdir(tmp_path)
     exec(block("README.md", "from cggm import Segmenter"), names)

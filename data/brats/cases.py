@@ -1,43 +1,52 @@
 """The cases of a folder, and the file that holds each sequence of a case.
 
-Three published layouts are recognized by their file names alone; no file is opened here
-except the `dataset.json` of the Medical Segmentation Decathlon.
-
-- `brats2018` (2018 to 2021): `<ID>_{flair,t1,t1ce,t2,seg}.nii[.gz]`; labels are `brats2021`.
-- `brats2023` (2023 and later): `<ID>-{t2f,t1n,t1c,t2w,seg}.nii[.gz]`; labels are `brats2023` or,
-  with a resection cavity, `brats2024`: names do not tell which, so the user has to.
-- `msd` (Task01_BrainTumour): `imagesTr/<ID>.nii.gz` with four volumes, `labelsTr/<ID>.nii.gz`.
+Published layouts are recognized by their file names alone (`layouts`); no file is opened here
+except a `dataset.json` (`task_folders`). What a folder holds and is not used is said
+(`case_files`).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .checks import case_problems, plural, problem_report
+from .case_files import (
+    Listing,
+    case_problems,
+    is_dicom,
+    list_folder,
+    other_names,
+    strays_in,
+    too_deep,
+    unused,
+)
+from .checks import plural, problem_report
 from .conventions import choose_convention
+from .layouts import (
+    LAYOUTS,
+    SEQUENCES,
+    Found,
+    Source,
+    beginnings,
+    common_conventions,
+    conventions_of,
+    group_files,
+)
+from .task_folders import (
+    TRAINING,
+    described_convention,
+    group_msd,
+    group_nnunet,
+    has_channels,
+    in_task_folder,
+)
 
-SEQUENCES = ("flair", "t1", "t1ce", "t2")
 LABEL_CHOICES = ("required", "optional", "ignored")
 
-_NIFTI = (".nii", ".nii.gz")
-_DEPTH = 4  # data/Training/HGG/<ID>/ is three levels; a limit also ends loops of links
-_MSD_NAMES = {"t1w": "t1", "t1gd": "t1ce", "t1c": "t1ce", "t2w": "t2"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where one image lies: a file, or one of the `channels` volumes of a 4D file."""
-
-    path: Path
-    channel: int | None = None
-    channels: int | None = None
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,36 +67,11 @@ class Case:
     convention: str | None
     layout: str
 
-
-@dataclass(frozen=True)
-class _Layout:
-    conventions: tuple[str, ...]
-    example: str
-    endings: Mapping[str, str] = field(default_factory=dict)  # kind -> what follows the case ID
-
-    def file_name(self, case: str, kind: str) -> str:
-        """Name the file that should hold a sequence or the "label" of a case."""
-        if self.endings:
-            return f"{case}{self.endings[kind]}.nii.gz"
-        return f"{'labelsTr' if kind == 'label' else 'imagesTr'}/{case}.nii.gz"
-
-
-_LAYOUTS = {
-    "brats2018": _Layout(
-        ("brats2021",),
-        "<ID>_{flair,t1,t1ce,t2,seg}.nii.gz",
-        {"flair": "_flair", "t1": "_t1", "t1ce": "_t1ce", "t2": "_t2", "label": "_seg"},
-    ),
-    "brats2023": _Layout(
-        ("brats2023", "brats2024"),
-        "<ID>-{t2f,t1n,t1c,t2w,seg}.nii.gz",
-        {"flair": "-t2f", "t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "label": "-seg"},
-    ),
-    "msd": _Layout(("msd",), "imagesTr/<ID>.nii.gz with 4 volumes, labelsTr/<ID>.nii.gz"),
-}
-
-# case ID -> sequence or "label" -> every file found for it
-_Found = dict[str, dict[str, list[Source]]]
+    @property
+    def mask_convention(self) -> str:
+        """The label convention of a mask of this case, where the user chooses none."""
+        possible = conventions_of(self.layout, self.name) or LAYOUTS[self.layout].conventions
+        return self.convention or possible[0]
 
 
 def find_cases(
@@ -98,17 +82,20 @@ def find_cases(
     label_convention: str | None = None,
     labels: str = "required",
     allow_missing: bool = False,
+    say: Callable[[str], object] = _LOG.warning,
 ) -> list[Case]:
-    """List the cases of a folder in a published BraTS layout.
+    """List the cases of a folder in a published layout.
 
     Args:
         folder: folder of cases (sub-folders such as HGG and LGG are fine), or of one case.
         sequences: the sequences that are needed, out of `SEQUENCES`.
-        layout: `auto`, `brats2018`, `brats2023` or `msd`.
-        label_convention: needed with labels in the layout `brats2023`; otherwise the layout proves
-            it and another one is refused.
+        layout: `auto`, or one of `LAYOUTS`.
+        label_convention: needed where the names do not tell what the labels mean; one that they
+            rule out is refused.
         labels: `required` (each case must have one), `optional` or `ignored`.
         allow_missing: accept cases that lack sequences, as long as one is there.
+        say: gets a sentence for each kind of file or folder that is not used, or that is used
+            under another name than the published one.
 
     Returns:
         The cases, sorted by name, at least one.
@@ -119,29 +106,21 @@ def find_cases(
     """
     _check_settings(sequences, layout, labels)
     root = Path(folder)
-    files = _visible_files(root)
-    layout, found = _recognize(root, files, layout)
-    if labels == "ignored":
-        found = {name: _without_label(sources) for name, sources in found.items()}
-        found = {name: sources for name, sources in found.items() if sources}
-    needs_convention = any("label" in sources for sources in found.values())
-    convention = choose_convention(
-        _LAYOUTS[layout].conventions,
-        label_convention,
-        needed=needs_convention or labels == "required",
-        where=f"{root} (layout {layout})",
-    )
+    listing = list_folder(root)
+    layout, everything = _recognize(listing, layout, training=labels == "required")
+    found = _without_labels(everything) if labels == "ignored" else everything
+    convention = _choose_convention(root, layout, found, label_convention, labels)
+    used = {name: everything[name] for name in found}
+    notes = [*other_names(found, layout), *unused(listing, used, layout)]
     wanted = [*sequences] if labels == "ignored" else [*sequences, "label"]
     demanded = [] if allow_missing else [*sequences]
     demanded += ["label"] if labels == "required" else []
-    strays = _strays(files, found)
-    problems: list[str] = []
-    for name, sources in sorted(found.items()):
-        paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
-        expected = {key: _LAYOUTS[layout].file_name(name, key) for key in wanted}
-        problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=strays)
-    if problems:
-        raise InputError(problem_report(f"the {plural(len(found), 'case')} of {root}", problems))
+    strays = strays_in(listing.nifti, everything)
+    if problems := _problems(found, layout, wanted, demanded, strays):
+        report = problem_report(f"the {plural(len(found), 'case')} of {root}", problems)
+        raise InputError("\n".join([report, *notes]))
+    for note in notes:
+        say(note)
     return [
         Case(
             name,
@@ -177,123 +156,128 @@ def _check_settings(sequences: Sequence[str], layout: str, labels: str) -> None:
         raise InputError(
             f"sequences is {list(sequences)}; expected one or more of {list(SEQUENCES)}, each once"
         )
-    if layout != "auto" and layout not in _LAYOUTS:
-        raise InputError(f"no layout is called {layout!r}; known are {['auto', *_LAYOUTS]}")
+    if layout != "auto" and layout not in LAYOUTS:
+        raise InputError(f"no layout is called {layout!r}; known are {['auto', *LAYOUTS]}")
     if labels not in LABEL_CHOICES:
         raise InputError(f"labels is {labels!r}; expected one of {list(LABEL_CHOICES)}")
 
 
-def _visible_files(root: Path) -> list[Path]:
-    """List the files at most `_DEPTH` folders deep, without hidden ones."""
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise InputError(f"{root} {what}; expected a folder of BraTS cases")
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be listed ({error.strerror}): is it yours?")
-
-    files: list[Path] = []
-    for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        depth = len(Path(here).relative_to(root).parts)
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = visible if depth < _DEPTH else []
-        files += [Path(here, name) for name in sorted(names) if not name.startswith(".")]
-    return files
+def _problems(
+    found: Found,
+    layout: str,
+    wanted: Sequence[str],
+    demanded: Sequence[str],
+    strays: Mapping[Path, Sequence[str]],
+) -> list[str]:
+    """Say what is wrong with the files of all cases."""
+    problems: list[str] = []
+    for name, sources in sorted(found.items()):
+        paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
+        expected = {key: LAYOUTS[layout].file_name(name, key) for key in wanted}
+        problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=strays)
+    return problems
 
 
-def _recognize(root: Path, files: Sequence[Path], layout: str) -> tuple[str, _Found]:
+def _choose_convention(
+    root: Path, layout: str, found: Found, given: str | None, labels: str
+) -> str | None:
+    """Settle the label convention by names, by a `dataset.json`, or by the user's choice."""
+    needed = labels == "required" or any("label" in sources for sources in found.values())
+    where = f"{root} (layout {layout})"
+    if described := None if LAYOUTS[layout].endings else described_convention(found):
+        if given not in (None, described):
+            raise InputError(
+                f"label_convention is {given!r}, but dataset.json describes the labels of {where} "
+                f"as {described}: leave label_convention out, or correct dataset.json"
+            )
+        return described
+    asked = needed or given is not None
+    possible = common_conventions(layout, list(found), where, needed=asked)
+    default = LAYOUTS[layout].default
+    return choose_convention(possible, given, needed=needed, where=where, default=default)
+
+
+def _recognize(listing: Listing, layout: str, *, training: bool) -> tuple[str, Found]:
     """Find the one layout whose names fit; a label alone proves nothing."""
-    nifti = [path for path in files if path.name.endswith(_NIFTI)]
-    tried = list(_LAYOUTS) if layout == "auto" else [layout]
-    found = {
-        name: _group_msd(nifti) if name == "msd" else _group_by_ending(nifti, name)
-        for name in tried
-    }
-    matching = [
-        name
-        for name, cases in found.items()
-        if any(key in sources for sources in cases.values() for key in SEQUENCES)
-    ]
+    tried = list(LAYOUTS) if layout == "auto" else [layout]
+    matching: dict[str, Found] = {}
+    files = listing.nifti
+    for name in tried:
+        found = _group(files, name, training=training, sure=layout != "auto")
+        if any(key in sources for sources in found.values() for key in SEQUENCES):
+            matching[name] = found
+            files = _remaining(files, found)
     if len(matching) == 1:
-        return matching[0], found[matching[0]]
+        return next(iter(matching.items()))
     if matching:
-        examples = [f"{name}: such as case {next(iter(found[name]))}" for name in matching]
+        examples = [f"{name}: such as case {next(iter(cases))}" for name, cases in matching.items()]
         raise InputError(
-            f"{root} holds files of {len(matching)} layouts ({'; '.join(examples)}); expected one: "
-            "give the folder of one of them, or choose with layout"
+            f"{listing.root} holds files of {len(matching)} layouts ({'; '.join(examples)}); "
+            "expected one: give the folder of one of them, or choose with layout"
         )
-    names = [path.relative_to(root).as_posix() for path in (nifti or files)[:3]]
+    if has_channels(listing.nifti) and layout in ("auto", "nnunet"):
+        return "nnunet", group_nnunet(listing.nifti)
+    raise InputError(_not_recognized(listing, tried))
+
+
+def _group(files: Sequence[Path], layout: str, *, training: bool, sure: bool) -> Found:
+    """Sort the files of a layout into cases; in training without those that are for testing."""
+    if LAYOUTS[layout].endings:
+        return group_files(files, layout)
+    files = [path for path in files if in_task_folder(path)]
+    if training:
+        files = [path for path in files if path.parent.name in TRAINING]
+    if layout == "msd":
+        return group_msd(files)
+    return group_nnunet(files) if sure or has_channels(files) else {}
+
+
+def _remaining(files: Sequence[Path], found: Found) -> list[Path]:
+    """The files that are neither taken nor another version of what is taken of the same case."""
+    paths = {
+        (source.path, name)
+        for name, kinds in found.items()
+        for sources in kinds.values()
+        for source in sources
+    }
+    taken = {path for path, _ in paths}
+    cases = {(path.parent, name) for path, name in paths}
+    return [
+        path
+        for path in files
+        if path not in taken
+        and not any((path.parent, name) in cases for name in beginnings(path.name))
+    ]
+
+
+def _not_recognized(listing: Listing, tried: Sequence[str]) -> str:
+    nifti, files = listing.nifti, listing.files
+    dicom = [] if nifti else [path for path in files[:20] if is_dicom(path)]
+    if dicom:
+        return (
+            f"{listing.root} holds DICOM files such as {listing.short(dicom[0])} and no NIfTI "
+            "file; expected NIfTI: convert them with dcm2niix, then register, strip the skull and "
+            f"name the files {LAYOUTS['brats2018'].example}"
+        )
+    names = [listing.short(path) for path in (nifti or files)[:3]]
     what = f"{plural(len(nifti), 'NIfTI file')} of {plural(len(files), 'file')}"
-    such = f", such as {', '.join(names)}" if names else ": it is empty"
-    known = "; ".join(f"{name} ({_LAYOUTS[name].example})" for name in tried)
-    raise InputError(
-        f"no case was recognized in {root}: found {what}{such}; expected a layout of: {known}"
+    folders = plural(len(listing.folders), "folder")
+    empty = f": there is no file in its {folders}" if listing.folders else ": it is empty"
+    such = f", such as {', '.join(names)}" if names else empty
+    known = "; ".join(f"{name} ({LAYOUTS[name].example})" for name in tried)
+    deep = "".join(f"; {note}" for note in too_deep(listing))
+    return (
+        f"no case was recognized in {listing.root}: found {what}{such}{deep}; expected a layout "
+        f"of: {known}"
     )
 
 
-def _strays(files: Sequence[Path], found: _Found) -> dict[Path, list[str]]:
-    """List the NIfTI files of each folder whose names say nothing: perhaps misnamed ones."""
-    known = {source.path for kinds in found.values() for kind in kinds.values() for source in kind}
-    strays: dict[Path, list[str]] = defaultdict(list)
-    for path in files:
-        if path not in known and path.name.endswith(_NIFTI):
-            strays[path.parent].append(path.name)
-    return strays
-
-
-def _without_label(sources: dict[str, list[Source]]) -> dict[str, list[Source]]:
-    return {key: files for key, files in sources.items() if key != "label"}
-
-
-def _group_by_ending(files: Sequence[Path], layout: str) -> _Found:
-    kinds = {ending: kind for kind, ending in _LAYOUTS[layout].endings.items()}
-    pattern = re.compile(rf"(.+)({'|'.join(kinds)})\.nii(?:\.gz)?")
-    found: _Found = defaultdict(lambda: defaultdict(list))
-    for path in files:
-        match = pattern.fullmatch(path.name)
-        if match:
-            found[match[1]][kinds[match[2]]].append(Source(path))
-    return {name: dict(sources) for name, sources in found.items()}
-
-
-def _group_msd(files: Sequence[Path]) -> _Found:
-    found: _Found = defaultdict(lambda: defaultdict(list))
-    orders: dict[Path, Sequence[str]] = {}
-    for path in files:
-        name = path.name.removesuffix(".gz").removesuffix(".nii")
-        if path.parent.name == "labelsTr":
-            found[name]["label"].append(Source(path))
-        if path.parent.name == "imagesTr":
-            task = path.parent.parent
-            if task not in orders:
-                orders[task] = _msd_order(task / "dataset.json")
-            for channel, key in enumerate(orders[task]):
-                found[name][key].append(Source(path, channel, len(orders[task])))
-    return {name: dict(sources) for name, sources in found.items()}
-
-
-def _msd_order(description: Path) -> Sequence[str]:
-    """Read which volume is which sequence; by default in the order of `SEQUENCES`."""
-    if not description.exists():
-        return SEQUENCES
-    try:
-        content = json.loads(description.read_text(encoding="utf-8"))
-        names = content.get("modality") or content.get("channel_names")
-        if names is None:
-            return SEQUENCES
-        listed = [str(names[str(channel)]) for channel in range(len(names))]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{description} cannot be read ({type(error).__name__}: {error}); expected JSON with "
-            '"modality": {"0": "FLAIR", …}: repair it, or remove it to use the published order'
-        ) from error
-    order = [_MSD_NAMES.get(name.lower(), name.lower()) for name in listed]
-    if set(order) - set(SEQUENCES) or len(set(order)) != len(order):
-        raise InputError(
-            f"{description} names the volumes {listed}; expected each of FLAIR, T1w, t1gd, T2w at "
-            "most once and nothing else: is this Task01_BrainTumour?"
-        )
-    return order
+def _without_labels(found: Found) -> Found:
+    images = {
+        name: {key: files for key, files in sources.items() if key != "label"}
+        for name, sources in found.items()
+    }
+    return {name: sources for name, sources in images.items() if sources}
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -1,11 +1,11 @@
-"""Checks of a case: its files, their headers, the grids of its images, the voxels in them.
+"""Checks of a case: its headers, the grids of its images, the voxels in them.
 
 Each check knows the fault, says it in one sentence and gives the remedy; reading is in `nifti.py`.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
@@ -18,12 +18,13 @@ import numpy as np
 from ..errors import InputError
 from ..foreign import foreign_content
 
+_LOG = logging.getLogger(__name__)
+
 TOLERANCE = 0.01  # of a voxel at the corners: programs round affines in the sixth digit
 
 CUT_OFF = "is cut off, with fewer voxels than its header promises: copy or download it again"
+_REGISTRATION = ", for example with greedy or ANTs (BraTS Toolkit does all of the preparation)"
 _DEFLATE_LIMIT = 1100  # gzip cannot shrink further than 1032:1
-
-_CASE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Grid(NamedTuple):
@@ -32,49 +33,6 @@ class Grid(NamedTuple):
     where: str
     shape: tuple[int, ...]
     affine: np.ndarray
-
-
-def case_problems(
-    name: str,
-    files: Mapping[str, Sequence[Path]],
-    *,
-    expected: Mapping[str, str],
-    demanded: Sequence[str],
-    strays: Mapping[Path, Sequence[str]],
-) -> list[str]:
-    """Say everything that is wrong with the files of one case, one sentence each.
-
-    Args:
-        name: case ID.
-        files: the files found for each sequence and for "label".
-        expected: the published file name of each sequence that is wanted, and of "label".
-        demanded: the sequences, and "label", without which the case is refused.
-        strays: per folder, the NIfTI files that belong to no case.
-    """
-    anywhere = [path for paths in files.values() for path in paths]
-    if not _CASE_NAME.fullmatch(name) or not name.strip("."):
-        found = f" ({anywhere[0]})" if anywhere else ""
-        return [
-            f"case {name!r}{found} has no usable ID; expected 1 to 128 letters A-Z, digits, dots, "
-            "dashes or underscores: rename its files"
-        ]
-    problems = [
-        f"case {name}: {len(paths)} files for {key}: {' and '.join(map(str, paths))}; expected "
-        "one: remove or rename the others"
-        for key, paths in files.items()
-        if len(paths) > 1
-    ]
-    if len({tuple(paths) for paths in files.values()}) < len(files):
-        problems = problems[:1]  # one 4D file stands for several sequences
-    if not files.keys() - {"label"}:
-        return [*problems, f"case {name}: no file for any of {', '.join(_sequences(expected))}"]
-    folder = anywhere[0].parent
-    return problems + [
-        f"case {name}: no file for {key} (tried {expected[key]}, also without .gz, in {folder})"
-        + _remedy(key, strays.get(folder, ()))
-        for key in demanded
-        if key not in files
-    ]
 
 
 def problem_report(subject: str, problems: Sequence[str]) -> str:
@@ -189,6 +147,12 @@ def _singular(where: str, lengths: np.ndarray) -> str:
     )
 
 
+def check_image(image: np.ndarray, where: str) -> None:
+    """Refuse an image (X, Y, Z) whose voxels or background no network can use."""
+    check_voxels(image, where)
+    check_background(image, where)
+
+
 def check_voxels(image: np.ndarray, where: str) -> None:
     """Refuse NaN, infinity and images that are the same everywhere (float32, any shape)."""
     low, high = image.min(), image.max()
@@ -203,6 +167,37 @@ def check_voxels(image: np.ndarray, where: str) -> None:
         raise InputError(f"{where} holds {what}; expected an image: export it again")
 
 
+def check_background(image: np.ndarray, where: str) -> None:
+    """Refuse an image whose background is not 0, as when the skull is still there.
+
+    The twelve edges of the volume tell: no brain lies there, even in a tight crop or a slab. A few
+    stray voxels do no harm.
+
+    Args:
+        image: real numbers, shape (X, Y, Z).
+        where: case and file for the error message.
+    """
+    ends = (0, -1)
+    lines = [image[x, y] for x in ends for y in ends]
+    lines += [image[x, :, z] for x in ends for z in ends]
+    lines += [image[:, y, z] for y in ends for z in ends]
+    edges = np.concatenate(lines)
+    zeros = float((edges == 0).mean())
+    if zeros >= 0.5:
+        return
+    values, counts = np.unique(edges, return_counts=True)
+    if counts.max() >= 0.9 * edges.size:
+        what = f"is {values[counts.argmax()]:g}, not 0"
+        remedy = "set it to 0; intensities need not be normalized before"
+    else:
+        what = f"is not 0 (only {zeros:.0%} of the voxels along the edges of the volume are)"
+        remedy = "remove the skull, for example with HD-BET, and set all that is no brain to 0"
+    raise InputError(
+        f"{where}: the background {what}; expected a skull-stripped image that is exactly 0 "
+        f"outside of the brain: {remedy}"
+    )
+
+
 def check_same_grid(first: Grid, other: Grid) -> None:
     """Refuse two images of one case that do not lie on the same grid.
 
@@ -212,7 +207,7 @@ def check_same_grid(first: Grid, other: Grid) -> None:
         raise InputError(
             f"{other.where} has {_sizes(other.shape)} voxels, but {first.where} has "
             f"{_sizes(first.shape)} (along right, anterior, superior); expected one grid: resample "
-            "the one to the other"
+            f"the one to the other{_REGISTRATION}"
         )
     distance = corner_distance(first.shape, first.affine, other.affine)
     allowed = TOLERANCE * float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
@@ -220,7 +215,7 @@ def check_same_grid(first: Grid, other: Grid) -> None:
         raise InputError(
             f"{other.where} lies {distance:.4g} mm away from {first.where} at a corner of the "
             f"volume; expected at most {allowed:.4g} mm, {TOLERANCE} of a voxel: register and "
-            "resample the one to the other"
+            f"resample the one to the other{_REGISTRATION}"
         )
 
 
@@ -244,6 +239,17 @@ def check_distinct(images: Mapping[str, np.ndarray], where: str) -> None:
             )
 
 
+def warn_of_position(header: nib.Nifti1Header, where: str) -> None:
+    """Say that a header with neither an sform nor a qform does not tell left from right."""
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        _LOG.warning(
+            "%s does not say how the patient lies (sform and qform codes are 0): left and right "
+            "may be swapped, and voxels of %s mm are believed",
+            where,
+            " x ".join(f"{side:.4g}" for side in header.get_zooms()[:3]),
+        )
+
+
 def check_data_type(dtype: np.dtype, where: str) -> None:
     """Refuse complex and color voxels."""
     if dtype.kind not in "iufb":
@@ -252,23 +258,6 @@ def check_data_type(dtype: np.dtype, where: str) -> None:
             f"{where} holds {kind} voxels; expected one real number per voxel: export "
             "the magnitude image in gray levels"
         )
-
-
-def _sequences(expected: Mapping[str, str]) -> list[str]:
-    return [key for key in expected if key != "label"]
-
-
-# A label or another sequence is never the file that is missing.
-_NAMED_BY_A_LAYOUT = re.compile(r"[_-](seg|flair|t1|t1ce|t2|t2f|t1n|t1c|t2w)\.nii(\.gz)?$")
-
-
-def _remedy(key: str, strays: Sequence[str]) -> str:
-    strays = [name for name in strays if not _NAMED_BY_A_LAYOUT.search(name)]
-    if strays:
-        return f"; that folder also holds {', '.join(strays[:3])}: rename it?"
-    if key == "label":
-        return ': add it, or use labels="ignored" if no label is needed'
-    return ": add it; inference can do without (--allow_missing True)"
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -2,11 +2,13 @@
 
 Inside the program a voxel's class is 0 background, 1 NCR (necrotic core), 2 ED (edema) or 3 ET
 (enhancing tumor). On disk the same value means different things in different years: 4 is ET up to
-2021 and the resection cavity in 2024, and the Medical Segmentation Decathlon swaps 1 and 2. So a
-convention is proven by the file layout or chosen by the user, never guessed from the values.
+2021, the resection cavity in 2024 and edema in children, and the Medical Segmentation Decathlon
+swaps 1 and 2. So a convention is proven by the file layout or chosen by the user, never guessed
+from the values.
 
 Sources: Baid et al., arXiv 2107.02314 (2021); Adewole et al., arXiv 2305.19369 (2023); de Verdier
-et al., arXiv 2405.18368 (2024, post-treatment); Antonelli et al., Nature Communications 2022 (MSD).
+et al., arXiv 2405.18368 (2024, post-treatment); Kazerooni et al., arXiv 2305.17033 and 2404.15009
+(BraTS-PEDs 2023 and 2024); Antonelli et al., Nature Communications 2022 (MSD).
 """
 
 from __future__ import annotations
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
 CLASSES = ("background", "NCR", "ED", "ET")
 CAVITY = "resection cavity"
 
+# The parts of the core that do not enhance, which children's tumors have more of, are one class.
+_CLASS_OF = {
+    "background": 0,
+    "NCR": 1,
+    "NC": 1,  # non-enhancing component: NET, CC and necrosis
+    "NET": 1,  # non-enhancing tumor
+    "CC": 1,  # cystic component
+    "ED": 2,
+    "ET": 3,
+    CAVITY: 0,
+}
+
 REGIONS = ("WT", "TC", "ET")
 REGION_CLASSES: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
@@ -33,6 +47,10 @@ _ROUNDING = 1e-3  # a label may be stored as 0.9999; anything further off was in
 _UNKNOWN = 255
 
 _Array = TypeVar("_Array", np.ndarray, "torch.Tensor")
+
+
+class UnknownConvention(InputError):
+    """Nothing tells what the values of some labels mean, and the user has not said it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,11 @@ class LabelConvention:
 
     name: str
     values: Mapping[int, str]
+
+    @property
+    def classes(self) -> dict[int, int]:
+        """The class of each value; a resection cavity is 0, background."""
+        return {value: _CLASS_OF[meaning] for value, meaning in self.values.items()}
 
     def to_classes(self, array: np.ndarray, where: str) -> np.ndarray:
         """Translate file values into classes.
@@ -64,7 +87,7 @@ class LabelConvention:
         values = _as_integers(array, where)
         table = np.full(256, _UNKNOWN, np.uint8)
         for value, meaning in {0: "background", **self.values}.items():
-            table[value] = 0 if meaning == CAVITY else CLASSES.index(meaning)
+            table[value] = _CLASS_OF[meaning]
         if values.min() < 0 or values.max() > 255:
             raise InputError(self._unknown_values(values, where))
         classes = table[values.astype(np.uint8, copy=False)]
@@ -75,13 +98,15 @@ class LabelConvention:
     def from_classes(self, classes: np.ndarray) -> np.ndarray:
         """Translate classes 0 to 3 into file values (uint8, same shape).
 
+        Where several values are one class, the first of them is written.
+
         Raises:
             ValueError: a class other than 0 to 3.
         """
         table = np.zeros(len(CLASSES), np.uint8)
-        for value, meaning in self.values.items():
-            if meaning != CAVITY:
-                table[CLASSES.index(meaning)] = value
+        for value, class_ in reversed(self.classes.items()):
+            if class_:
+                table[class_] = value
         if classes.min() < 0 or classes.max() >= len(CLASSES):
             found = sorted(set(np.unique(classes).tolist()) - set(range(len(CLASSES))))
             raise ValueError(f"classes must be 0 to {len(CLASSES) - 1}; found {found[:5]}")
@@ -114,6 +139,8 @@ CONVENTIONS: dict[str, LabelConvention] = {
         LabelConvention("brats2021", {1: "NCR", 2: "ED", 4: "ET"}),
         LabelConvention("brats2023", {1: "NCR", 2: "ED", 3: "ET"}),
         LabelConvention("brats2024", {1: "NCR", 2: "ED", 3: "ET", 4: CAVITY}),
+        LabelConvention("brats_peds2023", {1: "NC", 2: "ED", 3: "ET"}),
+        LabelConvention("brats_peds2024", {1: "ET", 2: "NET", 3: "CC", 4: "ED"}),
         LabelConvention("msd", {1: "ED", 2: "NCR", 3: "ET"}),
     )
 }
@@ -132,25 +159,32 @@ def label_convention_named(name: str) -> LabelConvention:
 
 
 def choose_convention(
-    possible: Sequence[str], given: str | None, *, needed: bool, where: str
+    possible: Sequence[str],
+    given: str | None,
+    *,
+    needed: bool,
+    where: str,
+    default: str | None = None,
 ) -> str | None:
     """Settle the label convention of a data set.
 
     Args:
-        possible: the conventions its layout allows; a single one is proven by the layout.
+        possible: the conventions its file names allow; a single one is proven by them.
         given: the user's choice, if any.
         needed: whether labels will be read.
         where: folder and layout for the error message.
+        default: what is taken when the user chooses none.
 
     Raises:
-        InputError: the choice is unknown or contradicts the layout, or there is none to go by.
+        InputError: the choice is unknown or contradicts the file names.
+        UnknownConvention: there is none to go by.
     """
     if given is not None:
         label_convention_named(given)
     if given in possible:
         return given
+    proven = len(possible) == 1
     if given is not None:
-        proven = len(possible) == 1
         raise InputError(
             f"label_convention is {given!r}, but the file names of {where} "
             + (
@@ -161,13 +195,14 @@ def choose_convention(
             + f" label_convention{' out' if proven else ''}; if the labels were converted to "
             f"{given}, rename the files the way that data set names them"
         )
-    if len(possible) == 1:
-        return possible[0]
+    if proven or default in possible:
+        return default or possible[0]
     if needed:
-        raise InputError(
+        meanings = "; ".join(str(CONVENTIONS[name]) for name in possible)
+        raise UnknownConvention(
             f"label_convention is not given, and the file names of {where} do not tell it: choose "
-            f"{' or '.join(possible)}; label 4 is the resection cavity in brats2024 "
-            "(post-treatment) and nothing in brats2023, so it cannot be guessed"
+            f"{' or '.join(possible)}; one value means different things in them, so it cannot be "
+            f"guessed: {meanings}"
         )
     return None
 

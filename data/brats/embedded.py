@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,10 @@ from ..phantom.cases import GENERATOR_VERSION
 from ..split_file import FILE_NAME, keep_given
 from ..splits import read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
+from .conventions import UnknownConvention
 from .store import SliceStore
+
+_LOG = logging.getLogger(__name__)
 
 EMBEDDED = "embedded synthetic gliomas (no patients)"
 
@@ -116,15 +120,20 @@ def cases_to_segment(
         return [case for case in cases if case.name in split["test"]]
 
     find = partial(
-        open_cases,
+        find_cases,
         dataset_dir,
         sequences=sequences,
         layout=layout,
         label_convention=label_convention,
         allow_missing=allow_missing,
     )
-    cases = find(labels="ignored")
-    return cases if cases[0].convention is None else find(labels="optional")
+    try:
+        return find(labels="optional")
+    except UnknownConvention as error:
+        if label_convention is not None:
+            raise
+        _LOG.warning("the labels that come with the cases are not compared: %s", error)
+        return find(labels="ignored")
 
 
 def open_split(

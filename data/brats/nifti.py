@@ -3,9 +3,8 @@
 nibabel reads, scales and turns to RAS+ (right, anterior, superior); `checks.py` says what cannot be
 used, and every fault is an `InputError` that names case and file.
 
-Geometry: the sform is used when its code is set, else the qform. A file with neither code gives
-only voxel sizes; it is accepted when these are positive, with the axes that nibabel and MONAI
-assume (left, anterior, superior), because a mask is written in the file's own axes in any case.
+Geometry: the sform is used when its code is set, else the qform. A file with neither is accepted
+with a warning and the axes that nibabel assumes: a mask is written in the file's own axes anyway.
 """
 
 from __future__ import annotations
@@ -164,6 +163,7 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
             files[source.path] = read_nifti(source.path, f"case {case.name}: {source.path}")
         images[key] = files[source.path].volume(source.channel, source.channels)
     volume = _checked_volume(case.name, f"case {case.name}", images)
+    checks.warn_of_position(volume.native.header, images[present[0]].where)
     if case.label is not None:
         volume.label = _read_label(case, case.label, images[present[0]].grid)
     return volume
@@ -273,7 +273,7 @@ def _checked_volume(name: str, where: str, files: Mapping[str, RasImage]) -> Vol
         checks.check_same_grid(first.grid, file.grid)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused next
             images[key] = file.voxels.astype(np.float32)
-        checks.check_voxels(images[key], f"{file.where} ({key})")
+        checks.check_image(images[key], f"{file.where} ({key})")
     checks.check_distinct(images, where)
     return Volume(name, images, None, first.affine, first.native)
 

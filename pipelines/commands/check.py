@@ -77,6 +77,7 @@ def main(
         _conclude(*_check_set(source))
         return
     if kind == "brats":
+        notes: list[str] = []
         cases = find_cases(
             source,
             sequences=sequences or SEQUENCES,
@@ -84,8 +85,9 @@ def main(
             label_convention=label_convention,
             labels=labels,
             allow_missing=allow_missing,
+            say=notes.append,
         )
-        _conclude(*_check_brats(cases))
+        _conclude(*_check_brats(cases, notes))
         return
     if kind == "mosi":
         published = read_mosi(source, padding=padding, name=name, progress=show)
@@ -141,15 +143,15 @@ def _is_header(path: Path) -> bool:
         return False
 
 
-def _check_brats(cases: list[Case]) -> tuple[str, list[str]]:
-    """Read all volumes; return a line to end with, and every problem."""
+def _check_brats(cases: list[Case], notes: list[str]) -> tuple[str, list[str]]:
+    """Read all volumes; return lines to end with, and every problem."""
     print(describe(cases), flush=True)
     problems = []
     for case in tqdm(cases, unit="case", disable=None):
         problems += check_cases([case])
     broken = len({name for name, _ in problems})
     summary = f"{len(cases) - broken} of {len(cases)} cases can be used"
-    return summary, [text for _, text in problems]
+    return "\n".join([summary, *notes]), [text for _, text in problems]
 
 
 def _check_set(folder: Path) -> tuple[str, list[str]]:

@@ -19,9 +19,6 @@ from .overlays import draw_overlay
 from .region_dice import region_counts
 from .volume_dice import dice_of_counts
 
-# What a mask's values mean when the user does not choose; the layout proves it or leaves one way.
-LAYOUT_CONVENTIONS = {"brats2018": "brats2021", "brats2023": "brats2023", "msd": "msd"}
-
 
 class MaskWriter:
     """Handler for an evaluator over :class:`.CaseDataset`: a mask, a picture, a row per case.
@@ -63,7 +60,7 @@ class MaskWriter:
         self._write(read.case, read.volume, mask)
 
     def _write(self, case: Case, volume: Volume, mask: np.ndarray) -> None:
-        convention = self.label_convention or case.convention or LAYOUT_CONVENTIONS[case.layout]
+        convention = self.label_convention or case.mask_convention
         write_mask(mask, volume.native, self.folder / "masks" / f"{case.name}.nii.gz", convention)
         row = describe_mask(mask, volume.label, volume.voxel_ml)
         self.rows.append({"case": case.name, "sequences": " ".join(volume.images), **row})

@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
     write_food101(tmp_path / "food")
     write_food_lists(tmp_path / "lists")
     write_case(tmp_path / "brats", "P1")
+    (tmp_path / "brats" / "P2").mkdir()
     convert(read_mosi(tmp_path / "mosi.pkl"), tmp_path / "set")
     return tmp_path
 
@@ -97,7 +98,7 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     assert ["class", "train", "val", "test"] in lines and ["sad", "4", "1", "1"] in lines
     assert "UPMC-Food 101, classification, 18 samples" in food[1]
     assert "13 samples can be used" in features[1] and "vision: width 5" in features[1]
-    assert "1 of 1 cases can be used" in brats[1]
+    assert "1 of 1 cases can be used\nnot used: 1 folder (P2) without any image" in brats[1]
 
     assert wrong[2].startswith("error: broken.pkl, part test: labels: 1 of 4 (25.0 %) lie outside")
     assert "is empty (0 bytes)" in bad[2] and "0 of 1 cases can be used" in bad[1]

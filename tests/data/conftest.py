@@ -22,7 +22,10 @@ class NiftiCaseWriter:
     """Write images and whole cases; every image has its own voxels, the same in every run."""
 
     def image(self, seed: int = 0, shape: Sequence[int] = SHAPE) -> np.ndarray:
-        return np.random.default_rng(seed).integers(0, 1000, tuple(shape)).astype(np.int16)
+        """Random voxels, and a border of background."""
+        x, y, z, *volumes = shape
+        brain = np.random.default_rng(seed).integers(1, 1000, (x - 2, y - 2, z - 2, *volumes))
+        return np.pad(brain, [(1, 1)] * 3 + [(0, 0)] * len(volumes)).astype(np.int16)
 
     def label(self, values: Sequence[int], shape: Sequence[int] = SHAPE) -> np.ndarray:
         return np.random.default_rng(99).choice(values, tuple(shape)).astype(np.uint8)

@@ -188,6 +188,7 @@ def test_grids_that_are_shifted(key: str, tmp_path: Path, nifti_cases: NiftiCase
     nifti_cases.save(files[key], nifti_cases.image(5) % 2, shifted)
     message = refusal(tmp_path)
     assert f"{files[key]} lies 5 mm away from case P1: {files['flair']} at a corner" in message
+    assert "register and resample the one to the other, for example with greedy or ANTs" in message
 
 
 def test_a_scale_error_counts_at_the_far_corner(
@@ -198,6 +199,21 @@ def test_a_scale_error_counts_at_the_far_corner(
     message = refusal(tmp_path)
     assert "lies 0.018 mm away" in message  # 9 steps of 0.002 mm
     assert "expected at most 0.01 mm, 0.01 of a voxel" in message
+
+
+def test_a_header_that_does_not_tell_left_from_right(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = nifti_cases.case(tmp_path)
+    (case,) = find_cases(tmp_path)
+    read_case(case, SEQUENCES)
+    assert caplog.messages == []
+    for path in files.values():
+        edit_nifti_header(path, sform_code=0, qform_code=0)
+    read_case(case, SEQUENCES)
+    (message,) = caplog.messages
+    assert message.startswith(f"case P1: {files['flair']} does not say how the patient lies")
+    assert "left and right may be swapped, and voxels of 1 x 1 x 1 mm are believed" in message
 
 
 def test_label_values_of_another_year(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:

@@ -26,6 +26,8 @@ WHERE = "case P1: P1_seg.nii.gz"
         ("brats2021", [0, 1, 2, 4], [0, 1, 2, 3]),
         ("brats2023", [0, 1, 2, 3], [0, 1, 2, 3]),
         ("brats2024", [0, 1, 2, 3, 4], [0, 1, 2, 3, 0]),
+        ("brats_peds2023", [0, 1, 2, 3], [0, 1, 2, 3]),
+        ("brats_peds2024", [0, 1, 2, 3, 4], [0, 3, 1, 1, 2]),
         ("msd", [0, 1, 2, 3], [0, 2, 1, 3]),
     ],
 )
@@ -98,6 +100,15 @@ def test_unknown_name_lists_the_known_ones() -> None:
         label_convention_named("brats")
 
 
+def test_regions_of_childrens_tumors() -> None:
+    """Kazerooni et al., arXiv 2404.15009: ET is 1, TC adds 2 (NET) and 3 (CC), WT adds 4 (ED)."""
+    masks = region_masks(CONVENTIONS["brats_peds2024"].to_classes(np.arange(5), WHERE))
+    regions = {region: np.flatnonzero(mask).tolist() for region, mask in masks.items()}
+    assert regions == {"WT": [1, 2, 3, 4], "TC": [1, 2, 3], "ET": [1]}
+    written = CONVENTIONS["brats_peds2024"].from_classes(np.arange(4))
+    assert written.tolist() == [0, 2, 4, 1], "what does not enhance is written as NET"
+
+
 @pytest.mark.parametrize(
     ("region", "members"), [("WT", [0, 1, 1, 1]), ("TC", [0, 1, 0, 1]), ("ET", [0, 0, 0, 1])]
 )
@@ -130,5 +141,8 @@ def test_an_open_convention_must_be_chosen_when_labels_are_read() -> None:
     assert choose_convention(possible, "brats2024", needed=True, where="x") == "brats2024"
     with pytest.raises(InputError, match="choose brats2023 or brats2024; .*resection cavity"):
         choose_convention(possible, None, needed=True, where="x")
+    assert choose_convention(possible, None, needed=True, where="x", default="brats2024") == (
+        "brats2024"
+    )
     with pytest.raises(InputError, match="mean brats2023 or brats2024: correct label_convention"):
         choose_convention(possible, "msd", needed=True, where="x")

@@ -130,7 +130,9 @@ def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
     assert not list(Path(first[0]).glob(".building-*"))
 
 
-def test_cases_to_segment_by_layout(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
+def test_cases_to_segment_by_layout(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter, caplog: pytest.LogCaptureFixture
+) -> None:
     """Labels are read only where it is known what their values mean."""
     nifti_cases.case(tmp_path / "2018", "P1")
     nifti_cases.case(tmp_path / "2018", "P2", without=["label"])
@@ -141,6 +143,8 @@ def test_cases_to_segment_by_layout(tmp_path: Path, nifti_cases: NiftiCaseWriter
     nifti_cases.case(tmp_path / "2023", "P1", layout="brats2023")
     (case,) = cases_to_segment(tmp_path / "2023", tmp_path / "out")
     assert case.label is None and case.convention is None
+    (message,) = caplog.messages
+    assert "are not compared: label_convention is not given" in message
     (case,) = cases_to_segment(tmp_path / "2023", tmp_path / "out", label_convention="brats2024")
     assert case.label is not None and case.convention == "brats2024"
 

@@ -102,11 +102,12 @@ def test_nifti_2_and_trailing_axes(tmp_path: Path, nifti_cases: NiftiCaseWriter)
 
 def test_slope_and_intercept_are_applied(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
     files = nifti_cases.case(tmp_path)
+    nifti_cases.save(files["t1"], nifti_cases.image(1) + 20)
     edit_nifti_header(files["t1"], scl_slope=0.5, scl_inter=-10)
     edit_nifti_header(files["t2"], scl_slope=0, scl_inter=-10)  # slope 0 means: not scaled
     (case,) = find_cases(tmp_path)
     images = read_case(case, SEQUENCES).images
-    assert np.array_equal(images["t1"], nifti_cases.image(1) * 0.5 - 10)
+    assert np.array_equal(images["t1"], nifti_cases.image(1) * 0.5)
     assert np.array_equal(images["t2"], nifti_cases.image(3))
 
 

@@ -36,6 +36,12 @@ def folds(names: list[str] = NAMES) -> dict[str, Any]:
     ("case", "patient"),
     [
         ("BraTS-GLI-00005-001", "BraTS-GLI-00005"),
+        ("BraTS-GoAT-00005", "BraTS-GoAT-00005"),
+        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
+        ("UCSF-PDGM-0429", "UCSF-PDGM-0429"),
+        ("UCSF-PDGM-0429_FU001d", "UCSF-PDGM-0429"),
+        ("sub-01", "sub-01"),
+        ("sub-01_ses-02", "sub-01"),
         ("BraTS-MET-00005-000", "BraTS-MET-00005"),
         ("BraTS2021_00005", "BraTS2021_00005"),
         ("BraTS20_Training_001", "BraTS20_Training_001"),
