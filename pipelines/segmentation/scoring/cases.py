@@ -1,0 +1,77 @@
+"""Scores of many cases, each region in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ....data.errors import InputError
+from .masks import Regions, read_masks
+from .pairs import Pair
+from .region import RegionScores, ScoringRules, score_region
+
+
+class CaseScores(NamedTuple):
+    """Figures of one case by region."""
+
+    case: str
+    regions: dict[str, RegionScores]
+
+
+class Scored(NamedTuple):
+    """Scores of many cases.
+
+    Attributes:
+        cases: those that could be scored, each with the same regions.
+        failures: a sentence for each other case, by its name.
+        notes: what was done to files.
+    """
+
+    cases: list[CaseScores]
+    failures: dict[str, str]
+    notes: list[str]
+
+
+def score_pairs(pairs: Iterable[Pair], regions: Regions, rules: ScoringRules) -> Scored:
+    """Score pairs of mask files; one that cannot be scored stops no other.
+
+    Args:
+        pairs: from :func:`.pairs.pair_masks`.
+        regions: of the masks.
+        rules: conventions.
+    """
+    cases: list[CaseScores] = []
+    failures: dict[str, str] = {}
+    notes: list[str] = []
+    for pair in pairs:
+        try:
+            masks = read_masks(pair, regions)
+            scores = {
+                name: score_region(*both, spacing=masks.spacing, rules=rules, voxels=masks.voxels)
+                for name, both in masks.masks.items()
+            }
+        except InputError as error:
+            failures[pair.case] = str(error)
+        except Exception as error:  # one odd file must not hide the others
+            failures[pair.case] = f"case {pair.case}: {type(error).__name__}: {error}"
+        else:
+            cases.append(CaseScores(pair.case, scores))
+            notes += masks.notes
+    return Scored(_with_all_regions(cases, regions, rules), failures, notes)
+
+
+def _with_all_regions(
+    cases: list[CaseScores], regions: Regions, rules: ScoringRules
+) -> list[CaseScores]:
+    """Score labels that only other cases have as what they are: empty in both masks."""
+    names = regions.names
+    if names is None:
+        names = sorted({name for scores in cases for name in scores.regions}, key=int)
+    nothing = np.zeros((1, 1, 1), bool)
+    empty = score_region(nothing, nothing, rules=rules)
+    return [
+        CaseScores(scores.case, {name: scores.regions.get(name, empty) for name in names})
+        for scores in cases
+    ]
