@@ -11,6 +11,8 @@ from fire.parser import DefaultParseValue
 from tqdm import tqdm
 
 from ...data.errors import InputError, problem_report
+from ..segmentation.scoring import Regions, ScoreReport, ScoringRules, pair_masks, score_pairs
+from ..segmentation.scoring.report import check_replaceable
 
 
 def main(
@@ -46,10 +48,6 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
     """Score masks: Dice, HD95, surface Dice, volumes, lesion by lesion."""
-    # Here, because the room loads torch, which the help does not need.
-    from ..segmentation.scoring import Regions, ScoringRules, pair_masks, score_pairs
-    from ..segmentation.scoring.report import ScoreReport, check_replaceable
-
     rules = ScoringRules(empty_regions, tolerance, lesion_rule)
     wanted = Regions(label_convention, read_regions(regions))
     check_replaceable(output_dir)
