@@ -1,7 +1,7 @@
 """A scorer of segmentation masks: conventions by name, lesion by lesion, over patients."""
 
 from .calibration import expected_calibration_error
-from .cases import CaseScores, Scored, score_pairs
+from .cases import CaseScores, Scored, score_labels, score_pairs
 from .empty_regions import CONVENTIONS
 from .lesions import LESION_RULES
 from .masks import Regions
@@ -22,6 +22,7 @@ __all__ = [
     "expected_calibration_error",
     "limits_of_agreement",
     "pair_masks",
+    "score_labels",
     "score_pairs",
     "score_region",
     "summarize",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ....data.errors import InputError
-from .masks import Regions, read_masks
+from .masks import Regions, boxed, read_masks
 from .pairs import Pair
 from .region import RegionScores, ScoringRules, score_region
 
@@ -32,6 +32,35 @@ class Scored(NamedTuple):
     cases: list[CaseScores]
     failures: dict[str, str]
     notes: list[str]
+
+
+def score_labels(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    regions: Regions,
+    *,
+    spacing: Sequence[float] = (1, 1, 1),
+    rules: ScoringRules | None = None,
+) -> dict[str, RegionScores]:
+    """Score arrays: each region of a case.
+
+    Args:
+        prediction: labels, or with a convention classes 0 to 3, shape (X, Y, Z).
+        truth: likewise, of the same shape.
+        regions: of the labels.
+        spacing: size of a voxel in mm along each axis.
+        rules: conventions; those of BraTS 2023 for gliomas when not given.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
+    masks = regions.masks(boxed([prediction, truth]), "the case")
+    return {
+        name: score_region(*both, spacing=spacing, rules=rules, voxels=truth.size)
+        for name, both in masks.items()
+    }
 
 
 def score_pairs(pairs: Iterable[Pair], regions: Regions, rules: ScoringRules) -> Scored:

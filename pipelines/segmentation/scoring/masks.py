@@ -136,12 +136,17 @@ def read_masks(pair: Pair, regions: Regions) -> CaseMasks:
     prediction = _read(pair.prediction, f"case {pair.case}: the prediction {pair.prediction}")
     check_same_grid(truth.grid._replace(where=f"the truth {pair.truth}"), prediction.grid)
     labels = [regions.read(image) for image in (prediction, truth)]
-    box = bounding_box((labels[0] != 0) | (labels[1] != 0))
-    labels = [array[box] for array in labels]
+    labels = boxed(labels)
     notes = _notes(pair.case, prediction, truth, regions.outside(labels))
     masks = regions.masks(labels, f"case {pair.case}")
     spacing = np.linalg.norm(truth.affine[:3, :3], axis=0).tolist()
     return CaseMasks(masks, spacing, int(np.prod(truth.grid.shape)), notes)
+
+
+def boxed(labels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The box around everything that is not background in any of the arrays, of each."""
+    box = bounding_box(np.logical_or.reduce([array != 0 for array in labels]))
+    return [array[box] for array in labels]
 
 
 def _labels_in(labels: Sequence[np.ndarray]) -> list[int]:
