@@ -60,6 +60,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int
     save(root / "other" / "P2" / "mask.nii.gz", tumor(0, 2))  # ET is missed
     save(root / "want" / "P1-seg.nii", tumor())
     save(root / "want" / "P2-seg.nii", tumor())
+    save(root / "empty" / "P1.nii.gz", tumor() * 0)
     _write_faulty(root)
     return root, commands(
         [
@@ -76,6 +77,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int
             [*SCORE, "other", "want", "--label_convention", "brats"],
             [*SCORE, "other", "want", "--tolerance", "-1"],
             [*SCORE, "masks", "truth", "--label_convention", "brats2023", "--output_dir", "none"],
+            [*SCORE, "empty", "empty", "--output_dir", "none"],
         ],
         root,
         ["cggm.pipelines.commands.score"],
@@ -123,7 +125,7 @@ def test_a_folder_of_cases_is_scored(runs: tuple[Path, list[tuple[int, str, str]
     assert (code, errors) == (0, "")
     assert "6 of 6 cases scored, in all" in out
     assert "note: truth: 6 images of sequences left aside" in out
-    assert "note: prediction: 1 files other than NIfTI left aside (volumes.csv)" in out
+    assert "note: prediction: 1 file other than NIfTI left aside (volumes.csv)" in out
     table = rows(root / "all")
     assert len(table) == 18
     even, odd = table["BraTS2021_00000", "ET"], table["BraTS2021_00001", "ET"]
@@ -217,6 +219,7 @@ def test_mistakes_are_one_sentence(runs: tuple[Path, list[tuple[int, str, str]]]
             "no label convention is called 'brats'; known are: brats2021",
             "the tolerance of surface Dice is -1; it is a length in mm, 0 or more",
             "6 problems in masks and truth:",
+            "none of the 1 case has a label in either mask, so there is no region to score: name",
         ),
         strict=True,
     ):

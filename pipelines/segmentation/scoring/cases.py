@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....data.brats.checks import plural
 from ....data.errors import InputError
 from .masks import Regions, boxed, read_masks
 from .pairs import Pair
@@ -70,6 +71,9 @@ def score_pairs(pairs: Iterable[Pair], regions: Regions, rules: ScoringRules) ->
         pairs: from :func:`.pairs.pair_masks`.
         regions: of the masks.
         rules: conventions.
+
+    Raises:
+        InputError: no region is named, and no mask has a label.
     """
     cases: list[CaseScores] = []
     failures: dict[str, str] = {}
@@ -98,6 +102,11 @@ def _with_all_regions(
     names = regions.names
     if names is None:
         names = sorted({name for scores in cases for name in scores.regions}, key=int)
+        if cases and not names:
+            raise InputError(
+                f"none of the {plural(len(cases), 'case')} has a label in either mask, so there is "
+                "no region to score: name the regions (regions, or label_convention)"
+            )
     nothing = np.zeros((1, 1, 1), bool)
     empty = score_region(nothing, nothing, rules=rules)
     return [

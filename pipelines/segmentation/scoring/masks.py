@@ -98,7 +98,7 @@ class Regions:
                 )
             groups = {str(label): [label] for label in found}
         return {
-            name: [np.isin(array, list(values)) for array in labels]
+            name: [np.logical_or.reduce([array == value for value in values]) for array in labels]
             for name, values in groups.items()
         }
 

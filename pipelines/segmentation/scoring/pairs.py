@@ -106,13 +106,13 @@ def _masks(path: Path, side: str, notes: list[str]) -> dict[str, list[Path]]:
             f"{len(nifti)} of them NIfTI ({some([file.name for file in files], 3) or 'none'}); "
             "expected files such as <case>.nii.gz or <case>_seg.nii.gz"
         )
-    for what, aside in (
-        ("images of sequences", [file for file in nifti if file not in set(masks)]),
-        ("files other than NIfTI", [file for file in files if file not in set(nifti)]),
+    for (noun, kind), aside in (
+        (("image", "of sequences"), [file for file in nifti if file not in set(masks)]),
+        (("file", "other than NIfTI"), [file for file in files if file not in set(nifti)]),
     ):
         if aside:
             names = some([file.name for file in aside], 3)
-            notes.append(f"{side}: {len(aside)} {what} left aside ({names})")
+            notes.append(f"{side}: {plural(len(aside), noun)} {kind} left aside ({names})")
     by_case: dict[str, list[Path]] = defaultdict(list)
     for file in masks:
         by_case[case_of(file)].append(file)

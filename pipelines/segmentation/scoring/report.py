@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ....data.brats.checks import plural
 from ....data.errors import InputError
 from ....data.files import whole_folder, write_csv, write_json, write_text
 from ....data.splits import patient_of
@@ -99,7 +100,7 @@ class ScoreReport:
     def _headline(self) -> str:
         patients = len({patient_of(scores.case) for scores in self.cases})
         return (
-            f"{len(self.cases)} cases of {patients} patients, empty regions by "
+            f"{plural(len(self.cases), 'case')} of {plural(patients, 'patient')}, empty regions by "
             f"{self.rules.empty_regions}"
         )
 

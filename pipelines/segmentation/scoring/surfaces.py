@@ -26,9 +26,9 @@ def bounding_box(mask: np.ndarray) -> Box:
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         filled = np.flatnonzero(mask.any(axis=others))
-        if not len(filled):
-            return tuple(slice(0, 0) for _ in mask.shape)
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
+        side = slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0)
+        box.append(side)
+        mask = mask[(slice(None),) * axis + (side,)]  # the next axis has less to look at
     return tuple(box)
 
 
@@ -96,10 +96,15 @@ def _nearest(start: np.ndarray, end: np.ndarray, spacing: Sequence[float]) -> np
         grown[1:] |= voxels[:-1]
         grown[:-1] |= voxels[1:]
     outside = start & ~end
-    apart = np.argwhere(outside & ~beside) * scale
+    apart = _places(outside & ~beside) * scale
     distances = np.zeros(int(np.count_nonzero(start)))
     distances[: np.count_nonzero(outside)] = shortest
     if len(apart):
-        tree = KDTree(np.argwhere(end) * scale, leafsize=32)
+        tree = KDTree(_places(end) * scale, leafsize=32)
         distances[: len(apart)] = tree.query(apart)[0]
     return distances
+
+
+def _places(mask: np.ndarray) -> np.ndarray:
+    """Indices of the voxels of a mask, shape (N, axes); several times faster than argwhere."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=-1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cggm.pipelines.segmentation.scoring import LESION_RULES, ScoringRules, score_region
 from cggm.pipelines.segmentation.scoring.lesions import LesionScores, lesion_scores
+from cggm.pipelines.segmentation.scoring.surfaces import hd95, surface_distances
 
 from .masks import blocks
 
@@ -85,6 +87,47 @@ def test_challenges_differ() -> None:
         found = score_region(*masks, rules=ScoringRules(lesion_rule=name))
         counts[name] = (found.lesions_found, found.lesions_missed)
     assert counts == {"gli": (1, 0), "men": (1, 1), "met": (1, 2)}
+
+
+def to_the_letter(prediction: np.ndarray, truth: np.ndarray, spacing: tuple) -> LesionScores:
+    """The rule lesion by lesion on whole images, each lesion dilated anew."""
+    by_18, by_26 = (ndimage.generate_binary_structure(3, reach) for reach in (2, 3))
+    parts, _ = ndimage.label(prediction, by_26)
+    dilated, lesions = ndimage.label(ndimage.binary_dilation(truth, by_18, 3), by_26)
+    dice, distances, used, found, missed = [], [], set(), 0, 0
+    for number in range(1, lesions + 1):
+        lesion = truth & (dilated == number)
+        touching = set(np.unique(parts[ndimage.binary_dilation(lesion, by_18, 3)])) - {0}
+        used |= touching
+        if lesion.sum() * np.prod(spacing) <= 50:
+            continue
+        matched = np.isin(parts, list(touching))
+        found, missed = found + bool(touching), missed + (not touching)
+        dice.append(2 * (matched & lesion).sum() / (matched.sum() + lesion.sum()))
+        distance = hd95(surface_distances(matched, lesion, spacing)) if touching else 374
+        distances.append(distance)
+    false = len(set(np.unique(parts)) - {0} - used)
+    dice, distances = dice + [0] * false, distances + [374] * false
+    if not dice:
+        return LesionScores(1, 0, 0, 0, 0)
+    return LesionScores(np.mean(dice), np.mean(distances), found, missed, false)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_the_rule_to_the_letter(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prediction, truth = np.zeros((2, 44, 40, 36), bool)
+    places = np.indices(truth.shape)
+    for _ in range(7):
+        center, size = rng.uniform(5, 31, 3), rng.uniform(1.5, 4.5)
+        for mask in (prediction, truth):
+            if rng.random() < 0.8:
+                moved = (center + rng.normal(0, 1, 3)).reshape(3, 1, 1, 1)
+                mask |= ((places - moved) ** 2).sum(0) < size**2
+    spacing = (1, 1.2, 0.9)
+    found = lesion_scores(prediction, truth, spacing, GLI)
+    assert found.found > 0
+    assert found == pytest.approx(to_the_letter(prediction, truth, spacing))
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +163,13 @@ def test_the_border_of_the_image_is_a_surface() -> None:
         monai_scores(less, full), abs=1e-5
     )
     assert math.isnan(found.specificity)  # there is no voxel outside
+
+
+def test_the_example_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "scoring.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 1
+    exec(examples[0], {})
 
 
 def test_wrong_arguments_are_refused() -> None:
