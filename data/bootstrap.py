@@ -39,14 +39,14 @@ def mean_interval(
         seed: of the resampling.
 
     Returns:
-        Low and high; None below 5 owners, and where no resample differs.
+        Low and high; None below 5 owners, and where all values are the same.
     """
     values = np.asarray(values, np.float64)
     finite = np.isfinite(values)
     names = np.arange(len(values)) if owners is None else np.asarray(owners)
     _, owner = np.unique(names[finite], return_inverse=True)
     counts = np.bincount(owner)
-    if len(counts) < FEWEST_SAMPLES:
+    if len(counts) < FEWEST_SAMPLES or np.ptp(values[finite]) == 0:
         return None
     sums = np.bincount(owner, values[finite])
     drawn = np.random.default_rng(seed).multinomial(

@@ -116,10 +116,10 @@ def to_the_letter(prediction: np.ndarray, truth: np.ndarray, spacing: tuple) -> 
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_the_rule_to_the_letter(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    prediction, truth = np.zeros((2, 44, 40, 36), bool)
+    prediction, truth = np.zeros((2, 60, 58, 56), bool)
     places = np.indices(truth.shape)
     for _ in range(7):
-        center, size = rng.uniform(5, 31, 3), rng.uniform(1.5, 4.5)
+        center, size = rng.uniform(5, 50, 3), rng.uniform(1.5, 4.5)
         for mask in (prediction, truth):
             if rng.random() < 0.8:
                 moved = (center + rng.normal(0, 1, 3)).reshape(3, 1, 1, 1)

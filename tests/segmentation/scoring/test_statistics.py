@@ -44,6 +44,7 @@ def test_the_interval_is_that_of_drawn_patients() -> None:
     owners = [f"P{i}" for i in range(40)]
     twice = mean_interval(np.repeat(values, 2), np.repeat(owners, 2).tolist())
     assert twice == pytest.approx(mean_interval(values, owners))
+    assert mean_interval(np.full(7, 0.1)) is None
     assert mean_interval(values, ["A", "B", "C", "D"] * 10) is None
     apart = mean_interval(np.repeat(values, 2))
     assert apart is not None and twice is not None
