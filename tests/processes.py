@@ -7,10 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_HEAVY = (
+    "monai.bundle",
+    "monai.engines",
+    "monai.handlers",
+    "monai.losses",
+    "cggm.bundles",
+    "cggm.data",
+    "cggm.models",
+    "cggm.pipelines.methods",
+)
 _SEVERAL = """
 import json, os, runpy, sys
-import monai.bundle, monai.engines, monai.handlers, monai.losses
-import cggm.bundles, cggm.data, cggm.models, cggm.pipelines.methods
+for name in json.loads(sys.argv[2]):
+    __import__(name)
 results = []
 for number, (module, *words) in enumerate(json.loads(sys.argv[1])):
     child = os.fork()
@@ -37,10 +47,15 @@ print(json.dumps(results))
 """
 
 
-def commands(several: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
-    """Run `python -m <module> ...` several times; give exit code, stdout and stderr of each."""
+def commands(
+    several: Sequence[Sequence[str]], folder: Path, imported: Sequence[str] = _HEAVY
+) -> list[tuple[int, str, str]]:
+    """Run `python -m <module> ...` several times; give exit code, stdout and stderr of each.
+
+    What is `imported` once is there for all of them.
+    """
     result = subprocess.run(
-        [sys.executable, "-c", _SEVERAL, json.dumps(several)],
+        [sys.executable, "-c", _SEVERAL, json.dumps(several), json.dumps(imported)],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -84,7 +84,7 @@ class LabelConvention:
         Raises:
             InputError: a value is unknown to this convention, is no integer or not finite.
         """
-        values = _as_integers(array, where)
+        values = as_integers(array, where)
         table = np.full(256, _UNKNOWN, np.uint8)
         for value, meaning in {0: "background", **self.values}.items():
             table[value] = _CLASS_OF[meaning]
@@ -231,7 +231,16 @@ def region_masks(classes: _Array) -> dict[str, _Array]:
     return {region: region_mask(classes, region) for region in REGIONS}
 
 
-def _as_integers(array: np.ndarray, where: str) -> np.ndarray:
+def as_integers(array: np.ndarray, where: str) -> np.ndarray:
+    """Whole numbers as they are, floats within 1e-3 of one rounded.
+
+    Args:
+        array: values as read, any shape.
+        where: case and file for the error message.
+
+    Raises:
+        InputError: a value is between whole numbers, or not finite.
+    """
     if array.dtype.kind in "iub":
         return array
     if not np.isfinite(array).all():

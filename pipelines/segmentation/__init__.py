@@ -1,14 +1,38 @@
-"""From patients to masks: `Segmenter`, losses, inference, overlays, volumetric scores."""
+"""From patients to masks: `Segmenter`, losses, inference, overlays, scores.
 
-from .case_dataset import CaseDataset, one_case
-from .evaluation_report import EvaluationReport
-from .losses import DiceCELoss
-from .mask_writer import MaskWriter
-from .region_dice import RegionDice, region_score
-from .segmenter import Segmentation, Segmenter
-from .slice_inference import SliceBatchInferer
-from .trained import trained_settings
-from .volume_dice import VolumeDice
+Names are loaded when they are used: :mod:`.scoring` needs neither torch nor MONAI.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .case_dataset import CaseDataset, one_case
+    from .evaluation_report import EvaluationReport
+    from .losses import DiceCELoss
+    from .mask_writer import MaskWriter
+    from .region_dice import RegionDice, region_score
+    from .segmenter import Segmentation, Segmenter
+    from .slice_inference import SliceBatchInferer
+    from .trained import trained_settings
+    from .volume_dice import VolumeDice
+
+_MODULES = {
+    "CaseDataset": "case_dataset",
+    "DiceCELoss": "losses",
+    "EvaluationReport": "evaluation_report",
+    "MaskWriter": "mask_writer",
+    "RegionDice": "region_dice",
+    "Segmentation": "segmenter",
+    "Segmenter": "segmenter",
+    "SliceBatchInferer": "slice_inference",
+    "VolumeDice": "volume_dice",
+    "one_case": "case_dataset",
+    "region_score": "region_dice",
+    "trained_settings": "trained",
+}
 
 __all__ = [
     "CaseDataset",
@@ -24,3 +48,9 @@ __all__ = [
     "region_score",
     "trained_settings",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

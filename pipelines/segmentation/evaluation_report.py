@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from scipy import stats
 from torch import Tensor
 
+from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
 from .region_dice import region_counts
@@ -169,14 +169,10 @@ def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
     }
 
 
-def _interval(values: np.ndarray, seed: int) -> list[float | None] | None:
+def _interval(values: np.ndarray, seed: int) -> list[float] | None:
     """Bootstrap interval of the mean over patients, where there are enough to say one."""
-    if len(values) < 5 or np.ptp(values) == 0:
-        return None
-    result = stats.bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(seed)
-    )
-    return [_percent(limit) for limit in result.confidence_interval]
+    interval = mean_interval(values, seed=seed)
+    return None if interval is None else [_percent(limit) for limit in interval]
 
 
 def _percent(value: float) -> float:
