@@ -33,7 +33,7 @@ DRAWS = (
 
 
 class EvaluationReport:
-    """Handler for an evaluator over all slices of some patients; writes CSV and JSON at the end.
+    """Handler for an evaluator over the volumes of patients; writes CSV and JSON at the end.
 
     ``evaluation.csv`` has a row per patient, ``evaluation.json`` the means of both protocols, each
     with a sentence that says what it is. Everything is in percent.
@@ -62,7 +62,7 @@ class EvaluationReport:
         self.about = {"data": data, **(about or {})}
         self.draws, self.seed = draws, seed
         self.summary: dict[str, Any] = {}
-        self._counts: dict[str, list[Tensor]] = {}
+        self._counts: dict[str, Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register at the evaluator's events."""
@@ -73,12 +73,12 @@ class EvaluationReport:
     def _collect(self, engine: Engine) -> None:
         output: dict[str, Tensor] = engine.state.output  # type: ignore[assignment]
         names: list[str] = engine.state.batch["case"]  # type: ignore[index]
-        counts = region_counts(output["pred"].argmax(1), output["label"][:, 0]).double().cpu()
-        for name, count in zip(names, counts, strict=True):
-            self._counts.setdefault(name, []).append(count)
+        for name, predicted, true in zip(names, output["pred"], output["label"], strict=True):
+            slices = (part[0].cpu().movedim(-1, 0) for part in (predicted, true))
+            self._counts[name] = region_counts(*slices).double()
 
     def _write(self, _: Engine) -> None:
-        counts = {name: torch.stack(self._counts[name]) for name in sorted(self._counts)}
+        counts = dict(sorted(self._counts.items()))
         volumes = torch.stack([dice_of_counts(slices.sum(0)) for slices in counts.values()])
         slices = {name: tumor_slice_dice(c) for name, c in counts.items()}
         self.summary = summarize(volumes, list(slices.values()), self.draws, self.seed)
