@@ -35,8 +35,8 @@ class VolumeDataset(Dataset[dict[str, Any]]):
 
         Returns:
             "image": float32 z-scores, 0 outside the brain, shape (S, X, Y, Z); "label": uint8
-            classes 0 to 3, shape (1, X, Y, Z); "case": its name; "voxel_ml": volume of a voxel in
-            milliliters.
+            classes 0 to 3, shape (1, X, Y, Z); "case": its name; "voxel_mm": sizes of a voxel along
+            RAS+ axes, float64 of shape (3,); "voxel_ml": its volume in milliliters.
         """
         case, channels = self.cases[index], self._channels[index]
         label = case.label
@@ -46,5 +46,27 @@ class VolumeDataset(Dataset[dict[str, Any]]):
             "image": torch.from_numpy(image),
             "label": torch.from_numpy(np.ascontiguousarray(label.transpose(1, 2, 0)))[None],
             "case": case.name,
+            "voxel_mm": torch.from_numpy(voxel_sizes(case.affine)),
             "voxel_ml": abs(float(np.linalg.det(case.affine[:3, :3]))) / 1000,
         }
+
+
+def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, list[float]]:
+    """Say what voxels and slices of some cases are like, to be kept with a network.
+
+    Returns:
+        Medians over the cases: "voxel_mm", sizes of a voxel along RAS+ axes, and "brain_pixels",
+        height and width of the box of the brain in an axial slice.
+    """
+    cases = [store.load(name) for name in names]
+    voxels = np.median([voxel_sizes(case.affine) for case in cases], axis=0)
+    boxes = [[side.stop - side.start for side in case.box[:2]] for case in cases]
+    return {
+        "voxel_mm": [round(float(size), 4) for size in voxels],
+        "brain_pixels": [float(side) for side in np.median(boxes, axis=0)],
+    }
+
+
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """Sizes of a voxel in mm along its axes, shape (3,), from an affine (4, 4)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)

@@ -7,7 +7,9 @@ from .mask_writer import MaskWriter
 from .region_dice import RegionDice, region_score
 from .segmenter import Segmentation, Segmenter
 from .slice_inference import SliceBatchInferer
-from .trained import trained_settings
+from .subset_inference import SubsetInferer, evaluation_inferer
+from .subset_report import SubsetReport
+from .trained import default_weights, trained_settings
 from .volume_dice import VolumeDice
 
 __all__ = [
@@ -19,7 +21,11 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "SliceBatchInferer",
+    "SubsetInferer",
+    "SubsetReport",
     "VolumeDice",
+    "default_weights",
+    "evaluation_inferer",
     "one_case",
     "region_score",
     "trained_settings",

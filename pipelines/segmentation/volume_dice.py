@@ -51,10 +51,11 @@ class VolumeDice(Metric):
         """Add volumes, or parts of some.
 
         Args:
-            output: predicted and true class numbers, both (B, 1, X, Y, Z), and B names.
+            output: predicted class numbers (B, subsets, X, Y, Z), of which the last are those of
+                all sequences, true ones (B, 1, X, Y, Z), and B names.
         """
         prediction, label, names = output
-        counts = region_counts(prediction.cpu(), label.cpu()).double()
+        counts = region_counts(prediction[:, -1:].cpu(), label.cpu()).double()
         rows = torch.tensor([self._rows[name] for name in names])
         self._counts.index_add_(0, rows, counts)
 

@@ -64,6 +64,8 @@ def test_training_leaves_its_files(trained: Path) -> None:
     assert not any("classifier" in name for name in weights(trained))
     description = last(trained)["description"]
     assert isinstance(description, dict) and len(description.pop("trained_on")) == 4
+    grid = description.pop("grid")
+    assert grid["voxel_mm"] == [4, 4, 4] and all(20 < side < 60 for side in grid["brain_pixels"])
     assert description == {
         "sequences": [*SEQUENCES],
         **NETWORK,
@@ -191,7 +193,7 @@ def test_the_segmenter_gives_the_masks_of_inference(
     files = {name: folder / source.images[name].path.name for name in sequences}
     for name, file in files.items():
         file.write_bytes(source.images[name].path.read_bytes())
-    weights_file = trained / "models" / "model.pt"
+    weights_file = trained / "models" / "last.pt"
     brats.run(
         "inference.json",
         tmp_path / "out",
@@ -279,4 +281,4 @@ def test_a_sequence_that_a_patient_lacks(brats: Bundle, trained: Path, tmp_path:
     assert "t1" in sentence(error.value) and case.name in sentence(error.value)
     brats.run("inference.json", tmp_path / "out", allow_missing=True, **settings)
     (row,) = table(tmp_path / "out" / "volumes.csv")
-    assert row["sequences"] == "flair t1ce" and "WT_dice" not in row
+    assert row["sequences"] == "flair+t1ce" and "WT_dice" not in row

@@ -73,6 +73,6 @@ def test_a_stored_case_is_a_prepared_one(tmp_path: Path) -> None:
     expected = np.stack([scores["t2"], scores["flair"]]).astype(np.float32)
     assert np.array_equal(item["image"], expected)
     assert volume.label is not None and np.array_equal(item["label"][0], volume.label[box])
-    assert (item["case"], item["voxel_ml"]) == ("P0", 0.001)
+    assert (item["case"], pytest.approx(item["voxel_ml"])) == ("P0", 0.001)
     with pytest.raises(InputError, match="P0: swi asked for"):
         VolumeDataset(store, ["P0"], ("swi",))
