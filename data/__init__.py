@@ -22,6 +22,7 @@ _NAMES = {
     "brats.nifti": ("Volume", "check_cases", "read_case", "write_mask"),
     "brats.slices": ("SliceDataset",),
     "brats.store": ("SliceStore",),
+    "brats.volumes": ("VolumeDataset", "describe_grid"),
     "errors": ("InputError",),
     "features.dataset": ("FeatureDataset", "collate_features", "feature_statistics"),
     "features.feature_set": (

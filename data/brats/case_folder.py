@@ -19,9 +19,9 @@ from ..errors import InputError
 from ..files import digest_of, whole_folder, write_json
 from .cases import Case, Source
 from .nifti import Volume, read_case
-from .normalization import brain_box, normalize
+from .normalization import prepare
 
-VERSION = 1  # raise it when the same files would give other arrays; old folders are then rebuilt
+VERSION = 2  # raise it when the same files would give other arrays; old folders are then rebuilt
 IMAGES, LABEL, META = "images.npy", "label.npy", "meta.json"
 
 Meta = dict[str, Any]
@@ -178,9 +178,9 @@ def _stored_form(
     volume: Volume, sequences: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[Any]], Meta]:
     """Crop, standardize and lay out one volume; describe it for `meta.json`."""
-    box = brain_box(volume.images, volume.label)
-    scores = normalize({name: image[box] for name, image in volume.images.items()}, sequences)
-    images = np.stack([*scores.values()]).transpose(3, 0, 1, 2).astype(np.float16, order="C")
+    scores, box = prepare(volume.images, volume.label)
+    stacked = np.stack([scores[name] for name in sequences])
+    images = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2))
     arrays: dict[str, NDArray[Any]] = {IMAGES: images}
     meta: Meta = {
         "sequences": list(sequences),

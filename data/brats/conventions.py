@@ -42,6 +42,7 @@ _CLASS_OF = {
 
 REGIONS = ("WT", "TC", "ET")
 REGION_CLASSES: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+REGION_NEEDS: Mapping[str, str] = {"ET": "t1ce"}  # without contrast nothing enhances
 
 _ROUNDING = 1e-3  # a label may be stored as 0.9999; anything further off was interpolated
 _UNKNOWN = 255

@@ -145,6 +145,7 @@ def open_split(
     test_fold: int | None = None,
     fractions: Sequence[float] | None = None,
     seed: int | None = None,
+    whole: bool = False,
 ) -> Mapping[str, list[str]]:
     """Say which cases train, validate and test.
 
@@ -157,6 +158,7 @@ def open_split(
         fractions: shares of the patients for training, validation and test; None asks for none
             in particular, as does a seed of None.
         seed: seed of the draw.
+        whole: split nothing, and write nothing: all cases are one part, "all".
 
     Raises:
         InputError: the split does not fit the cases, or is not that of the run.
@@ -167,6 +169,8 @@ def open_split(
             "with --split_file"
         )
     names = [case.name for case in cases]
+    if whole:
+        return {"all": sorted(names)}
     if split_file is not None:
         split = read_split(split_file, names, fold=fold, test_fold=test_fold)
         keep_given(split, split_file, output_dir)

@@ -1,6 +1,6 @@
-"""The box of the brain, and intensities that are comparable between sequences.
+"""The brain of a case, its box, and intensities that are comparable between sequences.
 
-Training (the slice store) and inference call the same two functions, so that a network never meets
+Training (the slice store), evaluation and inference call `prepare`, so that a network never meets
 intensities or a cropping that it was not trained on.
 """
 
@@ -11,8 +11,13 @@ import numpy as np
 from monai.transforms.intensity.array import NormalizeIntensity
 from monai.transforms.utils import generate_spatial_bounding_box
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..errors import InputError
+
+Box = tuple[slice, slice, slice]
+
+_SPECK = 0.01  # of the largest part: smaller parts are no brain
 
 
 class BrainStatistics(NamedTuple):
@@ -79,10 +84,33 @@ def normalize(
     return dict(zip(sequences, np.asarray(scores), strict=True))
 
 
+def prepare(
+    images: Mapping[str, NDArray[np.float32]], label: NDArray[np.uint8] | None = None
+) -> tuple[dict[str, NDArray[np.float16]], Box]:
+    """Bring the images of a case to the form in which every network sees it, in training too.
+
+    Args:
+        images: intensities by sequence, 0 outside the brain, all of shape (X, Y, Z).
+        label: classes, shape (X, Y, Z); see `brain_box`.
+
+    Returns:
+        z-scores of each sequence in the box, 0 outside the brain and in specks beside it, in the
+        precision in which slices are stored; and the box.
+
+    Raises:
+        InputError: an image has no brain, or no contrast.
+    """
+    brain, box = find_brain(_inside(images))
+    box = box if label is None else _union(box, label)
+    inside = brain[box]
+    scores = normalize({name: image[box] * inside for name, image in images.items()}, list(images))
+    return {name: score.astype(np.float16) for name, score in scores.items()}, box
+
+
 def brain_box(
     images: Mapping[str, NDArray[np.float32]], label: NDArray[np.uint8] | None = None
-) -> tuple[slice, slice, slice]:
-    """Find the smallest box that holds every non-zero voxel of every image and of the label.
+) -> Box:
+    """Find the box of the brain, as `find_brain` does, made large enough for the label.
 
     Args:
         images: one volume per sequence, all of shape (X, Y, Z).
@@ -94,12 +122,64 @@ def brain_box(
     Raises:
         InputError: everything is zero.
     """
-    volumes = [*images.values()] if label is None else [*images.values(), label]
-    inside = np.zeros(volumes[0].shape, dtype=bool)
-    for volume in volumes:
+    _, box = find_brain(_inside(images))
+    return box if label is None else _union(box, label)
+
+
+def find_brain(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
+    """Tell the brain from specks: voxels beside it that some program left behind.
+
+    A morphological opening takes away single voxels, also those that touch the brain; of what is
+    left, parts smaller than 1 % of the largest one are dropped; the surface that the opening took
+    from the others is put back. So specks move neither the brain nor its box, and the brain found
+    again in any crop that holds the box is the same.
+
+    Args:
+        inside: where any image is not 0, shape (X, Y, Z).
+
+    Returns:
+        The brain, shape (X, Y, Z), and its box: with a margin of one voxel along X and Y, where it
+        decides how slices lie before the network; just the slices of the brain along Z.
+    """
+    crop = _box_of(inside)
+    cropped = np.pad(inside[crop], 1)
+    opened = ndimage.binary_opening(cropped)
+    if not opened.any():  # too thin to tell
+        return inside, crop
+    parts, count = ndimage.label(opened)  # type: ignore[misc]
+    if count > 1:
+        sizes = np.bincount(parts.ravel())[1:]
+        opened = np.isin(parts, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
+    brain = np.zeros_like(inside)
+    brain[crop] = (ndimage.binary_dilation(opened, np.ones((3, 3, 3))) & cropped)[1:-1, 1:-1, 1:-1]
+    core = [
+        slice(max(part.start + side.start - 2, 0), min(part.stop + side.start, size))
+        for part, side, size in zip(_box_of(opened), crop, inside.shape, strict=True)
+    ]
+    return brain, (core[0], core[1], _box_of(brain)[2])
+
+
+def _inside(images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
+    inside = np.zeros(next(iter(images.values())).shape, dtype=bool)
+    for volume in images.values():
         inside |= volume != 0
     if not inside.any():
         raise InputError(f"all voxels of {', '.join(images)} are 0, so there is no brain to find")
+    return inside
+
+
+def _box_of(inside: NDArray[np.bool_]) -> Box:
+    """The smallest box that holds every voxel of a mask."""
     start, stop = generate_spatial_bounding_box(inside[None], select_fn=lambda mask: mask)
     x, y, z = (slice(int(first), int(last)) for first, last in zip(start, stop, strict=True))
+    return x, y, z
+
+
+def _union(box: Box, label: NDArray[np.uint8]) -> Box:
+    if not label.any():
+        return box
+    x, y, z = (
+        slice(min(a.start, b.start), max(a.stop, b.stop))
+        for a, b in zip(box, _box_of(label > 0), strict=True)
+    )
     return x, y, z

@@ -28,7 +28,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
             slices and the others out of all slices that touch the brain.
         paper: one slice per case, each tumor slice being as likely as another (Guo et al.,
             NeurIPS 2024, their released code).
-        all: every stored slice, in order; for evaluation.
+        all: every stored slice, in order.
 
     A case without tumor contributes slices that touch the brain, which the paper's code leaves out.
 
@@ -38,8 +38,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         sequences: names of the sequences, channels of "image" in this order; any of the stored
             ones. None takes all of them.
         size: height and width of an item in pixels; slices are cropped or zero-padded about their
-            center. Multiples of 16 suit the networks. None crops nothing: the largest stored slice
-            of these cases, padded to multiples of 16.
+            center. Multiples of 16 suit the networks.
         transform: augmentation, a callable on {"image": (S, X, Y), "label": (1, X, Y)} of the
             whole slice. If it has MONAI's `set_random_state`, it is seeded for every item.
         sampling: see above.
@@ -57,7 +56,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         store: SliceStore,
         data: Sequence[str],
         *,
-        size: int | Sequence[int] | None,
+        size: int | Sequence[int],
         sequences: Sequence[str] | None = None,
         transform: Transform | None = None,
         sampling: str = "tumor",
@@ -73,9 +72,9 @@ class SliceDataset(Dataset[dict[str, Any]]):
         self.cases = [store.load(name) for name in data]
         if not self.cases:
             raise InputError("no case to take slices from; expected at least one")
-        self.size = _largest(self.cases) if size is None else _pair(size)
+        self.size = _pair(size)
         self.sequences = self.cases[0].sequences if sequences is None else tuple(sequences)
-        self._channels = [_channels(case, self.sequences) for case in self.cases]
+        self._channels = [channels_of(case, self.sequences) for case in self.cases]
         per_case = slices_per_case if sampling == "tumor" else 1
         counts = [case.slices if sampling == "all" else per_case for case in self.cases]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
@@ -188,7 +187,12 @@ def _or_all(positions: NDArray[np.int64], case: StoredCase) -> NDArray[np.int64]
     return positions if positions.size else np.arange(case.slices)
 
 
-def _channels(case: StoredCase, sequences: Sequence[str]) -> list[int]:
+def channels_of(case: StoredCase, sequences: Sequence[str]) -> list[int]:
+    """Say where sequences lie in a stored case that has a label.
+
+    Raises:
+        InputError: a sequence is not stored, or the case has no label.
+    """
     unknown = [name for name in sequences if name not in case.sequences]
     if unknown or not sequences:
         raise InputError(
@@ -198,14 +202,6 @@ def _channels(case: StoredCase, sequences: Sequence[str]) -> list[int]:
     if case.class_voxels is None:
         raise InputError(f"{case.name} has no label, so it cannot be trained or evaluated on")
     return [case.sequences.index(name) for name in sequences]
-
-
-def _largest(cases: Sequence[StoredCase]) -> tuple[int, int]:
-    """The smallest multiples of 16 that hold a slice of every case."""
-    height, width = (
-        max(case.box[axis].stop - case.box[axis].start for case in cases) for axis in (0, 1)
-    )
-    return -(-height // 16) * 16, -(-width // 16) * 16
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

@@ -67,7 +67,7 @@ LIMITS: dict[str, Limit] = {
     ),
     "rates": ("a list of three whole numbers", lambda v: len(_listed(v)) == 3),
     "class_weights": ("a list of four numbers", lambda v: len(_listed(v)) == 4),
-    "part": ("'train', 'val' or 'test'", lambda v: v in ("train", "val", "test")),
+    "part": ("'train', 'val', 'test' or 'all'", lambda v: v in ("train", "val", "test", "all")),
 }
 
 

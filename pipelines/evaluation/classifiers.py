@@ -86,7 +86,8 @@ def _config(
     plain = {k: v for k, v in train.items() if not isinstance(v, dict | list)}
     own = {k: v for k, v in given.items() if k in evaluate or k in plain}
     place = {"output_dir": str(folder), "part": "test", "classifiers": train["classifiers"]}
-    return {**plain, **evaluate, **own, **place}
+    same_epoch = {"ckpt_path": str(folder / "models" / "model.pt")}
+    return {**plain, **evaluate, **own, **place, **same_epoch}
 
 
 def _evaluate(

@@ -23,21 +23,22 @@ def samples_to_judge(
 
     Args:
         split: names by part.
-        part: "train", "val" or "test".
+        part: "train", "val", "test", or "all" for all samples that there are.
         ckpt_path: the network's weights.
         owner_of: the patient or group of a name, as in training.
 
     Raises:
         InputError: some samples, or others of their owners, were trained on.
     """
-    names = list(split[part])
+    names = list(split[part]) if part != "all" else sorted({n for p in split.values() for n in p})
     trained = set(description_of(ckpt_path).get(TRAINED_ON, ()))
     seen = [name for name in names if digest(owner_of(name)) in trained]
     if seen and part != "train":
+        remedy = "leave them out of the folder; " if part == "all" else ""
         raise InputError(
             f"{len(seen):,} of the {len(names):,} samples of the part {part} were trained on, or "
             f"belong to a patient or group that was ({some(seen, 3)}): figures on them mean "
-            "nothing; pass the --output_dir of the training, or its split.json as --split_file. If "
-            "only the names are the same, pass --samples '$@split[@part]'"
+            f"nothing; {remedy}pass the --output_dir of the training, or its split.json as "
+            "--split_file. If only the names are the same, pass --samples '$@split[@part]'"
         )
     return names

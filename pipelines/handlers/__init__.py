@@ -9,6 +9,7 @@ from .learning_rate import warmup_cosine
 from .modulation import Modulation, listed
 from .progress import Announcement, EpochLog, SetEpoch
 from .recorder import Recorder
+from .replicas import SameBuffers
 from .same_run import experiment_parameters
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Modulation",
     "PrepareFeatures",
     "Recorder",
+    "SameBuffers",
     "SetEpoch",
     "TrainingCheckpoint",
     "experiment_parameters",

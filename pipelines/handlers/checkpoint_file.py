@@ -19,6 +19,8 @@ from .same_run import flag_value
 _OF_DATA = ("widths", "classes", "sources")
 # Its entry with digests of the training samples, which `same_run` compares.
 TRAINED_ON = "trained_on"
+# Its entries that tell of the training's cases, not of the network.
+_OF_CASES = (TRAINED_ON, "grid")
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -117,7 +119,7 @@ def check_fit(
         and built
         and name in built
         and trained[name] != built[name]
-        and name != TRAINED_ON
+        and name not in _OF_CASES
     }
     data = [name for name in _OF_DATA if name in differing]
     if data:

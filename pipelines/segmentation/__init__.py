@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
-    from .trained import trained_settings
+    from .subset_inference import SubsetInferer, evaluation_inferer
+    from .subset_report import SubsetReport
+    from .trained import default_weights, trained_settings
     from .volume_dice import VolumeDice
 
 _MODULES = {
@@ -28,7 +30,11 @@ _MODULES = {
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "SliceBatchInferer": "slice_inference",
+    "SubsetInferer": "subset_inference",
+    "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
+    "default_weights": "trained",
+    "evaluation_inferer": "subset_inference",
     "one_case": "case_dataset",
     "region_score": "region_dice",
     "trained_settings": "trained",
@@ -43,7 +49,11 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "SliceBatchInferer",
+    "SubsetInferer",
+    "SubsetReport",
     "VolumeDice",
+    "default_weights",
+    "evaluation_inferer",
     "one_case",
     "region_score",
     "trained_settings",

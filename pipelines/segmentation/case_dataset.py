@@ -14,10 +14,8 @@ from torch.utils.data import Dataset
 
 from ...data.brats.cases import Case
 from ...data.brats.nifti import Volume, read_case
-from ...data.brats.normalization import brain_box, normalize
+from ...data.brats.normalization import Box, prepare
 from ...data.errors import InputError
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass
@@ -86,8 +84,7 @@ def network_input(images: Mapping[str, np.ndarray], sequences: Sequence[str]) ->
     Raises:
         InputError: an image has no brain, or no contrast.
     """
-    box = brain_box(images)
-    scores = normalize({name: image[box] for name, image in images.items()}, list(images))
+    scores, box = prepare(images)
     image = torch.zeros(1, len(sequences), *(side.stop - side.start for side in box))
     for channel, name in enumerate(sequences):
         if name in scores:

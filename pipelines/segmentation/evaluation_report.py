@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
 from .region_dice import region_counts
+from .reliability import other_voxels, trained_grid, untold_regions
 from .volume_dice import dice_of_counts
 
 VOLUMETRIC = (
@@ -33,15 +35,18 @@ DRAWS = (
 
 
 class EvaluationReport:
-    """Handler for an evaluator over all slices of some patients; writes CSV and JSON at the end.
+    """Handler for an evaluator over the volumes of patients; writes CSV and JSON at the end.
 
     ``evaluation.csv`` has a row per patient, ``evaluation.json`` the means of both protocols, each
-    with a sentence that says what it is. Everything is in percent.
+    with a sentence that says what it is. Everything is in percent. What cannot be told from the
+    sequences is empty in a row, and what speaks against its figures is its ``remark``.
 
     Args:
         folder: where the two files go.
         data: what the patients are, for the reader: a folder, or "synthetic".
         about: further facts to keep with the figures, such as method and checkpoint.
+        sequences: the network's; None knows nothing of them.
+        weights: the network's file, to compare the cases with those of its training.
         draws: how often a random tumor slice per patient is drawn.
         seed: seed of the draws and of the bootstrap.
         show: print the means.
@@ -53,6 +58,8 @@ class EvaluationReport:
         *,
         data: str,
         about: Mapping[str, Any] | None = None,
+        sequences: Sequence[str] | None = None,
+        weights: str | Path | None = None,
         draws: int = 20,
         seed: int = 0,
         show: bool = True,
@@ -62,7 +69,10 @@ class EvaluationReport:
         self.about = {"data": data, **(about or {})}
         self.draws, self.seed = draws, seed
         self.summary: dict[str, Any] = {}
-        self._counts: dict[str, list[Tensor]] = {}
+        self._untold = {} if sequences is None else untold_regions(sequences)
+        self._grid = {} if weights is None else trained_grid(weights)
+        self._voxels: dict[str, str] = {}
+        self._counts: dict[str, Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register at the evaluator's events."""
@@ -73,12 +83,17 @@ class EvaluationReport:
     def _collect(self, engine: Engine) -> None:
         output: dict[str, Tensor] = engine.state.output  # type: ignore[assignment]
         names: list[str] = engine.state.batch["case"]  # type: ignore[index]
-        counts = region_counts(output["pred"].argmax(1), output["label"][:, 0]).double().cpu()
-        for name, count in zip(names, counts, strict=True):
-            self._counts.setdefault(name, []).append(count)
+        for name, predicted, true in zip(names, output["pred"], output["label"], strict=True):
+            # The last prediction is that of all sequences, see `SubsetInferer`.
+            slices = (part[-1].cpu().movedim(-1, 0) for part in (predicted, true))
+            self._counts[name] = region_counts(*slices).double()
+        if self._grid:
+            for name, sizes in zip(names, engine.state.batch["voxel_mm"], strict=True):  # type: ignore[index]
+                remark = other_voxels(self._grid, sizes.tolist())
+                self._voxels.update({} if remark is None else {name: remark})
 
     def _write(self, _: Engine) -> None:
-        counts = {name: torch.stack(self._counts[name]) for name in sorted(self._counts)}
+        counts = dict(sorted(self._counts.items()))
         volumes = torch.stack([dice_of_counts(slices.sum(0)) for slices in counts.values()])
         slices = {name: tumor_slice_dice(c) for name, c in counts.items()}
         self.summary = summarize(volumes, list(slices.values()), self.draws, self.seed)
@@ -87,6 +102,17 @@ class EvaluationReport:
             {"case": name, **_row("volumetric", volumes[i]), **_row("tumor_slices", dice.mean(0))}
             for i, (name, dice) in enumerate(slices.items())
         ]
+        for row in rows:
+            remarks = [*self._untold.values(), self._voxels.get(str(row["case"]))]
+            row |= dict.fromkeys((key for key in row if key.endswith(tuple(self._untold))), "")
+            row["remark"] = "; ".join(remark for remark in remarks if remark)
+        if self._untold:
+            self.summary["remark"] = "; ".join(self._untold.values())
+        if self._voxels:
+            name, remark = next(iter(self._voxels.items()))
+            count = f"{len(self._voxels)} of {len(counts)} cases"
+            self.summary["voxels"] = f"{count}, such as {name}: {remark}"
+            print(f"warning: {self.summary['voxels']}", file=sys.stderr, flush=True)
         write_csv(self.folder / "evaluation.csv", rows)
         write_json(self.folder / "evaluation.json", self.summary)
         if self.show:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,21 @@ from ignite.engine import Engine, Events
 from ...data.brats.cases import Case
 from ...data.brats.conventions import REGIONS, region_masks
 from ...data.brats.nifti import Volume, write_mask
+from ...data.brats.volumes import voxel_sizes
 from ...data.errors import InputError
 from ...data.files import write_csv
 from .case_dataset import ReadCase
 from .overlays import draw_overlay
 from .region_dice import region_counts
+from .reliability import (
+    expected_dice,
+    joined,
+    other_voxels,
+    subset_table,
+    trained_grid,
+    untold_regions,
+)
+from .slice_inference import SliceBatchInferer
 from .volume_dice import dice_of_counts
 
 
@@ -24,24 +36,38 @@ class MaskWriter:
     """Handler for an evaluator over :class:`.CaseDataset`: a mask, a picture, a row per case.
 
     Masks lie exactly on the input files (axes, shape, affine, codes) and in their label
-    convention. ``volumes.csv`` lists the sequences used, the volume of each class in ml and, where
-    a label came with the case, its Dice in percent.
+    convention. ``volumes.csv`` lists the sequences used, the volume of each region in ml and, where
+    a label came with the case, its Dice in percent. A region that cannot be told from these
+    sequences is empty; ``remark`` says why, and what else speaks against a row; ``expected`` says
+    what Dice this subset of sequences had when the weights were evaluated.
 
     Args:
         folder: gets ``masks/<case>.nii.gz``, ``overlays/<case>.png`` and ``volumes.csv``.
         label_convention: of the masks; that of the case's layout when not given.
         overlays: draw the pictures.
+        weights: the network's file; beside it lies what it was trained on and what it is worth.
+        inferer: what segments, to tell how much it removed outside the brain.
 
     Raises:
         InputError: at the end, when cases could not be segmented; it names them all.
     """
 
     def __init__(
-        self, folder: str, *, label_convention: str | None = None, overlays: bool = True
+        self,
+        folder: str,
+        *,
+        label_convention: str | None = None,
+        overlays: bool = True,
+        weights: str | Path | None = None,
+        inferer: SliceBatchInferer | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.label_convention = label_convention
         self.overlays = overlays
+        self.inferer = inferer
+        self.table = {} if weights is None else subset_table(weights)
+        self.grid = {} if weights is None else trained_grid(weights)
+        self._said: set[str] = set()
         self.rows: list[dict[str, Any]] = []
         self.failures: list[str] = []
 
@@ -62,9 +88,14 @@ class MaskWriter:
     def _write(self, case: Case, volume: Volume, mask: np.ndarray) -> None:
         convention = self.label_convention or case.mask_convention
         write_mask(mask, volume.native, self.folder / "masks" / f"{case.name}.nii.gz", convention)
-        row = describe_mask(mask, volume.label, volume.voxel_ml)
-        self.rows.append({"case": case.name, "sequences": " ".join(volume.images), **row})
-        figures = "  ".join(f"{region} {row[f'{region}_ml']:.1f} ml" for region in REGIONS)
+        untold = untold_regions(volume.images)
+        row = describe_mask(mask, volume.label, volume.voxel_ml, untold)
+        sequences = joined(volume.images)
+        row |= {"expected": expected_dice(self.table, list(volume.images))}
+        row |= {"remark": "; ".join([*untold.values(), *self._remarks(case, volume)])}
+        self.rows.append({"case": case.name, "sequences": sequences, **row})
+        self._say_once(f"{sequences}: {row['expected']}")
+        figures = "  ".join(_volume(region, row[f"{region}_ml"]) for region in REGIONS)
         print(f"{case.name}  {figures}", flush=True)
         if self.overlays:
             draw_overlay(
@@ -74,7 +105,26 @@ class MaskWriter:
                 volume.label,
                 title=f"{case.name} (research use only)",
                 voxel_ml=volume.voxel_ml,
+                untold=untold,
+                note=f"{sequences}: {row['expected']}",
             )
+
+    def _remarks(self, case: Case, volume: Volume) -> list[str]:
+        """What speaks against the figures of a case, apart from its sequences."""
+        remarks = []
+        voxels = other_voxels(self.grid, list(voxel_sizes(volume.affine)))
+        if voxels is not None:
+            remarks.append(voxels)
+            print(f"warning: {case.name}: {voxels}", file=sys.stderr, flush=True)
+        removed = sum(self.inferer.removed) if self.inferer is not None else 0
+        if removed:
+            remarks.append(f"{removed} voxels of tumor outside the brain were removed")
+        return remarks
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            print(line, flush=True)
 
     def _finish(self, _: Engine) -> None:
         if self.rows:
@@ -88,13 +138,19 @@ class MaskWriter:
             )
 
 
-def describe_mask(mask: np.ndarray, label: np.ndarray | None, voxel_ml: float) -> dict[str, Any]:
+def describe_mask(
+    mask: np.ndarray,
+    label: np.ndarray | None,
+    voxel_ml: float,
+    untold: Collection[str] = (),
+) -> dict[str, Any]:
     """Volume of each region in ml and, with a label, the Dice of each in percent.
 
     Args:
         mask: classes 0 to 3, shape (X, Y, Z).
         label: likewise, or None.
         voxel_ml: volume of a voxel in milliliters.
+        untold: regions that cannot be told; theirs are empty.
     """
     volumes = region_volumes(mask, voxel_ml)
     row: dict[str, Any] = {f"{region}_ml": round(ml, 3) for region, ml in volumes.items()}
@@ -102,7 +158,11 @@ def describe_mask(mask: np.ndarray, label: np.ndarray | None, voxel_ml: float) -
         truth = torch.from_numpy(np.ascontiguousarray(label))[None]
         dice = dice_of_counts(region_counts(torch.from_numpy(mask)[None], truth))[0]
         row |= {f"{r}_dice": round(100 * d, 2) for r, d in zip(REGIONS, dice.tolist(), strict=True)}
-    return row
+    return {key: "" if key.partition("_")[0] in untold else value for key, value in row.items()}
+
+
+def _volume(region: str, ml: float | str) -> str:
+    return f"{region} –" if isinstance(ml, str) else f"{region} {ml:.1f} ml"
 
 
 def region_volumes(mask: np.ndarray, voxel_ml: float) -> dict[str, float]:

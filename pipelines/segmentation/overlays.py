@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ def draw_overlay(
     *,
     title: str,
     voxel_ml: float,
+    untold: Collection[str] = (),
+    note: str = "",
 ) -> None:
     """Write a PNG with each sequence, the prediction and the truth on the slice with most tumor.
 
@@ -35,6 +37,8 @@ def draw_overlay(
         truth: likewise, when there is one.
         title: what stands above the picture.
         voxel_ml: volume of a voxel in milliliters.
+        untold: classes that cannot be told from these sequences; no volume is given for them.
+        note: a line below the title.
     """
     masks = {"prediction": prediction} | ({} if truth is None else {"truth": truth})
     z = busiest_slice(truth if truth is not None and truth.any() else prediction)
@@ -47,8 +51,13 @@ def draw_overlay(
     for axis, (name, image) in zip(axes, slices.items(), strict=False):
         _show(axis, gray(image), name)
     for axis, (name, mask) in zip(axes[len(images) :], masks.items(), strict=True):
-        _show(axis, colored(below, mask[:, :, z][window]), _caption(name, mask, voxel_ml))
-    figure.suptitle(f"{title}, axial slice {z}", color="white", fontsize=10)
+        _show(
+            axis,
+            colored(below, mask[:, :, z][window]),
+            _caption(name, mask, voxel_ml, untold if name == "prediction" else ()),
+        )
+    heading = f"{title}, axial slice {z}" + (f"\n{note}" if note else "")
+    figure.suptitle(heading, color="white", fontsize=8 if note else 10, wrap=True)
     handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
     figure.legend(
         handles=handles,
@@ -94,8 +103,11 @@ def colored(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.55) -> np.
     return picture
 
 
-def _caption(name: str, mask: np.ndarray, voxel_ml: float) -> str:
-    volumes = [f"{c} {(mask == i).sum() * voxel_ml:.0f}" for i, c in enumerate(COLORS, start=1)]
+def _caption(name: str, mask: np.ndarray, voxel_ml: float, untold: Collection[str]) -> str:
+    volumes = [
+        f"{c} –" if c in untold else f"{c} {(mask == i).sum() * voxel_ml:.0f}"
+        for i, c in enumerate(COLORS, start=1)
+    ]
     return f"{name}\n{' · '.join(volumes)} ml"
 
 

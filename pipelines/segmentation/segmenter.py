@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
+from .reliability import untold_regions
 from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
 
@@ -26,7 +28,8 @@ class Segmentation:
 
     Attributes:
         classes: 0 background, 1 NCR, 2 ED, 3 ET, uint8 (X, Y, Z).
-        volumes: of WT, TC and ET, in milliliters.
+        volumes: of WT, TC and ET, in milliliters; NaN for a region that cannot be told from these
+            sequences, such as ET without ``t1ce``.
         sequences: those that the network saw.
         probabilities: of the four classes, float32 (4, X, Y, Z); None unless asked for.
     """
@@ -165,9 +168,10 @@ class Segmenter:
                     softmax = logits.float().softmax(1)
                     likely_inside[..., slices] = softmax.permute(1, 2, 3, 0).cpu().numpy()
         native = volume.native
+        untold = untold_regions(volume.images)
         result = Segmentation(
             native.restored(classes),
-            region_volumes(classes, volume.voxel_ml),
+            region_volumes(classes, volume.voxel_ml) | dict.fromkeys(untold, math.nan),
             tuple(volume.images),
             np.stack([native.restored(part) for part in likely]) if probabilities else None,
         )

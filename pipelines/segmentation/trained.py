@@ -12,6 +12,10 @@ from ...data.errors import InputError
 from ...models import segmentation_network
 from ..handlers.checkpoint_file import load_network, read_description
 
+# What is evaluated and what segments, the first that is there: the last epoch, as in all figures
+# of the README; the epoch with the best validation where a model was passed on without the other.
+WEIGHTS = ("last.pt", "model.pt")
+
 _NEEDED = ("sequences", "encoder", "channels", "rates")
 
 
@@ -69,11 +73,17 @@ def weights_in(path: str | Path) -> Path:
     path = Path(path)
     if path.is_file():
         return path
-    places = [path / "models" / "model.pt", path / "model.pt"]
+    places = [folder / name for folder in (path / "models", path) for name in WEIGHTS]
     for place in places:
         if place.is_file():
             return place
     raise InputError(
         f"there is no model in {path}: neither {' nor '.join(map(str, places))} exists; give the "
-        "--output_dir of a training, or the path of its model.pt"
+        "--output_dir of a training, or the path of its weights"
     )
+
+
+def default_weights(output_dir: str | Path) -> str:
+    """Give the weights of a training that evaluation and inference take when none are named."""
+    places = [Path(output_dir) / "models" / name for name in WEIGHTS]
+    return str(next((place for place in places if place.is_file()), places[0]))

@@ -1,4 +1,4 @@
-"""Dice per patient, over the whole volume as BraTS scores it, from slices in any order."""
+"""Dice per patient, over the whole volume as BraTS scores it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def dice_of_counts(counts: Tensor) -> Tensor:
 class VolumeDice(Metric):
     """Mean over patients of the mean Dice of WT, TC and ET, each over the patient's whole volume.
 
-    Attach it to a MONAI evaluator whose batches hold slices and the name of each slice's ``case``
+    Attach it to a MONAI evaluator whose batches hold volumes and the name of each one's ``case``
     (with ``decollate=False``). The mean of each region is put into the evaluator's metrics too,
-    as ``dice/WT``, ``dice/TC`` and ``dice/ET``.
+    as ``dice/WT``, ``dice/TC`` and ``dice/ET``. A case that several processes show counts once.
 
     Args:
         cases: names of the patients, the same on all ranks.
@@ -44,22 +44,23 @@ class VolumeDice(Metric):
         super().__init__()
 
     def reset(self) -> None:
-        """Forget all slices."""
+        """Forget all volumes."""
         self._counts = torch.zeros(len(self._rows), len(REGIONS), 3, dtype=torch.float64)
 
     def update(self, output: tuple[Tensor, Tensor, Sequence[str]]) -> None:
-        """Add slices.
+        """Add volumes, or parts of some.
 
         Args:
-            output: logits (B, 4, H, W), class numbers (B, 1, H, W) and B names.
+            output: predicted class numbers (B, subsets, X, Y, Z), of which the last are those of
+                all sequences, true ones (B, 1, X, Y, Z), and B names.
         """
         prediction, label, names = output
-        counts = region_counts(prediction.argmax(1), label[:, 0]).double().cpu()
+        counts = region_counts(prediction[:, -1:].cpu(), label.cpu()).double()
         rows = torch.tensor([self._rows[name] for name in names])
         self._counts.index_add_(0, rows, counts)
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Take the slices of the evaluator's last batch."""
+        """Take the volumes of the evaluator's last batch."""
         output = engine.state.output
         self.update((output["pred"], output["label"], engine.state.batch["case"]))  # type: ignore
 

@@ -94,10 +94,10 @@ def run_mistakes(brats: Bundle, folder: Path) -> dict[str, tuple[int, str, str]]
         ("empty data", "error: no case was recognized in empty: found 0 NIfTI files"),
         (
             "no weights",
-            "error: the weights no_weights/models/model.pt cannot be read: there is no such file; "
+            "error: the weights no_weights/models/last.pt cannot be read: there is no such file; "
             "train first, or pass",
         ),
-        ("no weights to segment", "error: the weights no_weights_to_segment/models/model.pt"),
+        ("no weights to segment", "error: the weights no_weights_to_segment/models/last.pt"),
         ("output is a file", "error: the output folder file is a file; pass another one with"),
         ("sampling", "error: sampling is 'tumour'; expected one of tumor, paper, all"),
         ("too few", "error: 1 epochs of 0 batches leave nothing to train; is a batch larger than"),

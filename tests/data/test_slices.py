@@ -187,10 +187,3 @@ def test_case_without_label_is_refused(tmp_path: Path) -> None:
     store = SliceStore.build(cases, tmp_path / "store", workers=1)
     with pytest.raises(InputError, match="P0 has no label"):
         SliceDataset(store, ["P0"], size=16)
-
-
-def test_size_none_crops_nothing(store: SliceStore) -> None:
-    dataset = SliceDataset(store, store.cases, size=None, sampling="all")
-    stored = sum(int(store.load(case).class_voxels.sum()) for case in store.cases)  # type: ignore
-    assert sum(int((item["label"] > 0).sum()) for item in dataset) == stored
-    assert all(side % 16 == 0 for side in dataset.size)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from monai.engines import SupervisedEvaluator
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 
 from cggm.pipelines.segmentation.evaluation_report import EvaluationReport, random_draws, summarize
@@ -23,13 +22,12 @@ def report(
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Evaluate predicted and true slices (slices, H, W) by case; return the JSON and the CSV."""
     items = [
-        {"image": 10.0 * one_hot(p, 4).movedim(-1, 0), "label": t[None], "case": name}
-        for name, (predicted, true) in cases.items()
-        for p, t in zip(predicted, true, strict=True)
+        {"image": p.movedim(0, -1)[None], "label": t.movedim(0, -1)[None], "case": name}
+        for name, (p, t) in cases.items()
     ]
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(items, batch_size=3),
+        val_data_loader=DataLoader(items, batch_size=1),
         network=nn.Identity(),
         val_handlers=[
             EvaluationReport(str(folder), data="phantoms", about={"part": "test"}, draws=draws)

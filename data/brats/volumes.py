@@ -1,0 +1,72 @@
+"""Whole converted cases: what a network is validated and evaluated on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .slices import channels_of
+from .store import SliceStore
+
+
+class VolumeDataset(Dataset[dict[str, Any]]):
+    """Converted cases as a network for inference takes them, one case an item.
+
+    Args:
+        store: where the slices lie.
+        data: names of the cases to show.
+        sequences: names of the sequences, channels of "image" in this order.
+
+    Raises:
+        InputError: a case or sequence is not in the store, or a case has no label.
+    """
+
+    def __init__(self, store: SliceStore, data: Sequence[str], sequences: Sequence[str]) -> None:
+        self.cases = [store.load(name) for name in data]
+        self._channels = [channels_of(case, sequences) for case in self.cases]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read one case.
+
+        Returns:
+            "image": float32 z-scores, 0 outside the brain, shape (S, X, Y, Z); "label": uint8
+            classes 0 to 3, shape (1, X, Y, Z); "case": its name; "voxel_mm": sizes of a voxel along
+            RAS+ axes, float64 of shape (3,); "voxel_ml": its volume in milliliters.
+        """
+        case, channels = self.cases[index], self._channels[index]
+        label = case.label
+        assert label is not None, "channels_of refuses cases without a label"
+        image = case.images[:, channels].transpose(1, 2, 3, 0).astype(np.float32, order="C")
+        return {
+            "image": torch.from_numpy(image),
+            "label": torch.from_numpy(np.ascontiguousarray(label.transpose(1, 2, 0)))[None],
+            "case": case.name,
+            "voxel_mm": torch.from_numpy(voxel_sizes(case.affine)),
+            "voxel_ml": abs(float(np.linalg.det(case.affine[:3, :3]))) / 1000,
+        }
+
+
+def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, list[float]]:
+    """Say what voxels and slices of some cases are like, to be kept with a network.
+
+    Returns:
+        Medians over the cases: "voxel_mm", sizes of a voxel along RAS+ axes, and "brain_pixels",
+        height and width of the box of the brain in an axial slice.
+    """
+    cases = [store.load(name) for name in names]
+    voxels = np.median([voxel_sizes(case.affine) for case in cases], axis=0)
+    boxes = [[side.stop - side.start for side in case.box[:2]] for case in cases]
+    return {
+        "voxel_mm": [round(float(size), 4) for size in voxels],
+        "brain_pixels": [float(side) for side in np.median(boxes, axis=0)],
+    }
+
+
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """Sizes of a voxel in mm along its axes, shape (3,), from an affine (4, 4)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)

@@ -1,0 +1,88 @@
+"""What a mask is worth: regions that cannot be told, Dice of its subset, voxels of the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.brats.conventions import REGION_NEEDS, REGIONS
+from ...data.files import digest_of
+from ..handlers.checkpoint_file import description_of
+
+FILE = "subsets.json"  # beside the weights
+GRID = "grid"  # entry of a description, see `cggm.data.describe_grid`
+_ALLOWED = 0.1  # of a voxel's size
+
+
+def joined(sequences: Iterable[str]) -> str:
+    """Name a subset of sequences, such as ``flair+t1ce``."""
+    return "+".join(sequences)
+
+
+def untold_regions(sequences: Collection[str]) -> dict[str, str]:
+    """Regions that cannot be told without a sequence that is absent, each with the reason."""
+    return {
+        region: f"{region} not reliable without {needed}"
+        for region, needed in REGION_NEEDS.items()
+        if needed not in sequences
+    }
+
+
+def subset_table(weights: str | Path) -> Mapping[str, Any]:
+    """Read what ``cggm evaluate brats --subsets True`` kept beside these very weights, or {}."""
+    weights = Path(weights)
+    try:
+        table = json.loads(weights.with_name(FILE).read_text())
+        return table if table["weights"] == digest_of(weights) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
+    """Say in a line what Dice masks of a subset had, or that it is unknown.
+
+    Args:
+        table: from :func:`subset_table`.
+        sequences: of the subset, in the network's order.
+    """
+    untold = untold_regions(sequences)
+    name = joined(sequences)
+    row = next((row for row in table.get("subsets", ()) if row["sequences"] == name), None)
+    if row is None:
+        return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
+    figures = [untold.get(region) or _figure(row, region) for region in REGIONS]
+    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}"
+
+
+def _figure(row: Mapping[str, Any], region: str) -> str:
+    low, high = row[f"{region}_low"], row[f"{region}_high"]
+    interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    return f"{region} Dice {row[f'{region}_dice']:.1f}{interval}"
+
+
+def trained_grid(weights: str | Path) -> Mapping[str, Any]:
+    """The voxel and slice sizes of the training cases, {} where nothing tells them."""
+    return description_of(weights).get(GRID) or {}
+
+
+def other_voxels(grid: Mapping[str, Any], voxel_mm: Sequence[float]) -> str | None:
+    """Say that voxels differ from those of the training by more than 10 %, else None.
+
+    Args:
+        grid: from :func:`trained_grid`.
+        voxel_mm: size of a voxel along RAS+ axes.
+    """
+    if "voxel_mm" not in grid:
+        return None
+    trained = np.asarray(grid["voxel_mm"], float)
+    if (np.abs(np.asarray(voxel_mm) / trained - 1) <= _ALLOWED).all():
+        return None
+    return f"voxels of {_sizes(voxel_mm)} mm, trained at {_sizes(trained)} mm"
+
+
+def _sizes(voxel_mm: Iterable[float]) -> str:
+    return " x ".join(f"{size:.3g}" for size in voxel_mm)
