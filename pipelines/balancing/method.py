@@ -65,6 +65,7 @@ class Step:
         label: the truth.
         inputs: what the encoders were called with, x_i, by modality.
         features: h_i of eq. 1 as the encoders gave them, with their graphs.
+        seen: what the fusion got of them; another where a method or a dropout changed it.
         ids: of the samples, where the batch has them.
         predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
         classifier_predictions: of the classifiers.
@@ -82,6 +83,7 @@ class Step:
     label: Tensor
     inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
     ids: list[str] | None = None
     predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
@@ -92,6 +94,9 @@ class Step:
     loss_scale: float = 1.0
     _fusion_gradient: Tensor | None = None
     _classifier_gradients: list[Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.seen = self.seen or self.features
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
@@ -198,6 +203,7 @@ class Method:
         needs_batches: parts of the training data are read besides.
         late_fusion: None, or the rule by which networks of single modalities are combined:
             "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        drops_modalities: modalities are dropped by the method itself, so no dropout beside it.
         teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
             the path of their weights.
     """
@@ -215,6 +221,7 @@ class Method:
     needs_epochs: bool = False
     needs_batches: ClassVar[bool] = False
     late_fusion: ClassVar[str | None] = None
+    drops_modalities: ClassVar[bool] = False
     teachers_by: ClassVar[str | None] = None
 
     @classmethod
@@ -224,6 +231,11 @@ class Method:
         more = [task] if task in TASKS and task not in cls.published else []
         more += [f"{modalities} modalities"] if most is not None and modalities > most else []
         return " and ".join(more)
+
+    @property
+    def dropped(self) -> float:
+        """Probability with which this method itself drops each modality."""
+        return 0.0
 
     def prepare(self, run: Run) -> None:
         """Refuse what this method cannot train, before anything is computed.
