@@ -43,9 +43,8 @@ class Balancer:
     It owns what every method needs: features, the classifiers' losses on them (detached, so that
     they train nothing but the classifiers), and the scores over all micro-batches and ranks. To
     accumulate gradients, repeat ``capture``, ``loss`` and ``backward`` before one ``modulate``.
-    Clip gradients inside ``modulate``, before the step. With several processes only the network is
-    wrapped in DistributedDataParallel, and called so; the balancer gets the bare one.
-
+    Clip gradients inside it, before the step. With several processes only the network is wrapped in
+    DistributedDataParallel, and called so; the balancer gets the bare one.
     What a step did is in ``record``, plain floats: ``record["balance"]["flair"]``.
 
     Args:
@@ -96,7 +95,7 @@ class Balancer:
     @property
     def dropout_rates(self) -> dict[str, float]:
         """Probability that training drops each modality, by the dropout or by the method itself."""
-        return self.masking.rates() or dict.fromkeys(self.encoders, self.method.dropped)
+        return self.masking.rates() or dict.fromkeys(self.encoders, self.method.drops)
 
     def parameter_groups(
         self, *, lr: float, classifier_lr: float | None = None
@@ -122,7 +121,7 @@ class Balancer:
 
         Args:
             count: the last epoch.
-            batches: see :meth:`start`, as for ``prepare_batch``.
+            batches: see :meth:`start`, which has ``prepare_batch`` too.
             first: where a training is resumed, the epoch to go on with.
         """
         self.start(count, batches, prepare_batch=prepare_batch, epoch=first - 1)
@@ -219,8 +218,7 @@ class Balancer:
             label: the truth.
             task_loss: the task's loss, a scalar, where it was formed before.
             ids: of the samples, for methods that remember them.
-            last: whether an optimizer step follows. With False for the other micro-batches of a
-                step the record's cosines are not computed for nothing.
+            last: whether an optimizer step follows; False leaves out the record's cosines.
 
         Returns:
             A scalar. With gradient accumulation divide it by the number of micro-batches.
@@ -288,14 +286,14 @@ class Balancer:
         self.record = record_of(step, torch.stack(norms) / step.loss_scale, more)
 
     def finish_update(self) -> None:
-        """Undo what was changed for the update alone; the next batch begins a new step."""
+        """Undo what was changed for the update alone."""
         if self.step is not None:
             self.method.stepped(self.step)
         self.step = None
         self._scores.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the method remembers from step to step, and how far the dropout's draws are."""
+        """What the method remembers, and how far the dropout's draws are."""
         return self.method.state_dict() | self.masking.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -303,7 +301,7 @@ class Balancer:
         self.method.load_state_dict(self.masking.load_state_dict(state))
 
     def _changed(self, name: str, feature: Feature) -> Feature:
-        if self._run is None:
+        if (run := self._run) is None:
             return feature
-        feature = self.method.feature(name, feature, self._run)
-        return self.masking(name, feature, self._capture, self._run.epoch)
+        changed = self.method.feature(name, feature, run)
+        return self.masking(name, changed, self._capture, run.epoch)

@@ -120,7 +120,7 @@ def masking_of(
     name, modalities = type(method).__name__, list(encoders)
     if dropout is None or not dropout.is_active:
         return Masking(None, modalities)
-    if method.drops_modalities:
+    if method.drops:
         raise ValueError(
             f"{name} has its own modality dropout: set its own p and modality dropout to 0, or "
             "train the method 'joint' with modality dropout"

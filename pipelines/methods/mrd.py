@@ -46,7 +46,6 @@ class MRD(Method):
     changes = "features of random modalities are left out"
     published = frozenset(TASKS)
     extended = frozenset()
-    drops_modalities = True
 
     def __init__(self, p: float = 0.3, sampler: Sampler = "independent", *, seed: int = 0) -> None:
         check_number("p", p, below=1)
@@ -54,14 +53,11 @@ class MRD(Method):
         check_whole("seed", seed)
         self.p, self.seed = p, seed
         self.sampler: Sampler = sampler
+        self.drops = p if sampler == "independent" else 0.5
         self._forwards = 0
         self._kept: Tensor | None = None  # of the forward pass at hand
         self._seen: set[str] = set()
         self._shares = torch.zeros(0)
-
-    @property
-    def dropped(self) -> float:
-        return self.p if self.sampler == "independent" else 0.5
 
     def prepare(self, run: Run) -> None:
         super().prepare(run)
