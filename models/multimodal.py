@@ -23,6 +23,8 @@ class MultimodalNetwork(nn.Module):
         ValueError: when there is no encoder, or a name cannot key a `torch.nn.ModuleDict`.
     """
 
+    scales_present = False  # whether `fuse` scales what is present by M / (number present)
+
     if TYPE_CHECKING:  # an annotation that TorchScript sees must be one of its own types
         head: nn.Module
 
@@ -46,6 +48,14 @@ class MultimodalNetwork(nn.Module):
     def fuse(self, features: dict[str, Any], /) -> Tensor:
         """Give the prediction F(Omega(h_1, ..., h_M)) from the features of `encode` (eq. 2)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to fuse its modalities")
+
+    @torch.jit.unused
+    def presence(self, inputs: Any, /) -> Tensor | None:
+        """Tell which modalities each sample has, bool (B, M), from what `forward` gets.
+
+        None, as here, says that each sample has them all.
+        """
+        return None
 
     @property
     @torch.jit.unused

@@ -33,6 +33,8 @@ class SegmentationNetwork(MultimodalNetwork):
             is unknown, or when the weights do not fit it.
     """
 
+    scales_present = True
+
     def __init__(
         self,
         sequences: list[str] | tuple[str, ...] = ("flair", "t1", "t1ce", "t2"),
@@ -74,6 +76,11 @@ class SegmentationNetwork(MultimodalNetwork):
         """
         logits = self.fuse(self.encode(image, present), present)
         return logits[:, :, : image.shape[2], : image.shape[3]]
+
+    @torch.jit.unused
+    def presence(self, image: Tensor, present: Tensor | None = None) -> Tensor | None:
+        """Tell which sequences each slice has, bool (B, S), None for all; see `forward`."""
+        return _rows(present, image.shape[0], len(self.modalities))
 
     def encode(
         self, image: Tensor, present: Tensor | None = None

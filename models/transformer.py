@@ -95,6 +95,13 @@ class TransformerNetwork(MultimodalNetwork):
         token = self.fusion(torch.cat(steps, dim=1), torch.cat(padded, dim=1))
         return self.head(token + self.residual(token))
 
+    @torch.jit.unused
+    def presence(self, inputs: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+        """Tell which modalities each sample has, those of a length above 0; bool, (B, M)."""
+        nothing = torch.zeros_like(next(iter(inputs.values()))[1])
+        lengths = [inputs[name][1] if name in inputs else nothing for name in self.modalities]
+        return torch.stack(lengths, dim=1) > 0
+
     def forward(self, inputs: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         """Predict from ``(values, lengths)`` by modality; logits or values, (B, outputs)."""
         return self.fuse(self.encode(inputs))

@@ -2,6 +2,7 @@
 
 from .balancer import Balancer
 from .method import Method, Run, Step
+from .modality_dropout import ModalityDropout
 from .optimization import parameter_groups
 from .scores import Dice, score_by_name
 from .tasks import ClassificationTask, RegressionTask, SegmentationTask, Task
@@ -11,6 +12,7 @@ __all__ = [
     "ClassificationTask",
     "Dice",
     "Method",
+    "ModalityDropout",
     "RegressionTask",
     "Run",
     "SegmentationTask",

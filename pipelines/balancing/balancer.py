@@ -17,6 +17,7 @@ from .features import Feature
 from .gradients import gradient_norm
 from .judging import MeanScores, classify, compare_gradients
 from .method import Method, Run, Step
+from .modality_dropout import ModalityDropout
 from .optimization import encoders_of, parameter_groups
 from .record import Record, record_of
 from .tasks import Task, task_of
@@ -42,10 +43,9 @@ class Balancer:
     It owns what every method needs: features, the classifiers' losses on them (detached, so that
     they train nothing but the classifiers), and the scores over all micro-batches and ranks. To
     accumulate gradients, repeat ``capture``, ``loss`` and ``backward`` before one ``modulate``.
-    Clip gradients inside ``modulate``, before the step. With several processes only the network is
-    wrapped in DistributedDataParallel, and called so; the balancer gets the bare one.
-
-    What a step did is in ``record``: ``record["balance"]["flair"]`` and so on, plain floats.
+    Clip gradients inside it, before the step. With several processes only the network is wrapped in
+    DistributedDataParallel, and called so; the balancer gets the bare one.
+    What a step did is in ``record``, plain floats: ``record["balance"]["flair"]``.
 
     Args:
         method: what to run; ``Joint()`` changes nothing and only records.
@@ -59,6 +59,7 @@ class Balancer:
         scaler: the gradient scaler of mixed precision, where there is one.
         encoders: instead of ``network.encoders``.
         head: instead of ``network.head``.
+        dropout: masks whole modalities in the fusion while training.
 
     Raises:
         ValueError: modules do not fit together, or loss and scores make no task.
@@ -77,9 +78,9 @@ class Balancer:
         scaler: torch.amp.GradScaler | None = None,
         encoders: Mapping[str, nn.Module] | nn.ModuleDict | None = None,
         head: nn.Module | None = None,
+        dropout: ModalityDropout | None = None,
     ) -> None:
-        self.method, self.network = method, network
-        self.task = task_of(task, loss, scores)
+        self.method, self.network, self.task = method, network, task_of(task, loss, scores)
         self.encoders = encoders_of(network, encoders)
         self.head = fitting.head_of(method, network, head)
         self.classifiers = fitting.classifiers_of(method, self.encoders, self.head, classifiers)
@@ -87,8 +88,14 @@ class Balancer:
         self.record: Record = {}
         self.step: Step | None = None  # the batch at hand, from its loss to the end of its update
         self._run: Run | None = None
+        self.masking = fitting.masking_of(dropout, method, network, self.encoders)
         self._capture = Capture(self.encoders, network, self._changed)
         self._scores = MeanScores()
+
+    @property
+    def dropout_rates(self) -> dict[str, float]:
+        """Probability that training drops each modality, by the dropout or by the method itself."""
+        return self.masking.rates() or dict.fromkeys(self.encoders, self.method.drops)
 
     def parameter_groups(
         self, *, lr: float, classifier_lr: float | None = None
@@ -110,16 +117,12 @@ class Balancer:
         prepare_batch: Callable[..., Any] = prepare_modalities,
         first: int = 1,
     ) -> Iterator[int]:
-        """Go through the epochs of a training, and tell the method of each.
+        """Go through the epochs of a training, from 1, and tell the method of each.
 
         Args:
             count: the last epoch.
-            batches: see :meth:`start`.
-            prepare_batch: see :meth:`start`.
+            batches: see :meth:`start`, which has ``prepare_batch`` too.
             first: where a training is resumed, the epoch to go on with.
-
-        Yields:
-            The number of the epoch, from 1.
         """
         self.start(count, batches, prepare_batch=prepare_batch, epoch=first - 1)
         try:
@@ -154,7 +157,7 @@ class Balancer:
         """
         self.stop()  # what an interrupted training left behind
         optimizer = fitting.optimizer_of(self.optimizer, self.classifiers)
-        fitting.check_loop(self.method, epochs, batches)
+        fitting.check_loop(self.method, epochs, batches, self.masking.ramp_epochs)
         if compiled:
             fitting.check_compiled(self.method)
         run = Run(
@@ -215,8 +218,7 @@ class Balancer:
             label: the truth.
             task_loss: the task's loss, a scalar, where it was formed before.
             ids: of the samples, for methods that remember them.
-            last: whether an optimizer step follows. With False for the other micro-batches of a
-                step the record's cosines are not computed for nothing.
+            last: whether an optimizer step follows; False leaves out the record's cosines.
 
         Returns:
             A scalar. With gradient accumulation divide it by the number of micro-batches.
@@ -239,6 +241,7 @@ class Balancer:
             label=label,
             inputs=self._capture.inputs,
             features=self._capture.features,
+            seen=self._capture.seen,
             ids=None if ids is None else list(ids),
             predictions=self._capture.predictions,
             loss_scale=1.0 if self.scaler is None else self.scaler.get_scale(),
@@ -256,11 +259,7 @@ class Balancer:
 
     @contextmanager
     def modulate(self) -> Iterator[None]:
-        """Change gradients, or the coming update, for the optimizer step within.
-
-        Raises:
-            RuntimeError: no loss was formed since the last step.
-        """
+        """Change gradients, or the coming update, for the step within, see `start_update`."""
         self.start_update()
         try:
             yield
@@ -268,7 +267,11 @@ class Balancer:
             self.finish_update()
 
     def start_update(self) -> None:
-        """Change gradients, or the coming update; for trainers with events instead of a context."""
+        """Change gradients, or the coming update; for trainers with events instead of a context.
+
+        Raises:
+            RuntimeError: no loss was formed since the last step.
+        """
         step = self.step
         if step is None:
             raise RuntimeError(
@@ -279,22 +282,26 @@ class Balancer:
             average_gradients(classifier)
         norms = [gradient_norm(e).to(step.task_loss.device) for e in self.encoders.values()]
         self.method.gradients(step)
-        self.record = record_of(step, torch.stack(norms) / step.loss_scale, self.method.record())
+        more = self.method.record() | self.masking.record()
+        self.record = record_of(step, torch.stack(norms) / step.loss_scale, more)
 
     def finish_update(self) -> None:
-        """Undo what was changed for the update alone; the next batch begins a new step."""
+        """Undo what was changed for the update alone."""
         if self.step is not None:
             self.method.stepped(self.step)
         self.step = None
         self._scores.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the method remembers from step to step."""
-        return self.method.state_dict()
+        """What the method remembers, and how far the dropout's draws are."""
+        return self.method.state_dict() | self.masking.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` returned."""
-        self.method.load_state_dict(state)
+        self.method.load_state_dict(self.masking.load_state_dict(state))
 
     def _changed(self, name: str, feature: Feature) -> Feature:
-        return feature if self._run is None else self.method.feature(name, feature, self._run)
+        if (run := self._run) is None:
+            return feature
+        changed = self.method.feature(name, feature, run)
+        return self.masking(name, changed, self._capture, run.epoch)

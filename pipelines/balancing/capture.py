@@ -20,7 +20,8 @@ class Capture:
 
     Args:
         encoders: one module per modality.
-        network: its ``members``, where it has some, are listened to as well.
+        network: its ``members``, where it has some, are listened to as well; its ``presence``,
+            where it has it, tells which modalities each sample has.
         change: (modality, feature) to what the fusion sees instead; nothing changes without it.
     """
 
@@ -32,10 +33,13 @@ class Capture:
     ) -> None:
         self.inputs: dict[str, tuple[Any, ...]] = {}
         self.features: dict[str, Feature] = {}
+        self.seen: dict[str, Feature] = {}  # what the fusion got of them
         self.predictions: dict[str, Tensor] = {}
+        self.available: Tensor | None = None  # which modalities each sample has; None for all
         self.is_on = False  # a compiled network asks, where it has the hooks built in
         self.is_compiled = False  # whether torch.compile ran the last forward pass
         self._change = change
+        self._network = network if callable(getattr(network, "presence", None)) else None
         self._hooks = [(module, self._feature_hook(name)) for name, module in encoders.items()]
         members: Mapping[str, nn.Module] = getattr(network, "members", {})
         self._hooks += [(member, self._member_hook(name)) for name, member in members.items()]
@@ -54,6 +58,9 @@ class Capture:
         self.forget()
         self.is_on, self.is_compiled = True, False
         self._handles = [module.register_forward_hook(hook) for module, hook in self._hooks]
+        if self._network is not None:
+            hook = self._network.register_forward_pre_hook(self._ask, with_kwargs=True)
+            self._handles.append(hook)
 
     def end(self) -> None:
         """Listen no longer, and take the hooks away."""
@@ -64,7 +71,12 @@ class Capture:
 
     def forget(self) -> None:
         """Let go of inputs, features and predictions, and of the graphs behind them."""
-        self.inputs, self.features, self.predictions = {}, {}, {}
+        self.inputs, self.features, self.seen, self.predictions = {}, {}, {}, {}
+        self.available = None
+
+    def _ask(self, network: Any, inputs: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        if self.is_on:
+            self.available = network.presence(*inputs, **settings)
 
     def _feature_hook(self, name: str) -> Callable[..., Any]:
         def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
@@ -74,7 +86,9 @@ class Capture:
                 self.is_compiled = True
             self.inputs[name] = inputs
             self.features[name] = output
-            return output if self._change is None else self._change(name, output)
+            seen = output if self._change is None else self._change(name, output)
+            self.seen[name] = seen
+            return seen
 
         return keep
 

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .masking import Masking
 from .method import Method, last_weight
+from .modality_dropout import ModalityDropout
 
 
 def check_batches(loader: Any) -> None:
@@ -104,6 +106,41 @@ def optimizer_of(
     return optimizer
 
 
+def masking_of(
+    dropout: ModalityDropout | None,
+    method: Method,
+    network: nn.Module,
+    encoders: Mapping[str, nn.Module],
+) -> Masking:
+    """The dropout of a training, one that drops nothing where there is none.
+
+    Raises:
+        ValueError: the method or the network cannot train with it, or it does not fit the names.
+    """
+    name, modalities = type(method).__name__, list(encoders)
+    if dropout is None or not dropout.is_active:
+        return Masking(None, modalities)
+    if method.drops:
+        raise ValueError(
+            f"{name} has its own modality dropout: set its own p and modality dropout to 0, or "
+            "train the method 'joint' with modality dropout"
+        )
+    if method.late_fusion is not None or hasattr(network, "members"):
+        raise ValueError(
+            f"{name} trains networks of single modalities and joins their predictions, so there "
+            "is no fusion to drop a modality from, and it takes any subset as it is: set modality "
+            "dropout to 0"
+        )
+    if len(modalities) < 2:
+        raise ValueError(
+            f"modality dropout leaves one modality at least, and this network has {modalities} "
+            "only: set it to 0"
+        )
+    dropout.rates(modalities)
+    scales = bool(getattr(network, "scales_present", False))
+    return Masking(dropout, modalities, scales=scales)
+
+
 def check_compiled(method: Method) -> None:
     """Refuse a network that ``torch.compile`` runs, where the method differentiates twice.
 
@@ -117,13 +154,14 @@ def check_compiled(method: Method) -> None:
         )
 
 
-def check_loop(method: Method, epochs: int | None, batches: Any) -> None:
-    """Refuse a loop that lacks what a method needs.
+def check_loop(method: Method, epochs: int | None, batches: Any, ramp: int = 0) -> None:
+    """Refuse a loop that lacks what a method or a dropout needs.
 
     Args:
         method: what it declares is read.
         epochs: how many there are; None when the method is told of none.
         batches: the loader of the training data, or None.
+        ramp: epochs in which modality dropout rises.
 
     Raises:
         ValueError: something is missing, or the loader gives no batch.
@@ -134,6 +172,16 @@ def check_loop(method: Method, epochs: int | None, batches: Any) -> None:
         raise ValueError(
             f"{name} acts by epochs, and this loop tells it of none: write "
             "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
+        )
+    if ramp and epochs is None:
+        raise ValueError(
+            f"modality dropout rises over {ramp} epochs, and this loop tells it of none: write "
+            "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
+        )
+    if epochs is not None and ramp >= max(epochs, 1):
+        raise ValueError(
+            f"modality dropout rises over {ramp} epochs, so {epochs} epochs never see its full "
+            f"rate: choose a ramp of {max(epochs - 1, 0)} or less, or train longer"
         )
     if method.needs_batches and batches is None:
         raise ValueError(

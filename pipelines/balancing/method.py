@@ -17,7 +17,7 @@ TASKS = ("classification", "regression", "segmentation")
 
 @dataclass
 class Run:
-    """What a method may know of a training, from its start to its end.
+    """What a method may know of a training.
 
     Attributes:
         network: not wrapped; ``fuse(features)`` is there for networks of :mod:`cggm.models`.
@@ -53,9 +53,8 @@ class Run:
 class Step:
     """What a method may see of one optimizer step.
 
-    With gradient accumulation a step has several micro-batches: everything here is that of the
-    micro-batch at hand, except scores: means over all samples of this step seen so far, on all
-    ranks.
+    With gradient accumulation everything here is that of the micro-batch at hand, except scores:
+    means over all samples of this step seen so far, on all ranks.
 
     Attributes:
         run: the training that the step belongs to.
@@ -65,6 +64,7 @@ class Step:
         label: the truth.
         inputs: what the encoders were called with, x_i, by modality.
         features: h_i of eq. 1 as the encoders gave them, with their graphs.
+        seen: what the fusion got of them.
         ids: of the samples, where the batch has them.
         predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
         classifier_predictions: of the classifiers.
@@ -82,6 +82,7 @@ class Step:
     label: Tensor
     inputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
     ids: list[str] | None = None
     predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
@@ -92,6 +93,9 @@ class Step:
     loss_scale: float = 1.0
     _fusion_gradient: Tensor | None = None
     _classifier_gradients: list[Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.seen = self.seen or self.features
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
@@ -184,20 +188,19 @@ class Method:
         paper: where it was published.
         changes: what it changes, in a few words.
         published: the tasks its paper has; classification, as most have, unless told.
-        extended: further tasks, covered here by an extension of ours that its card names; all
-            others unless told.
+        extended: further tasks, by an extension of ours; all others unless told.
         modalities: fewest and most modalities it can train; None for no limit.
         published_modalities: most modalities its paper has.
-        needs_classifiers: classifiers are built and trained. Their losses are added by the
-            handler, on detached features, unless ``attached``.
-        attached: classifiers see features with their graphs, and their losses are part of what
-            :meth:`loss` returns.
+        needs_classifiers: classifiers are trained, by losses on detached features.
+        attached: they see features with graphs, and their losses are part of what :meth:`loss`
+            returns.
         needs_head: the network's last layer is read.
         needs_double_backward: a gradient is differentiated, which ``torch.compile`` cannot.
         needs_epochs: the number of the epoch matters, or hooks of epochs do something.
         needs_batches: parts of the training data are read besides.
         late_fusion: None, or the rule by which networks of single modalities are combined:
             "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        drops: probability that the method itself drops a modality; it then takes no dropout.
         teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
             the path of their weights.
     """
@@ -215,6 +218,7 @@ class Method:
     needs_epochs: bool = False
     needs_batches: ClassVar[bool] = False
     late_fusion: ClassVar[str | None] = None
+    drops: float = 0.0
     teachers_by: ClassVar[str | None] = None
 
     @classmethod
@@ -255,7 +259,7 @@ class Method:
         return feature
 
     def loss(self, step: Step) -> Tensor:
-        """Return the scalar that is back-propagated through the network."""
+        """Return the scalar that is back-propagated."""
         return step.task_loss
 
     def gradients(self, step: Step) -> None:

@@ -42,6 +42,10 @@ def train_teachers(given: Mapping[str, Any], method: str, output_dir: str | Path
         )
     print(f"{method}: first the teachers, by --method {stage}, into {folder}", flush=True)
     settings = {**given, "method": stage, "output_dir": str(folder)}
+    # A teacher has one modality, so there is none to drop.
+    for name, off in {"modality_dropout": 0.0, "missing": None, "dropout_ramp": 0}.items():
+        if name in settings:
+            settings[name] = off
     settings["resume"] = (folder / "models" / "last.pt").is_file()
     # MONAI has just warned of this configuration.
     python = [sys.executable, "-W", "ignore:parsing config_file:UserWarning"]

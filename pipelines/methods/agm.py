@@ -178,7 +178,7 @@ class AGM(Method):
     def _responses(self, step: Step) -> Tensor:
         """m_i of every modality, shape (M, B, ...), in 32 bits or more, with graphs."""
         outputs = [
-            fused(step, step.features, dict(zip(step.modalities, members, strict=True)))
+            fused(step, step.seen, dict(zip(step.modalities, members, strict=True)))
             for members in nonempty_subsets(len(step.modalities)).tolist()
             if not all(members)
         ]

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ..balancing.distributed import is_distributed
-from ..balancing.features import batch_size, masked, nonempty_subsets
+from ..balancing.features import batch_size, masked
 from ..balancing.method import TASKS, Method, Run, Step
+from ..balancing.modality_dropout import Sampler, draw_kept
 from ..balancing.randomness import seeded
 from ..balancing.settings import check_choice, check_number, check_whole
-
-Sampler = Literal["independent", "subsets"]
-
-
-def subset_probabilities(count: int, p: float, sampler: Sampler = "independent") -> Tensor:
-    """Probability of every non-empty subset of modalities, in the order of `nonempty_subsets`.
-
-    Args:
-        count: number of modalities, M.
-        p: probability that a modality is dropped; not read by "subsets".
-        sampler: "independent": each modality is dropped on its own, under the condition that one
-            is left; "subsets": each of the 2^M - 1 subsets is as likely as the others.
-
-    Returns:
-        Shape (2^M - 1,), with sum 1.
-
-    >>> subset_probabilities(2, p=0.5)
-    tensor([0.3333, 0.3333, 0.3333])
-    >>> subset_probabilities(2, p=0.0)
-    tensor([0., 0., 1.])
-    """
-    kept = nonempty_subsets(count).sum(1).double()
-    weights = torch.ones_like(kept)
-    if sampler == "independent":
-        weights = (1 - p) ** kept * p ** (count - kept)
-    return (weights / weights.sum()).float()
-
-
-def draw_kept(
-    samples: int, count: int, p: float, sampler: Sampler, generator: torch.Generator
-) -> Tensor:
-    """Draw which modalities each sample keeps, at least one; bool, shape (samples, count).
-
-    >>> draw_kept(2, 3, 0.0, "independent", torch.Generator())
-    tensor([[True, True, True],
-            [True, True, True]])
-    """
-    probabilities = subset_probabilities(count, p, sampler)
-    chosen = torch.multinomial(probabilities, samples, replacement=True, generator=generator)
-    return nonempty_subsets(count)[chosen]
 
 
 class MRD(Method):
@@ -66,7 +27,8 @@ class MRD(Method):
     or other fixed values" fits inputs and features. We drop features: an encoder of zeros does not
     give zeros, and its normalization would learn from them. Its p is not told either; 0.3 is ours.
     What is kept is not scaled up. A sample that lacks modalities by itself may lose the others:
-    the draw does not look at the data.
+    the draw does not look at the data. :class:`cggm.ModalityDropout` does, scales as the network
+    does at inference, and goes with every other method.
 
     Args:
         p: probability that a modality is dropped, in [0, 1).
@@ -91,6 +53,7 @@ class MRD(Method):
         check_whole("seed", seed)
         self.p, self.seed = p, seed
         self.sampler: Sampler = sampler
+        self.drops = p if sampler == "independent" else 0.5
         self._forwards = 0
         self._kept: Tensor | None = None  # of the forward pass at hand
         self._seen: set[str] = set()

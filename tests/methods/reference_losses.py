@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cggm.models import LateFusion
-from cggm.pipelines.balancing.features import masked
-from cggm.pipelines.methods import gblending, greedy, mrd, pmr, qmf, reconboost, relearning, umt
+from cggm.pipelines.balancing.features import masked, nonempty_subsets
+from cggm.pipelines.balancing.modality_dropout import subset_probabilities
+from cggm.pipelines.methods import gblending, greedy, pmr, qmf, reconboost, relearning, umt
 
 from .reference_gradients import Case, tensor
 
@@ -21,8 +22,8 @@ def mask(given: Case) -> Case:
 
 
 def subsets(given: Case) -> Case:
-    probabilities = mrd.subset_probabilities(given["M"], 0.5, "subsets")
-    kept = mrd.nonempty_subsets(given["M"]).float()
+    probabilities = subset_probabilities(given["M"], 0.5, "subsets")
+    kept = nonempty_subsets(given["M"]).float()
     return {"n_subsets": len(probabilities), "p_modality_kept": (probabilities @ kept)[0]}
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cggm.pipelines.balancing.modality_dropout import draw_kept, subset_probabilities
 from cggm.pipelines.methods import Joint
-from cggm.pipelines.methods.mrd import MRD, draw_kept, subset_probabilities
+from cggm.pipelines.methods.mrd import MRD
 
 from ..toy import ToyRun
 
