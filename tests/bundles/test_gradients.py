@@ -20,7 +20,7 @@ from cggm.pipelines.methods.cggm import paper_balance
 
 from .conftest import Bundle, command
 
-FACTORS_ONLY = {"direction": "none", "apply": "gradient", "smoothing": 0.0, "max_norm": None}
+FACTORS_ONLY = {"direction": "none", "apply": "gradient", "max_norm": None}
 # A score that tells the modalities apart at the first step already: whether an argument is right
 # may not, and an error that starts from 0 looks like a loss to all of them.
 SCORES: dict[str, dict[str, str]] = {

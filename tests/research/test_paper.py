@@ -16,7 +16,7 @@ from cggm.pipelines.research.experiments.run import Run
 from cggm.pipelines.research.paper.budgets import BUNDLES, budget
 from cggm.pipelines.research.paper.command import main
 from cggm.pipelines.research.paper.finished import read_finished
-from cggm.pipelines.research.paper.needs import DEFAULT, NEEDS, check_items, runs_for
+from cggm.pipelines.research.paper.needs import BOUNDED, NEEDS, check_items, runs_for
 from cggm.pipelines.research.paper.pieces import pieces
 from cggm.pipelines.research.report.ablation_table import SETTINGS
 from cggm.pipelines.research.report.pieces import FigurePiece, MissingPiece, TablePiece
@@ -50,10 +50,11 @@ def test_a_plan_has_the_papers_methods_with_three_seeds() -> None:
     table3 = [run for run in runs if run.data == "brats" and run.seed == 0]
     assert [run.label for run in table3] == [
         *("joint", "mrd", "mslr", "umt", "ume", "qmf", "reconboost", "cggm"),
-        *("cggm, default of this library", "flair only", "t1 only", "t1ce only", "t2 only"),
+        *("cggm, bounded rule", "flair only", "t1 only", "t1ce only", "t2 only"),
     ]
-    papers, ours = (next(r for r in table3 if r.label.startswith(n)) for n in ("cggm", DEFAULT))
-    assert (papers.own["rule"], papers.own["score"], ours.own) == ("paper", "dice", {})
+    papers, ours = (next(r for r in table3 if r.label.startswith(n)) for n in ("cggm", BOUNDED))
+    assert (papers.own["rule"], papers.own["score"]) == ("paper", "dice")
+    assert ours.own == {**papers.own, "rule": "bounded"}
     assert {run.seed for run in runs} == {0, 1, 2}
     ablation = {r.label: r.own for r in runs if r.data == "iemocap ablation"}
     changed = {k: {n: own[n] for n in SETTINGS[k]} for k, own in ablation.items()}
@@ -144,7 +145,7 @@ def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     assert umt["published"] == 91.82 and "Acc, paper" in table2.table.head
     labels = [cells[0].text for cells in table2.table.rows]
     assert labels[:3] == ["image only", "text only", "joint"]
-    assert labels[3:5] == ["gblending", "greedy"] and labels[-2:] == ["cggm", DEFAULT], "paper's"
+    assert labels[3:5] == ["gblending", "greedy"] and labels[-2:] == ["cggm", BOUNDED], "paper's"
     assert not any("macro" in word for word in table2.table.head)
     both = next(n for n in table6.numbers if (n["model"], n["figure"]) == ("both", "accuracy"))
     assert both["mean"] == pytest.approx(over_seeds("iemocap ablation", "both").mean())
