@@ -156,13 +156,13 @@ def without_dropout(network: nn.Module) -> None:
 
 
 def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
-    """Three steps of `--method cggm`, computed again from the states before each of them."""
+    """Three steps of `--method cggm` on a batch, computed again from the states before them."""
     training = Training(bundle, tmp_path, max_norm=None, val_interval=100)
     given = json.loads((bundle.folder / "train.json").read_text())
     without_dropout(training.network)
     network, classifiers = training.network.double(), training.classifiers.double()
     loss = training.get("loss_function").double()
-    batches = [doubled(batch) for batch in list(training._batches())[:3]]
+    batches = [doubled(next(training._batches()))] * 3
     training.trainer.data_loader = batches
     training.trainer.state.epoch_length, training.trainer.state.max_epochs = 3, 1
     both = nn.ModuleList([network, classifiers])
@@ -193,7 +193,7 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
         improvement = {name: scores[name] - before[name] for name in scores}  # eq. 6
         before = scores
         balance = guarded(improvement, given["rho"])
-        assert factors[step] == pytest.approx(list(balance.values()), rel=1e-5)
+        assert factors[step] == pytest.approx(list(balance.values()), abs=5e-5)
 
         task_loss = loss(network.fuse(features), label)
         weight = network.head.get_parameter("weight")
@@ -204,7 +204,7 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
             own = dict(classifiers[name].named_parameters())
             gradients = torch.autograd.grad(own_loss, list(own.values()))
             for key, gradient in zip(own, gradients, strict=True):
-                check(found[f"classifiers.{name}.{key}"], gradient, key)
+                check(found[f"classifiers.{name}.{key}"], 1.0, gradient, key)
             unimodal = dict(zip(own, gradients, strict=True))["head.weight"].flatten()  # eq. 9
             cosine = fusion @ unimodal / (fusion.norm() * unimodal.norm())
             misalignment += (abs(balance[name]) - balance[name] * cosine) / len(guesses)  # eq. 12
@@ -213,7 +213,8 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
         whole = task_loss + given["lam"] * misalignment  # eq. 13
         modulated = torch.autograd.grad(whole, list(parameters.values()))
         for name, joint, gradient in zip(parameters, plain, modulated, strict=True):
-            check(found[name], balance.get(modality_of(name) or "", 1.0) * gradient, name)  # eq. 8
+            factor = balance.get(modality_of(name) or "", 1.0)
+            check(found[name], factor, gradient, name)  # eq. 8
             if not torch.allclose(gradient, joint, rtol=1e-3, atol=1e-9):
                 parts.add(modality_of(name) or name.split(".")[0])
     assert any(len({round(factor, 4) for factor in row}) > 1 for row in factors), factors
@@ -225,9 +226,10 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
 INPUTS = {"brats": ("image", "label")}
 
 
-def check(found: Tensor, expected: Tensor, name: str) -> None:
-    """Scores are single precision."""
-    torch.testing.assert_close(found, expected, rtol=2e-5, atol=1e-9, msg=name)
+def check(found: Tensor, factor: float, gradient: Tensor, name: str) -> None:
+    """Scores are single precision, so factors are known to five digits."""
+    most = 5e-5 * gradient.abs().max().item() + 1e-9
+    torch.testing.assert_close(found, factor * gradient, rtol=0, atol=most, msg=name)
 
 
 def guarded(improvement: dict[str, float], rho: float) -> dict[str, float]:

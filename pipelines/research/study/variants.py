@@ -110,7 +110,9 @@ def _cggm(name: str, score: str | None = None, **settings: object) -> Variant:
 
 
 def _rates(name: str, score: str | None = None, smoothing: float = 0.97) -> Variant:
-    return Variant(name, "cggm", lambda _, __: ProgressRates(smoothing=smoothing), score)
+    return Variant(
+        name, "cggm", lambda _, __: ProgressRates(smoothing=smoothing, rule="shares"), score
+    )
 
 
 def _controls(of: str) -> list[Variant]:
