@@ -19,6 +19,7 @@ from cggm.models import MultimodalNetwork
 from cggm.pipelines.handlers import Modulation
 from cggm.pipelines.methods.cggm import paper_balance
 
+from ..equations import check, guarded, recomputed
 from .conftest import Bundle, command
 
 FACTORS_ONLY = {"direction": "none", "apply": "gradient", "max_norm": None}
@@ -156,15 +157,15 @@ def without_dropout(network: nn.Module) -> None:
 
 
 def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
-    """Three steps of `--method cggm` on a batch, computed again from the states before them."""
+    """Two steps of `--method cggm` on a batch, computed again from the states before them."""
     training = Training(bundle, tmp_path, max_norm=None, val_interval=100)
     given = json.loads((bundle.folder / "train.json").read_text())
     without_dropout(training.network)
     network, classifiers = training.network.double(), training.classifiers.double()
     loss = training.get("loss_function").double()
-    batches = [doubled(next(training._batches()))] * 3
+    batches = [doubled(next(training._batches()))] * 2
     training.trainer.data_loader = batches
-    training.trainer.state.epoch_length, training.trainer.state.max_epochs = 3, 1
+    training.trainer.state.epoch_length, training.trainer.state.max_epochs = 2, 1
     both = nn.ModuleList([network, classifiers])
     states, factors = [], []
 
@@ -195,27 +196,22 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
         balance = guarded(improvement, given["rho"])
         assert factors[step] == pytest.approx(list(balance.values()), abs=5e-5)
 
-        task_loss = loss(network.fuse(features), label)
-        weight = network.head.get_parameter("weight")
-        fusion = torch.autograd.grad(task_loss, weight, create_graph=True)[0].flatten()  # eq. 10
-        misalignment = torch.zeros((), dtype=torch.float64)
-        for name, guess in guesses.items():
-            own_loss = loss(guess, label)
-            own = dict(classifiers[name].named_parameters())
-            gradients = torch.autograd.grad(own_loss, list(own.values()))
-            for key, gradient in zip(own, gradients, strict=True):
-                check(found[f"classifiers.{name}.{key}"], 1.0, gradient, key)
-            unimodal = dict(zip(own, gradients, strict=True))["head.weight"].flatten()  # eq. 9
-            cosine = fusion @ unimodal / (fusion.norm() * unimodal.norm())
-            misalignment += (abs(balance[name]) - balance[name] * cosine) / len(guesses)  # eq. 12
-        parameters = dict(network.named_parameters())
-        plain = torch.autograd.grad(task_loss, list(parameters.values()), retain_graph=True)
-        whole = task_loss + given["lam"] * misalignment  # eq. 13
-        modulated = torch.autograd.grad(whole, list(parameters.values()))
-        for name, joint, gradient in zip(parameters, plain, modulated, strict=True):
+        plain, whole, own = recomputed(
+            network,
+            classifiers,
+            network.fuse(features),
+            guesses,
+            loss,
+            label,
+            balance,
+            given["lam"],
+        )
+        for name, gradient in own.items():
+            check(found[f"classifiers.{name}"], 1.0, gradient, name)
+        for name, gradient in whole.items():
             factor = balance.get(modality_of(name) or "", 1.0)
             check(found[name], factor, gradient, name)  # eq. 8
-            if not torch.allclose(gradient, joint, rtol=1e-3, atol=1e-9):
+            if not torch.allclose(gradient, plain[name], rtol=1e-3, atol=1e-9):
                 parts.add(modality_of(name) or name.split(".")[0])
     assert any(len({round(factor, 4) for factor in row}) > 1 for row in factors), factors
     # With L1 the slope in the last layer does not depend on the last layer.
@@ -224,20 +220,6 @@ def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
 
 
 INPUTS = {"brats": ("image", "label")}
-
-
-def check(found: Tensor, factor: float, gradient: Tensor, name: str) -> None:
-    """Scores are single precision, so factors are known to five digits."""
-    most = 5e-5 * gradient.abs().max().item() + 1e-9
-    torch.testing.assert_close(found, factor * gradient, rtol=0, atol=most, msg=name)
-
-
-def guarded(improvement: dict[str, float], rho: float) -> dict[str, float]:
-    """Eq. 7, kept in [0, rho], and 1 where the improvements cancel."""
-    total, size = sum(improvement.values()), sum(map(abs, improvement.values()))
-    if total <= 0.1 * size:
-        return dict.fromkeys(improvement, 1.0)
-    return {n: min(max(rho * (total - own) / total, 0.0), rho) for n, own in improvement.items()}
 
 
 def given_task(bundle: Bundle) -> str:

@@ -1,4 +1,4 @@
-"""Reference values of equations 6 to 12, and what the bounded rule promises."""
+"""Equations 6 to 13: reference values, a training computed again, and the bounded rule."""
 
 import pytest
 import torch
@@ -14,6 +14,9 @@ from cggm.pipelines.methods.cggm import (
     paper_balance,
     weight_direction,
 )
+
+from ..equations import check, guarded, recomputed
+from ..toy import ToyRun, probability_of_truth
 
 # Scores before, scores now, B without rho: the released code's own lines, executed.
 EQUATION_7 = {
@@ -124,6 +127,46 @@ def test_released_direction_term_is_a_cosine_of_weights() -> None:
     ]
     assert value.item() == pytest.approx(0.7667757109, abs=1e-6)
     torch.testing.assert_close(gradient, torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_training_is_equations_6_to_13(optimizer: type[torch.optim.Optimizer]) -> None:
+    run = ToyRun(CGGM(), samples=24, dtype=torch.float64, optimizer=optimizer)
+    assert run.modulation is not None and run.classifiers is not None
+    network, classifiers, seen = run.network, run.classifiers, []
+    both = nn.ModuleDict({"network": network, "classifiers": classifiers})
+    step = run.optimizer.step
+
+    def spy(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+        state = {name: value.clone() for name, value in both.state_dict().items()}
+        found = {n: p.grad.clone() for n, p in both.named_parameters() if p.grad is not None}
+        seen.append((state, found, list(run.modulation.record["balance"].values())))
+        return step(*args, **kwargs)
+
+    run.optimizer.step = spy
+    run.run()
+    before = dict.fromkeys(network.encoders, 0.0)  # epsilon of step 0
+    for number, (state, found, factors) in enumerate(seen):
+        both.load_state_dict(state)
+        samples = run.data[8 * number : 8 * number + 8]
+        label = torch.stack([sample["label"] for sample in samples])
+        features = network.encode(torch.stack([sample["image"] for sample in samples]))
+        guesses = {name: classifiers[name](h.detach()) for name, h in features.items()}
+        scores = {n: probability_of_truth(p, label).mean().item() for n, p in guesses.items()}
+        balance = guarded({n: scores[n] - before[n] for n in scores}, 1.3)  # eq. 6
+        before = scores
+        assert factors == pytest.approx(list(balance.values()), abs=5e-5)
+        prediction, loss = network.fuse(features), nn.functional.cross_entropy
+        plain, whole, own = recomputed(
+            network, classifiers, prediction, guesses, loss, label, balance, 0.15
+        )
+        for name, gradient in own.items():
+            check(found[f"classifiers.{name}"], 1.0, gradient, name)
+        for name, gradient in whole.items():
+            check(found[f"network.{name}"], balance.get(run.part(name), 1.0), gradient, name)
+        assert not torch.allclose(whole["head.weight"], plain["head.weight"], rtol=1e-3)
+    assert len(seen) == 3
+    assert any(len({round(factor, 4) for factor in factors}) > 1 for *_, factors in seen)
 
 
 def improvements(method: CGGM, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
