@@ -26,8 +26,8 @@ SETTINGS: dict[str, Method | None] = {
     "joint": None,
     "joint, recorded": Joint(),
     "cggm": CGGM(),
-    "cggm, direction": CGGM(lam=0.1),
-    "cggm, direction weight": CGGM(lam=0.1, direction="weight"),
+    "cggm, no direction": CGGM(direction="none"),
+    "cggm, direction weight": CGGM(direction="weight"),
 }
 
 

@@ -61,9 +61,9 @@ def probability_of_truth(prediction: Tensor, label: Tensor) -> Tensor:
 
 
 def full_cggm(**changes: Any) -> CGGM:
-    """CGGM with both halves on gradients, as in the paper, but for the bounded rule."""
-    both: dict[str, Any] = {"rho": 1.2, "lam": 0.1, "rule": "bounded", "apply": "gradient"}
-    return CGGM(**both | {"direction": "gradient", "smoothing": 0.0} | changes)
+    """CGGM with the rho and lam that the paper has for BraTS, but for `changes`."""
+    both: dict[str, Any] = {"rho": 1.2, "lam": 0.1}
+    return CGGM(**both | changes)
 
 
 class ToyRun:

@@ -150,7 +150,7 @@ def check_compiled(method: Method) -> None:
     if method.needs_double_backward:
         raise ValueError(
             f"{type(method).__name__} differentiates a gradient here, which torch.compile cannot: "
-            "train with compile=False, or for CGGM use direction='none'"
+            "train with compile=False, or for CGGM use lam=0"
         )
 
 

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.config_item import ComponentLocator
 
 from ...data.errors import InputError, nearest
+from ..methods import CATALOGUE
 from .limits import check_limits
 
 # What `python -m monai.bundle run` and the workflow behind it take themselves.
@@ -109,8 +110,19 @@ def settings(config: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_setting(name: str, config: Mapping[str, Any]) -> str:
+    methods = [m for m in config.get("methods", {}) if m in CATALOGUE and name in _arguments(m)]
+    if methods:
+        flags = " or ".join(f"--method {m} --methods#{m}#{name}" for m in methods)
+        return (
+            f"no setting is called '{name}', but it is one of {' and '.join(methods)}: pass {flags}"
+        )
     guess = nearest(name, [key for key in config if key[0] != "_"])
-    return f"no setting is called '{name}'{guess}. The settings are: {', '.join(settings(config))}"
+    known = ", ".join(settings(config))
+    return f"no setting is called '{name}'{guess}. The settings are: {known}"
+
+
+def _arguments(method: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(CATALOGUE[method]).parameters
 
 
 def _check_path(config: Mapping[str, Any], path: list[str]) -> None:

@@ -19,6 +19,7 @@ from .mrd import MRD
 from .mslr import MSLR
 from .ogm_ge import OGMGE
 from .pmr import PMR
+from .progress_rates import ProgressRates
 from .qmf import QMF
 from .reconboost import ReconBoost
 from .relearning import Relearning
@@ -38,6 +39,7 @@ CATALOGUE: dict[str, type[Method]] = {
     "mslr": MSLR,
     "ogm_ge": OGMGE,
     "pmr": PMR,
+    "progress_rates": ProgressRates,
     "qmf": QMF,
     "reconboost": ReconBoost,
     "relearning": Relearning,
@@ -66,7 +68,10 @@ def create(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -
     parameters = list(inspect.signature(method).parameters)
     wrong = [key for key in own if key not in parameters]
     if wrong:
-        raise ValueError(f"{name} has no setting {wrong[0]!r}; it has {parameters or 'none'}")
+        users = [n for n in CATALOGUE if wrong[0] in inspect.signature(CATALOGUE[n]).parameters]
+        hint = f" ({' and '.join(users)} {'has' if len(users) == 1 else 'have'})" if users else ""
+        has = parameters or "none"
+        raise ValueError(f"{name} has no setting {wrong[0]!r}{hint}; it has {has}")
     return method(**own)
 
 
@@ -102,6 +107,7 @@ __all__ = [
     "Method",
     "OGMGE",
     "PMR",
+    "ProgressRates",
     "QMF",
     "ReconBoost",
     "Relearning",

@@ -12,9 +12,9 @@ from ..balancing.gradients import cosines, gradients_of
 from ..balancing.method import TASKS, Method, Step, last_weight
 from ..balancing.optimization import StepFactors
 from ..balancing.settings import check_choice, check_number
-from .balance import bounded_balance, centered_balance, paper_balance
+from .balance import bounded_balance, paper_balance
 
-Rule = Literal["bounded", "paper", "centered", "none"]
+Rule = Literal["bounded", "paper", "none"]
 Apply = Literal["gradient", "step"]
 Direction = Literal["gradient", "weight", "none"]
 
@@ -57,35 +57,31 @@ def steadied(fusion: Tensor, unimodal: Sequence[Tensor], shortest: float = 0.01)
 class CGGM(Method):
     """Scale each encoder's gradient by B (eqs. 7, 8) and pull the fusion's direction (eq. 12).
 
-    One object serves one training: it remembers the scores of the last steps. The defaults are
-    those that docs/study.md chose on validation data; the paper's are ``rho=1.2`` (to 1.3),
-    ``lam=0.1`` (to 0.2), ``rule="paper"``, ``apply="gradient"``, ``smoothing=0``.
+    One object serves one training: it remembers the scores of the last step. As in the paper, with
+    one guard, ``rule="bounded"``. ``rho`` and ``lam`` are those of Table 7 for classification;
+    it has ``lam=0.2`` for CMU-MOSI, and ``rho=1.2``, ``lam=0.1`` for BraTS.
 
     Args:
-        rho: with rule "centered", how far the factors leave 1; else the scale of the balancing
-            term.
+        rho: scale of the balancing term (eq. 7).
         lam: weight of the direction term in the loss (eq. 13); 0 leaves it out.
-        rule: "centered" (see :func:`centered_balance`), "bounded" (see :func:`bounded_balance`),
-            "paper" (eq. 7 as printed) or "none" (B = 1, the direction term alone).
-        apply: "gradient" scales the encoders' gradients as eq. 8 is written; "step" scales the
-            update itself, through the learning rate of each encoder's parameter group for this one
-            step. The two are the same for SGD without momentum and weight decay; with them "step"
-            scales the whole update, decay included. Adam and AdamW divide a gradient by its own
-            recent size and so undo most of a factor on it; there "step" means what eq. 8 says.
+        rule: "bounded" is eq. 7 where no modality got worse, is kept in [0, rho] where one did, and
+            1 where the improvements cancel (see :func:`bounded_balance`); "paper" is eq. 7 to the
+            letter; "none" is B = 1, the direction term alone.
+        apply: "gradient" scales the encoders' gradients, eq. 8. "step" scales the update itself,
+            through the learning rate of each encoder's parameter group for this one step. The two
+            are the same for SGD without momentum and weight decay; with them "step" scales the
+            whole update, decay included. Adam and AdamW divide a gradient by its own recent size
+            and so undo most of a factor on it; "step" delivers it.
         direction: "gradient" is eq. 12: cosines of gradients, differentiated through the network.
             "weight" is what the authors released: cosines of last-layer *weights*, one step stale,
             weighted by B / rho, felt by the network's last layer only. "none" leaves it out.
-        smoothing: s in [0, 1), the share of the past in two running means; 0 is the paper. The
-            improvement is how far the running mean of the scores is above its own running mean,
-            so the noise of single batches leaves both. About 1 / (1 - s) steps count.
-        ceiling: largest factor of the bounded rule, ``rho`` when not given.
 
     Raises:
         ValueError: a setting out of its range.
     """
 
     paper = "Guo, Jin, Chen, Zhao: Classifier-guided Gradient Modulation. NeurIPS 2024"
-    changes = "encoders' updates or gradients, direction of the fusion's"
+    changes = "encoders' gradients, direction of the fusion's"
     published = frozenset(TASKS)
     extended = frozenset()
     modalities = (2, None)
@@ -94,29 +90,27 @@ class CGGM(Method):
 
     def __init__(
         self,
-        rho: float = 1.0,
-        lam: float = 0.0,
+        rho: float = 1.3,
+        lam: float = 0.15,
         *,
-        rule: Rule = "centered",
-        apply: Apply = "step",
+        rule: Rule = "bounded",
+        apply: Apply = "gradient",
         direction: Direction = "gradient",
-        smoothing: float = 0.97,
-        ceiling: float | None = None,
     ) -> None:
         check_number("rho", rho, above=0)
         check_number("lam", lam)
+        if str(rule) == "centered":
+            raise ValueError(
+                "rule is 'centered', which is a method of its own now, progress_rates: choose that "
+                f"method, or one of the rules {list(get_args(Rule))}"
+            )
         check_choice("rule", rule, get_args(Rule))
         check_choice("apply", apply, get_args(Apply))
         check_choice("direction", direction, get_args(Direction))
-        check_number("smoothing", smoothing, below=1)
-        if ceiling is not None:
-            check_number("ceiling", ceiling, above=0)
         self.rho, self.lam = rho, lam
         self.rule, self.apply, self.direction = rule, apply, direction
-        self.smoothing, self.ceiling = smoothing, ceiling
-        self.needs_double_backward = direction == "gradient"
-        self._score: Tensor | None = None  # of the last step, or a running mean up to it
-        self._reference: Tensor | None = None  # what the next score is compared with
+        self.needs_double_backward = direction == "gradient" and lam > 0
+        self._score: Tensor | None = None  # of the last step
         self._improvement = torch.zeros(0)
         self._balance = torch.zeros(0)
         self._stale: tuple[Tensor, Tensor] | None = None  # direction="weight": value, gradient
@@ -137,7 +131,7 @@ class CGGM(Method):
 
     def gradients(self, step: Step) -> None:
         """Eq. 8: scale the encoders' gradients, or the coming update."""
-        self._score, self._reference = self._scores(step)
+        self._score = torch.where(step.scores.isfinite(), step.scores, self._last(step))
         if self.direction == "weight":
             self._stale = weight_direction(step, self._balance / self.rho)
         if self.rule == "none":
@@ -154,34 +148,19 @@ class CGGM(Method):
         self._factors.undo()
 
     def _measure(self, step: Step) -> None:
-        score, _ = self._scores(step)
-        # "Particularly, epsilon^0 is initialized to 0."
-        gained = score - (0.0 if self._reference is None else self._reference.to(score))
-        # What has no score yet, or moved by no more than rounding, has not improved.
-        rounding = 8 * torch.finfo(score.dtype).eps * score.abs() if self.smoothing else 0.0
-        self._improvement = torch.where(gained.abs() > rounding, gained, 0.0)
+        """Eqs. 6 and 7; where a score is not finite, its modality stays where it was."""
+        last = self._last(step)
+        self._improvement = torch.where(step.scores.isfinite(), step.scores - last, 0.0)
         if self.rule == "none":
-            self._balance = torch.ones_like(score)
-        elif self.rule == "paper":
-            self._balance = paper_balance(self._improvement, self.rho)
-        elif self.rule == "centered":
-            self._balance = centered_balance(self._improvement, self.rho)
+            self._balance = torch.ones_like(last)
         else:
-            ceiling = self.rho if self.ceiling is None else self.ceiling
-            self._balance = bounded_balance(self._improvement, self.rho, ceiling=ceiling)
+            rule = paper_balance if self.rule == "paper" else bounded_balance
+            self._balance = rule(self._improvement, self.rho)
 
-    def _scores(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Score and reference with this step; they are kept when all its samples were seen."""
-        # A score that is not finite says nothing; a mean starts at the first one that is.
-        new = torch.where(step.scores.isfinite(), step.scores, torch.nan)
-        score = self._mean(self._score, new)
-        return score, self._mean(self._reference, score)
-
-    def _mean(self, before: Tensor | None, new: Tensor) -> Tensor:
-        """A running mean with a new value, of those that there are; NaN is none."""
-        before = torch.full_like(new, torch.nan) if before is None else before.to(new)
-        both = self.smoothing * before + (1 - self.smoothing) * new
-        return torch.where(before.isnan(), new, torch.where(new.isnan(), before, both))
+    def _last(self, step: Step) -> Tensor:
+        """Scores of the step before. "Particularly, epsilon^0 is initialized to 0."."""
+        scores = step.scores
+        return torch.zeros_like(scores) if self._score is None else self._score.to(scores)
 
     def _stale_weight_term(self, step: Step) -> Tensor:
         if self._stale is None:
@@ -196,10 +175,21 @@ class CGGM(Method):
         return {"improvement": self._improvement, "balance": self._balance}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"score": self._score, "reference": self._reference, "stale": self._stale}
+        return {"score": self._score, "stale": self._stale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._score, self._reference = state["score"], state["reference"]
+        """Take back what ``state_dict`` returned.
+
+        Raises:
+            ValueError: it compared running means of scores, as earlier versions did by default.
+        """
+        score, mean = state["score"], state.get("reference")
+        if mean is not None and not torch.allclose(score, mean.to(score), equal_nan=True):
+            raise ValueError(
+                "the state is of a training with smoothed scores, which earlier versions called "
+                "cggm: train anew, with cggm or with its successor progress_rates"
+            )
+        self._score = score
         self._stale = None if state["stale"] is None else tuple(state["stale"])
 
 

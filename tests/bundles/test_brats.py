@@ -236,10 +236,10 @@ def test_one_sequence_alone(brats: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"apply": "gradient", "rule": "bounded"},
-        {"lam": 0.1},
-        {"lam": 0.1, "direction": "weight"},
-        {"rule": "paper", "score": "dice"},
+        {"apply": "step"},
+        {"lam": 0.0},
+        {"direction": "weight"},
+        {"rule": "paper"},
         {"accumulation_steps": 2, "batch_size": 2},
         {"max_norm": 0.5},
         {"sampling": "paper"},

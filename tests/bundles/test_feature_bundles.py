@@ -174,9 +174,9 @@ def test_weights_without_their_description_are_refused(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"apply": "gradient", "rule": "bounded"},
-        {"lam": 0.1},
-        {"lam": 0.1, "direction": "weight"},
+        {"apply": "step"},
+        {"lam": 0.0},
+        {"direction": "weight"},
         {"rule": "paper"},
         {"accumulation_steps": 2, "batch_size": 8},
         {"max_length": 3},

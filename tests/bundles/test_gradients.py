@@ -5,12 +5,13 @@ The networks, losses, scores and optimizers are those of the bundles' train.json
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines import IterationEvents
 from torch import Tensor, nn
 
@@ -18,9 +19,10 @@ from cggm.models import MultimodalNetwork
 from cggm.pipelines.handlers import Modulation
 from cggm.pipelines.methods.cggm import paper_balance
 
+from ..equations import check, guarded, recomputed
 from .conftest import Bundle, command
 
-FACTORS_ONLY = {"direction": "none", "apply": "gradient", "smoothing": 0.0, "max_norm": None}
+FACTORS_ONLY = {"direction": "none", "apply": "gradient", "max_norm": None}
 # A score that tells the modalities apart at the first step already: whether an argument is right
 # may not, and an error that starts from 0 looks like a loss to all of them.
 SCORES: dict[str, dict[str, str]] = {
@@ -154,54 +156,92 @@ def without_dropout(network: nn.Module) -> None:
             module.dropout = 0.0
 
 
-def test_direction_is_eq_12_by_brute_force(bundle: Bundle, tmp_path: Path) -> None:
-    """Guo et al., eqs. 9 to 13: cosines of last-layer gradients, differentiated twice."""
-    lam = 0.5
-    settings = {"rule": "none", "lam": lam, "direction": "gradient", "apply": "gradient"}
-    settings |= {"max_norm": None, "val_interval": 100}
-    training = Training(bundle, tmp_path, **settings)
+def test_cggm_is_equations_6_to_13(bundle: Bundle, tmp_path: Path) -> None:
+    """Two steps of `--method cggm` on a batch, computed again from the states before them."""
+    training = Training(bundle, tmp_path, max_norm=None, val_interval=100)
+    given = json.loads((bundle.folder / "train.json").read_text())
     without_dropout(training.network)
-    network = training.network.double()
-    classifiers = training.classifiers.double()
-    (batch, *_) = training._batches()
-    batch = doubled(batch)
-    if bundle.name == "brats":
-        inputs, label = batch["image"], batch["label"]
-    else:
-        inputs, label = batch["inputs"], batch["label"]
-    training.trainer.data_loader = [batch]
-    training.trainer.state.epoch_length = 1
-    network.train()
-    state = {name: value.clone() for name, value in network.state_dict().items()}
+    network, classifiers = training.network.double(), training.classifiers.double()
     loss = training.get("loss_function").double()
-    features = network.encode(inputs)
-    task_loss = loss(network.fuse(features), label)
-    weight = network.head.get_parameter("weight")
-    fusion = torch.autograd.grad(task_loss, weight, create_graph=True)[0].flatten()
-    misalignment = torch.zeros((), dtype=torch.float64)
-    for name, h in features.items():
-        unimodal_loss = loss(classifiers[name](tuple(part.detach() for part in h)), label)
-        own = classifiers[name].get_parameter("head.weight")
-        unimodal = torch.autograd.grad(unimodal_loss, own)[0].flatten()
-        cosine = fusion @ unimodal / (fusion.norm() * unimodal.norm())
-        misalignment = misalignment + (1 - cosine) / len(features)
-    (task_loss + lam * misalignment).backward()
-    expected = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
-    plain = torch.autograd.grad(loss(network(inputs), label), list(network.parameters()))
+    batches = [doubled(next(training._batches()))] * 2
+    training.trainer.data_loader = batches
+    training.trainer.state.epoch_length, training.trainer.state.max_epochs = 2, 1
+    both = nn.ModuleList([network, classifiers])
+    states, factors = [], []
 
-    network.load_state_dict(state)  # running statistics moved
-    network.zero_grad()
+    @training.trainer.on(Events.ITERATION_STARTED)
+    def keep_state() -> None:
+        states.append({name: value.clone() for name, value in both.state_dict().items()})
+
+    @training.trainer.on(Events.ITERATION_COMPLETED)
+    def keep_factors() -> None:
+        factors.append(list(training.modulation.record["balance"].values()))
+
+    network.train()
     training.run()
-    names = [name for name, _ in network.named_parameters()]
+    before = dict.fromkeys(network.modalities, 0.0)  # epsilon of step 0
     parts = set()
-    for name, joint in zip(names, plain, strict=True):
-        found = training.gradients[0][name]
-        torch.testing.assert_close(found, expected[name], rtol=1e-6, atol=1e-10, msg=name)
-        if not torch.allclose(found, joint, rtol=1e-3, atol=1e-9):
-            parts.add(modality_of(name) or name.split(".")[0])
+    for step, (batch, state) in enumerate(zip(batches, states, strict=True)):
+        both.load_state_dict(state)
+        inputs, label = (batch[k] for k in INPUTS.get(bundle.name, ("inputs", "label")))
+        found = training.gradients[step]
+        features = network.encode(inputs)
+        guesses = {
+            name: classifiers[name](tuple(part.detach() for part in h))
+            for name, h in features.items()
+        }
+        scores = {name: SCORE[given_task(bundle)](p, label) for name, p in guesses.items()}
+        improvement = {name: scores[name] - before[name] for name in scores}  # eq. 6
+        before = scores
+        balance = guarded(improvement, given["rho"])
+        assert factors[step] == pytest.approx(list(balance.values()), abs=5e-5)
+
+        plain, whole, own = recomputed(
+            network,
+            classifiers,
+            network.fuse(features),
+            guesses,
+            loss,
+            label,
+            balance,
+            given["lam"],
+        )
+        for name, gradient in own.items():
+            check(found[f"classifiers.{name}"], 1.0, gradient, name)
+        for name, gradient in whole.items():
+            factor = balance.get(modality_of(name) or "", 1.0)
+            check(found[name], factor, gradient, name)  # eq. 8
+            if not torch.allclose(gradient, plain[name], rtol=1e-3, atol=1e-9):
+                parts.add(modality_of(name) or name.split(".")[0])
+    assert any(len({round(factor, 4) for factor in row}) > 1 for row in factors), factors
     # With L1 the slope in the last layer does not depend on the last layer.
     reached = {*network.modalities, "fusion"} | (set() if bundle.name == "mosi" else {"head"})
-    assert parts >= reached, "the term reaches all of the network"
+    assert parts >= reached, "the direction term reaches all of the network"
+
+
+INPUTS = {"brats": ("image", "label")}
+
+
+def given_task(bundle: Bundle) -> str:
+    return {"brats": "dice", "mosi": "mae"}.get(bundle.name, "accuracy")
+
+
+def dice(prediction: Tensor, label: Tensor) -> float:
+    """Mean Dice of WT, TC and ET, slice by slice, with 1e-3 in numerator and denominator."""
+    values = []
+    for classes in ((1, 2, 3), (1, 3), (3,)):
+        truth = torch.stack([label[:, 0] == c for c in classes]).any(0).flatten(1)
+        found = torch.stack([prediction.argmax(1) == c for c in classes]).any(0).flatten(1)
+        both, each = (truth & found).sum(1), truth.sum(1) + found.sum(1)
+        values.append((2 * both + 2e-3) / (each + 2e-3))
+    return torch.stack(values).mean().item()
+
+
+SCORE: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "dice": dice,
+    "mae": lambda prediction, label: -(prediction - label).abs().mean().item(),
+    "accuracy": lambda prediction, label: (prediction.argmax(1) == label).double().mean().item(),
+}
 
 
 def doubled(batch: Any) -> Any:

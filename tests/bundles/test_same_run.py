@@ -111,9 +111,9 @@ def test_lengths_by_modality_fit_any_subset(mosi: Bundle, tmp_path: Path) -> Non
     [
         ("select", "corr", "was trained with select mae; this run has corr: resume with --select"),
         ("score", "acc2", "score mae; this run has acc2"),
-        ("rho", 2.0, "methods#cggm#rho 1.0; this run has 2.0: resume with --methods#cggm#rho 1.0"),
-        ("rule", "paper", "methods#cggm#rule centered; this run has paper"),
-        ("smoothing", 0.5, "methods#cggm#smoothing 0.97"),
+        ("rho", 2.0, "methods#cggm#rho 1.3; this run has 2.0: resume with --methods#cggm#rho 1.3"),
+        ("rule", "paper", "methods#cggm#rule bounded; this run has paper"),
+        ("apply", "step", "methods#cggm#apply gradient"),
         ("dropout", 0.3, "dropout 0.15; this run has 0.3"),
         ("max_length", None, "max_length 2; this run builds None: pass --max_length 2"),
         ("max_norm", None, "max_norm 0.8; this run has None: resume with --max_norm 0.8"),

@@ -31,6 +31,7 @@ CONFIG: dict[str, Any] = {
         "cggm": {"rho": "@rho", "lam": "@lam"},
         "ogm": {"alpha": "@alpha", "rate": "@lr"},
         "joint": {},
+        "progress_rates": {},
     },
     "network_def": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 1},
     "network": "$@network_def.to('cpu')",
@@ -115,9 +116,14 @@ def test_accepts_what_the_config_has(words: list[str]) -> None:
             "rho",
         ),
         (
+            ["--smoothing", "0.9"],
+            "no setting is called 'smoothing', but it is one of progress_rates: pass --method "
+            "progress_rates --methods#progress_rates#smoothing",
+        ),
+        (
             ["--method", "cgm"],
             r"no method is called 'cgm' \(did you mean 'cggm'\?\)\. "
-            "The methods are: cggm, ogm, joint",
+            "The methods are: cggm, ogm, joint, progress_rates",
         ),
     ],
 )

@@ -28,7 +28,7 @@ network = ToyNetwork()
 classifiers = nn.ModuleDict({name: ToyClassifier() for name in network.encoders})
 data = [{"image": torch.randn(3, 3), "label": torch.tensor(i % 2)} for i in range(12)]
 task = Task(nn.CrossEntropyLoss(), probability_of_truth)
-method = CGGM(lam=0.1, rule="bounded", apply=sys.argv[3], smoothing=0.0)
+method = CGGM(lam=0.1, rule="bounded", apply=sys.argv[3])
 modulation = Modulation(method, network, task, classifiers)
 optimizer = torch.optim.SGD(parameter_groups(network, classifiers, lr=0.1), momentum=0.9)
 trainer = SupervisedTrainer(

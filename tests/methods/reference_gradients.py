@@ -61,7 +61,7 @@ def encoder_gradients(given: Case) -> Case:
         encoders[name].weight.grad = tensor([[gradient]])
     fusion = linear(tensor([[1.0]]))
     fusion.weight.grad = tensor([[given["fusion_grad"]]])
-    method = CGGM(given["rho"], rule="paper", apply="gradient", smoothing=0.0)
+    method = CGGM(given["rho"], 0, rule="paper")
     before = tensor(given["eps_prev"])
     method.load_state_dict({"score": before, "reference": before, "stale": None})
     step = step_of(fusion, encoders, scores=tensor(given["eps_now"]))

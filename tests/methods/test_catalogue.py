@@ -145,7 +145,7 @@ RESUMED: list[tuple[str, int, int, Settings, Settings]] = [
         for name in ("mmpareto", "qmf", "umt")
         for optimizer in (SGD, ADAMW)
     ),
-    *(("cggm", 1, 2, {"direction": d, "smoothing": 0.5}, {}) for d in ("gradient", "weight")),
+    *(("cggm", 1, 2, {"direction": d}, {}) for d in ("gradient", "weight")),
     *(("gblending", 2, 4, {"mode": m, "trial_epochs": 2}, {}) for m in ("offline", "online")),
     ("greedy", 2, 6, {"alpha": 0.0, "unlock": 1, "window": 3}, {"samples": 8}),
     *(("mslr", stop, stop + 2, {"window": 3}, {}) for stop in (1, 3, 4)),

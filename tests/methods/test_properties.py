@@ -28,7 +28,7 @@ WITHOUT_DRAWS: dict[str, dict[str, Any]] = {"ogm_ge": {"ge": False}}
 
 # What has the gradients of joint training in the first step: "fusion", "all" or "nothing".
 KEEPS = {name: re.split(r"\W", line(name, "Keeps"))[0] for name in CARDS}
-TOUCHING: dict[str, dict[str, Any]] = {"cggm": {"apply": "gradient"}}
+TOUCHING: dict[str, dict[str, Any]] = {"cggm": {"lam": 0.0}}  # else the fusion learns of it
 
 
 def rows_of(run: ToyRun) -> dict[str, dict[str, float]]:

@@ -97,7 +97,7 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
     [
         ("rho=-5", r"food101, cggm: rho is -5; it is a number above 0"),
         ("rule=papre", r"food101, cggm: rule is 'papre'; it is one of \['bounded'"),
-        ("methods#cggm#ceiling=0", r"food101, cggm: ceiling is 0; it is a number above 0"),
+        ("methods#cggm#lam=-1", r"food101, cggm: lam is -1; it is a number, 0 or larger"),
         ("methods#cggm#roh=1", r"food101, cggm: cggm has no setting 'roh'; it has \['rho'"),
         ("score=mae", r"food101, cggm: there is no score 'mae' for classification; choose one of"),
         ("select=acuracy", r"food101, cggm: there is no metric 'acuracy' for classification"),

@@ -17,7 +17,7 @@ from .measured_rows import data_set, row
 
 
 def test_table_5_has_single_modalities_after_each_training() -> None:
-    rows = [row("text only", [65.0, 67.0]), row("joint", [70.0])]
+    rows = [row("text only", [65.0, 67.0]), row("joint", [70.0]), row("cggm", [70.0])]
     measured = {"joint": {"text": {0: 60.0, 1: 61.0}}, "cggm": {"text": {0: 68.0}}}
     piece = classifier_table("table5", data_set(rows=rows), measured)
     (cells,) = piece.table.rows
@@ -31,6 +31,9 @@ def test_table_5_has_single_modalities_after_each_training() -> None:
     assert "paper" not in piece.table.head and "generated" in " ".join(piece.table.caption)
     theirs = classifier_table("table5", data_set("IEMOCAP, fold 1", rows), measured)
     assert [c.text for c in theirs.table.rows[0]][2::2] == ["65.35", "67.15", "67.39"]
+    rows[2] = row("cggm", [70.0], rule="bounded")
+    theirs = classifier_table("table5", data_set("IEMOCAP, fold 1", rows), measured)
+    assert [c.text for c in theirs.table.rows[0]][2::2] == ["65.35", "67.15", "–"]
     food = DataSet("f", "food101", "UPMC-Food 101", 9, rows, {}, [], [])
     assert "paper" not in classifier_table("table5-f", food, measured).table.head
 
@@ -45,6 +48,9 @@ def test_table_6_has_the_papers_column_on_its_data_only() -> None:
     ]
     paper = ablation_table("table6", data_set("IEMOCAP", [*rows.values()]), rows)
     assert [c.text for c in paper.table.rows[1]][3::2] == ["73.74", "73.18"]
+    rows["both"] = row("both", [74.0, 74.0], rho=1.0, epochs=5)
+    paper = ablation_table("table6", data_set("IEMOCAP", [*rows.values()]), rows)
+    assert [c.text for c in paper.table.rows[1]][3::2] == ["–", "–"], "not of the recipe"
     text = latex(ours.table)
     assert r"($\rho$ = 1.0, $\lambda$ = 0.1)" in text and text.isascii(), "pdflatex knows no ρ"
     assert ours.numbers[0]["mean"] == 71 and ours.numbers[0]["sd"] == pytest.approx(2**0.5)

@@ -13,6 +13,7 @@ import typer
 from scipy import stats
 from typer.testing import CliRunner
 
+from cggm.bundles import path
 from cggm.data.errors import InputError
 from cggm.pipelines.research.experiments.record import surroundings, write_record
 from cggm.pipelines.research.experiments.run import Run
@@ -24,6 +25,11 @@ from cggm.pipelines.research.report.pieces import Cell, Table
 from cggm.pipelines.research.report.published import comparison_of
 from cggm.pipelines.research.report.statistics import difference, holm, summarize
 from cggm.pipelines.research.report.write import write_tables
+
+
+def papers_recipe(bundle: str) -> dict[str, Any]:
+    """All settings of a bundle's paper.json."""
+    return json.loads(Path(path(bundle), "paper.json").read_text())
 
 
 def finished(output: Path, name: str, row: str, seed: int, method: str, **other: Any) -> None:
@@ -152,25 +158,35 @@ def test_smaller_errors_are_better_and_extensions_are_marked(tmp_path: Path) -> 
 
 def test_the_papers_figures_stand_beside_its_own_data_only(tmp_path: Path) -> None:
     figures = {"mae": 1.0, "corr": 0.6, "acc7": 30.0}
-    finished(tmp_path, "a", "joint", 0, "joint", figures=figures, tested_on="CMU-MOSI")
-    finished(tmp_path, "b", "joint", 0, "joint", figures=figures)
+    papers = {"figures": figures, "settings": papers_recipe("mosi")}
+    finished(tmp_path, "a", "joint", 0, "joint", tested_on="CMU-MOSI", **papers)
+    finished(tmp_path, "b", "joint", 0, "joint", **papers)
     write_tables(tmp_path, tmp_path)
     assert "MAE, paper" in (tmp_path / "a.md").read_text()
     assert "0.952" in (tmp_path / "a.md").read_text()
-    assert "paper" not in (tmp_path / "b.md").read_text()
+    assert "MAE, paper" not in (tmp_path / "b.md").read_text()
 
 
 def test_the_papers_figure_is_of_the_papers_training(tmp_path: Path) -> None:
-    """Not of fewer modalities, and not of a variant beside the method itself."""
-    papers = {"figures": {"mae": 1.0}, "tested_on": "CMU-MOSI"}
-    finished(tmp_path, "a", "cggm", 0, "cggm", **papers)
-    finished(tmp_path, "a", "cggm, other rule", 0, "cggm", own={"rule": "ratio"}, **papers)
+    """Not of fewer modalities, not of a variant, not of other settings, not of a rule of ours."""
+    recipe = papers_recipe("mosi")
+    of_cggm = ("rho", "lam", "rule", "apply", "direction", "score")
+    own = {name: recipe.pop(name) for name in of_cggm}
+    data = {"figures": {"mae": 1.0}, "tested_on": "CMU-MOSI"}
+    papers = {**data, "settings": {**recipe, "num_workers": 2}}
+    finished(tmp_path, "a", "cggm", 0, "cggm", own=own, **papers)
+    finished(tmp_path, "a", "bounded", 0, "cggm", own={**own, "rule": "bounded"}, **papers)
     finished(tmp_path, "a", "Ume", 0, "ume", **papers)
-    finished(tmp_path, "b", "cggm", 0, "cggm", modalities=("text", "audio"), **papers)
-    a, b = (measure(data, "mae")["published"] for data in collect(tmp_path))
+    finished(tmp_path, "a", "progress_rates", 0, "progress_rates", **papers)
+    finished(tmp_path, "b", "cggm", 0, "cggm", own=own, modalities=("text", "audio"), **papers)
+    finished(tmp_path, "c", "cggm", 0, "cggm", **papers)
+    finished(tmp_path, "d", "cggm", 0, "cggm", own=own, settings={**recipe, "epochs": 5}, **data)
+    finished(tmp_path, "d", "joint", 0, "joint", settings={**recipe, "lr": 0.1}, **data)
+    a, *others = (measure(data, "mae")["published"] for data in collect(tmp_path))
     assert a.dropna().to_dict() == {"cggm": 0.915, "Ume": 0.969}
-    assert set(a.index) == {"cggm", "cggm, other rule", "Ume"}
-    assert list(b.index) == ["cggm"] and b.isna().all()
+    assert set(a.index) == {"cggm", "bounded", "Ume", "progress_rates"}
+    assert [len(each) for each in others] == [1, 1, 2]
+    assert all(each.isna().all() for each in others)
 
 
 def test_undefined_figures_are_left_out_and_said(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _measure(path: Path, bundles: Sequence[str], steps: int) -> None:
 def _notes(name: str, runs: Sequence[Run], made: Sequence[Piece]) -> list[str]:
     lines = [
         f"Budget {name}, {len(runs)} runs. The paper's published figures stand in a neighboring "
-        "column where the data set is the paper's, and nowhere else."
+        "column where data and recipe (--budget paper) are the paper's, and nowhere else."
     ]
     missing = [number_of(piece.name) for piece in made if isinstance(piece, MissingPiece)]
     return [*lines, *([f"Missing: {', '.join(missing)}; each says why."] if missing else [])]

@@ -16,7 +16,7 @@ from .budgets import Budget
 
 EVERY = "*"
 GRADIENTS, ABLATION = "gradients", "ablation"
-DEFAULT = "cggm, default of this library"  # beside "cggm", which is the paper's
+BOUNDED = "cggm, bounded rule"  # beside "cggm", which is eq. 7 to the letter
 
 # Item to (bundle or bundle and further grid, methods); None is all of them.
 NEEDS: dict[str, list[tuple[str, tuple[str, ...] | None]]] = {
@@ -74,8 +74,8 @@ def runs_for(items: Sequence[str], budget: Budget) -> list[Run]:
 
 
 def _name(run: Run) -> str:
-    if run.label == DEFAULT:
-        return DEFAULT
+    if run.label == BOUNDED:
+        return BOUNDED
     return "unimodal" if run.single else run.method
 
 
@@ -88,7 +88,7 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
         common = {name: value for name, value in given.items() if name not in own}
         cggm = {"name": "cggm", "settings": own}
         methods = [cggm if name == "cggm" else name for name in budget.methods[bundle]]
-        methods.append({"name": "cggm", "as": DEFAULT})
+        methods.append(_cggm(BOUNDED, {**own, "rule": "bounded"}))
         grids[bundle] = _grid(bundle, bundle, methods, budget.seeds, common)
         if bundle == "iemocap":
             for label, methods in _studies(budget, own).items():

@@ -39,8 +39,6 @@ FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {
     "mosi": ({"text": (768, 40), "audio": (5, 40), "vision": (20, 40)}, 1, 32),
 }
 BUNDLES = ("brats", *FEATURES)
-# CGGM with its direction term, the dearest form.
-SETTINGS = {"cggm": {"lam": 0.1}}
 
 Built = tuple[nn.Module, nn.ModuleDict | None, Task, list[dict[str, Any]]]
 
@@ -182,7 +180,7 @@ def method_for(name: str, bundle: str, folder: Path) -> Method:
     """A method with its defaults; UMT with teachers that were not trained, kept in `folder`."""
     method = CATALOGUE[name]
     if method.teachers_by is None:
-        return create(name, SETTINGS)
+        return create(name)
     path = folder / f"{bundle}.pt"
     if not path.exists():
         network, *_ = build(bundle, CATALOGUE[method.teachers_by].late_fusion)

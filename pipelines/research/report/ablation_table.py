@@ -12,6 +12,7 @@ from .collect import DataSet, Row
 from .measured import TITLES, combined, figures_of, heading, marks_of
 from .pieces import Cell, TablePiece, lines_of, table_of
 from .published import is_iemocap, paper_table
+from .recipe import ONLY, follows_recipe
 from .statistics import summarize
 from .tables import mean_cells, published_cells
 
@@ -45,9 +46,15 @@ def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePi
         "seeds": [Cell(str(count)) for count in seeds],
     }
     runs = combined(rows).reindex(columns=figures)
+    changed = {name for change in SETTINGS.values() for name in change}
+    published = [
+        model
+        for model, row in rows.items()
+        if is_iemocap(data.name) and follows_recipe(row, data.bundle, changed)
+    ]
     numbers: list[dict[str, Any]] = []
     for figure in figures:
-        found = _summary(runs[figure], is_iemocap(data.name)).reindex(models)
+        found = _summary(runs[figure], published).reindex(models)
         columns[heading(figure)] = mean_cells(found, figure, seeds)
         if found["published"].notna().any():
             columns[f"{TITLES[figure]}, paper"] = published_cells(found["published"], figure)
@@ -57,14 +64,14 @@ def ablation_table(name: str, data: DataSet, rows: Mapping[str, Row]) -> TablePi
     return TablePiece(name, table_of(title, _caption(data), columns), numbers)
 
 
-def _summary(values: pd.Series, has_paper: bool) -> pd.DataFrame:
-    """Mean, deviation, seeds, mark and the paper's value of each row that has the figure."""
+def _summary(values: pd.Series, published: list[str]) -> pd.DataFrame:
+    """Mean, deviation, seeds and mark of each row that has the figure; the paper's of some."""
     figure = str(values.name)
     found = summarize(values)
-    paper = paper_table("table6").get(figure) if has_paper else None
+    paper = paper_table("table6").get(figure, pd.Series(dtype=float))
     return found.assign(
         mark=marks_of(found["mean"], figure),
-        published=float("nan") if paper is None else paper.reindex(found.index),
+        published=paper.reindex(published).reindex(found.index),
     )
 
 
@@ -74,4 +81,4 @@ def _caption(data: DataSet) -> list[str]:
         *generated_line(data),
         "Mean ± standard deviation over seeds. Bold: best, underlined: second best of a column.",
     ]
-    return [*lines, "Paper: Table 6 of the CGGM paper."] if is_iemocap(data.name) else lines
+    return [*lines, f"Paper: Table 6 of the CGGM paper{ONLY}"] if is_iemocap(data.name) else lines

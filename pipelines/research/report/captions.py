@@ -8,6 +8,7 @@ from typing import Any
 from .collect import SECONDS, DataSet, Kind
 from .measured import figures_of, is_extension
 from .published import comparison_of
+from .recipe import ONLY
 
 RULE = (
     "Every run tests the weights of the epoch with the best validation, by the same rule for all "
@@ -44,7 +45,7 @@ def caption(data: DataSet) -> list[str]:
         DIFFERENCE: data.is_compared,
         TIME: data.joint is not None and not data.joint.values(SECONDS).empty,
         "Bold: best, underlined: second best of a column.": len(data.rows) > 1,
-        "†: its paper has no such task or fewer modalities; an extension of ours.": any(
+        "†: ours, or an extension of ours: its paper has no such task or fewer modalities.": any(
             is_extension(row, data) for row in data.rows
         ),
     }
@@ -95,7 +96,7 @@ def _paper_line(data: DataSet) -> list[str]:
     if table is None:
         return []
     number = table.removeprefix("table").partition("_")[0]
-    return [f"Paper: Table {number} of the CGGM paper."]
+    return [f"Paper: Table {number} of the CGGM paper{ONLY}"]
 
 
 def _settings_line(data: DataSet) -> str:

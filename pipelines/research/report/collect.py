@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Row:
         modalities: of the run; None for all of the bundle.
         runs: a line per seed that is finished, a column per figure and :data:`SECONDS`; NaN where
             a figure is undefined or the time is not known.
+        settings: that the grid gave to all methods.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Row:
     own: Mapping[str, Any]
     modalities: Sequence[str] | None
     runs: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seeds(self) -> set[int]:
@@ -212,6 +214,7 @@ def _rows(finished: Sequence[Mapping[str, Any]]) -> list[Row]:
             records[label]["method_settings"],
             records[label]["modalities"],
             seeds.droplevel("row").dropna(axis="columns", how="all"),
+            records[label]["settings"],
         )
         for label, seeds in runs.groupby("row", sort=False)
     ]

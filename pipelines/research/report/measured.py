@@ -13,6 +13,7 @@ from ...methods import CATALOGUE
 from ..experiments.bundles import open_bundle
 from .collect import SECONDS, DataSet, Kind, Row
 from .published import comparison_of, paper_table
+from .recipe import follows_recipe
 from .statistics import difference, holm, summarize
 
 # The figures that tables show, in the order of their columns.
@@ -115,9 +116,11 @@ def _to_joint(row: Row, joint: Row | None, figure: str) -> dict[str, float]:
 
 
 def _published(row: Row, data: DataSet, figure: str) -> float:
-    """The paper's figure for a row; NaN where the paper has not trained it."""
+    """The paper's figure for a row; NaN where it is no run of the paper's recipe on its data."""
     name = comparison_of(data.name)
-    if name is None or (row.kind != Kind.ALONE and _is_other_training(row, data)):
+    if name is None or not follows_recipe(row, data.bundle):
+        return math.nan
+    if row.kind != Kind.ALONE and _is_other_training(row, data):
         return math.nan
     values = paper_table(name).get(figure, pd.Series(dtype=float))
     return values.get(row.label if row.kind == Kind.ALONE else row.method, math.nan)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...balancing.method import Method
-from ...methods import CATALOGUE, CGGM, Joint, create
+from ...methods import CATALOGUE, CGGM, Joint, ProgressRates, create
 from .controls import FixedFactors, constant, shuffled
 from .training import EPOCHS
 
@@ -22,7 +22,7 @@ OTHERS = (
 )
 # Where a default is for longer trainings: as in the bundles, a diagnosis every quarter.
 SETTINGS = {"relearning": {"every": EPOCHS // 4}}
-PAPERS = {"rho": 1.2, "lam": 0.1, "direction": "gradient", "smoothing": 0.0}
+PAPERS = {"rho": 1.2, "lam": 0.1}
 LOG, PROBABILITY = "log_probability", "probability"
 
 
@@ -49,8 +49,7 @@ class Variant:
 
 
 def compared() -> list[Variant]:
-    """Joint training, CGGM in its forms, and the controls of three of them."""
-    centered = {"rule": "centered", "rho": 1.0, "smoothing": 0.97, "apply": "step"}
+    """Joint training, CGGM and progress rates in their forms, and the controls of three."""
     return [
         Variant(JOINT, JOINT, lambda _, __: Joint()),
         _cggm("printed", rule="paper", apply="gradient"),
@@ -60,19 +59,12 @@ def compared() -> list[Variant]:
         _cggm("bounded, on gradients", rule="bounded", apply="gradient", direction="none"),
         _cggm("bounded", rule="bounded", apply="step", direction="none"),
         _cggm("bounded, direction", rule="bounded", apply="step"),
-        _cggm("centered, not smoothed", **{**centered, "smoothing": 0.0}, direction="none"),
-        _cggm("centered, accuracy", **centered, direction="none"),
-        _cggm("centered", LOG, **centered, direction="none"),
-        _cggm("centered, probability", PROBABILITY, **centered, direction="none"),
-        _cggm("centered, .99", LOG, **{**centered, "smoothing": 0.99}, direction="none"),
-        _cggm(
-            "centered, probability, .99",
-            PROBABILITY,
-            **{**centered, "smoothing": 0.99},
-            direction="none",
-        ),
-        _cggm("centered, on gradients", LOG, **{**centered, "apply": "gradient"}, direction="none"),
-        _cggm("centered, direction", LOG, **centered),
+        _rates("centered, not smoothed", smoothing=0.0),
+        _rates("centered, accuracy"),
+        _rates("centered", LOG),
+        _rates("centered, probability", PROBABILITY),
+        _rates("centered, .99", LOG, smoothing=0.99),
+        _rates("centered, probability, .99", PROBABILITY, smoothing=0.99),
         *_controls("bounded"),
         # Constant factors of mean one are joint training.
         *_controls("centered")[1:],
@@ -115,6 +107,12 @@ def all_variants(modalities: Sequence[str], task: str) -> list[Variant]:
 def _cggm(name: str, score: str | None = None, **settings: object) -> Variant:
     given: dict[str, Any] = {**PAPERS, **settings}
     return Variant(name, "cggm", lambda _, __: CGGM(**given), score)
+
+
+def _rates(name: str, score: str | None = None, smoothing: float = 0.97) -> Variant:
+    return Variant(
+        name, "cggm", lambda _, __: ProgressRates(smoothing=smoothing, rule="shares"), score
+    )
 
 
 def _controls(of: str) -> list[Variant]:
