@@ -213,7 +213,7 @@ class Method:
     published_modalities: ClassVar[int | None] = None
     needs_classifiers: bool = False
     attached: bool = False
-    needs_head: ClassVar[bool] = False
+    needs_head: bool = False
     needs_double_backward: bool = False
     needs_epochs: bool = False
     needs_batches: ClassVar[bool] = False

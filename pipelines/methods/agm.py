@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..balancing.distributed import summed_over_ranks
 from ..balancing.error_scale import ErrorScale
 from ..balancing.features import nonempty_subsets
-from ..balancing.method import Method, Run, Step
+from ..balancing.method import Method, Run, Step, last_weight
 from ..balancing.settings import check_epochs, check_number
 from ..balancing.subsets import check_fusion, fused, precise
 
@@ -105,14 +105,21 @@ class AGM(Method):
     (7, 10, none), 7 is ours. The reference starts at zero losses, as released. The loss of a sample
     is capped at -log(1e-8) where they add 1e-8 to probabilities.
 
+    Kappa goes up to exp(7 alpha), 1097 by default: released code bounds what follows from it by a
+    clip. Where an entry of the gradient in the last layer's weight is larger than ``clip``, the
+    gradient of the whole network is shortened to a norm of ``clip``; otherwise it stays as it is,
+    however long. Here that is done in the epochs with modulation.
+
     Extensions of ours: more than three modalities (exact Shapley values); regression, where the
     loss of a response is |m_i - y| over a running mean of the output's own error, since exp() is
     not free of scale; segmentation, by the mean cross-entropy over pixels. With gradient
     accumulation each micro-batch has its own kappa.
 
     Args:
-        alpha: degree of modulation, 0 or larger; 0 is joint training.
+        alpha: degree of modulation, 0 or larger; 0 is joint training, but for the clip.
         cap: largest tau - r that counts.
+        clip: see above; 1 in the released scripts for AV-MNIST, CREMA-D and MOSEI, 5 for UR-Funny;
+            None for no clip, where the trainer has one of its own.
         first_epoch: the first with modulation, from 1.
         last_epoch: the last; to the end when not given. Released scripts: 20.
 
@@ -133,13 +140,17 @@ class AGM(Method):
         alpha: float = 1.0,
         cap: float = 7.0,
         *,
+        clip: float | None = 1.0,
         first_epoch: int = 1,
         last_epoch: int | None = None,
     ) -> None:
         check_number("alpha", alpha)
         check_number("cap", cap)
+        if clip is not None:
+            check_number("clip", clip, above=0)
         check_epochs(first_epoch, last_epoch)
-        self.alpha, self.cap = alpha, cap
+        self.alpha, self.cap, self.clip = alpha, cap, clip
+        self.needs_head = clip is not None
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
         self.needs_epochs = first_epoch > 1 or last_epoch is not None
         self._reference = torch.zeros(0)  # running mean of the responses' losses
@@ -152,10 +163,13 @@ class AGM(Method):
         super().prepare(run)
         check_fusion(run, "AGM")
 
+    def _modulates(self, run: Run) -> bool:
+        return self.first_epoch <= run.epoch <= (self.last_epoch or run.epoch)
+
     def loss(self, step: Step) -> Tensor:
         """The task loss, with the gradient of each response scaled by its kappa."""
         count = len(step.modalities)
-        if not self.first_epoch <= step.run.epoch <= (self.last_epoch or step.run.epoch):
+        if not self._modulates(step.run):
             self._kappa, self._losses = torch.ones(count), torch.zeros(count)
             return step.task_loss
         responses = self._responses(step)
@@ -174,6 +188,14 @@ class AGM(Method):
         balanced = surrogate(self._kappa, responses, gradient)
         # The value is that of the loss, for logs; only the gradient is another.
         return step.task_loss.detach() + (balanced - balanced.detach()).to(step.task_loss)
+
+    def gradients(self, step: Step) -> None:
+        """Clip the network's gradient as the released code does."""
+        if self.clip is not None and self._modulates(step.run):
+            weight = last_weight(step.last_layer)
+            limit = self.clip * step.loss_scale
+            if weight.grad is not None and bool(limit < weight.grad.abs().max() < math.inf):
+                nn.utils.clip_grad_norm_(step.run.network.parameters(), limit)
 
     def _responses(self, step: Step) -> Tensor:
         """m_i of every modality, shape (M, B, ...), in 32 bits or more, with graphs."""

@@ -15,7 +15,7 @@ from ..balancing.distributed import is_distributed, summed_over_ranks
 from ..balancing.held_out import labeled_vectors
 from ..balancing.method import Method, Run, Step
 from ..balancing.randomness import undisturbed
-from ..balancing.settings import check_choice, check_number, check_whole
+from ..balancing.settings import check_choice, check_epochs, check_number, check_whole
 
 Rule = Literal["paper", "released"]
 
@@ -88,6 +88,8 @@ class PMR(Method):
     (Fan et al., eqs. 8 to 12): p_i is a softmax over minus the distances to the prototypes, beta_i
     is above 0 for a modality behind the others and gamma_i for one ahead of them. Prototypes are
     means of a class over a share of the training data, taken in eval mode when an epoch begins.
+    The untrained encoders' prototypes serve the first epoch only, as released; those of the second
+    are taken anew, and from the third on a share of the old ones is kept.
 
     Extensions of ours: more than two modalities are compared with the mean of the others; a
     regression has a class for each whole number of the label; a segmentation has a vector for each
@@ -105,6 +107,8 @@ class PMR(Method):
             commands.
         regularized_epochs: E_r, how many epochs have the entropy term.
         share: of the training data, for the prototypes of an epoch; 1/10 in the paper.
+        last_epoch: the last with prototypes, what follows is joint training; to the end when not
+            given. Released: 101 of 150 epochs.
         rule: "paper" or "released".
         seed: of the draw of this share.
 
@@ -126,6 +130,7 @@ class PMR(Method):
         momentum: float = 0.2,
         regularized_epochs: int = 5,
         share: float = 0.1,
+        last_epoch: int | None = None,
         rule: Rule = "paper",
         seed: int = 0,
     ) -> None:
@@ -134,10 +139,12 @@ class PMR(Method):
         check_number("momentum", momentum, 0.999)
         check_whole("regularized_epochs", regularized_epochs, 0)
         check_number("share", share, 1, above=0)
+        check_epochs(1, last_epoch)
         check_choice("rule", rule, get_args(Rule))
         check_whole("seed", seed, 0)
         self.alpha, self.mu, self.momentum = alpha, mu, momentum
         self.regularized_epochs, self.share = regularized_epochs, share
+        self.last_epoch = last_epoch
         self.rule: Rule = rule
         self.seed = seed
         self._prototypes: dict[str, Tensor] = {}  # (K, D), NaN where unknown
@@ -146,6 +153,8 @@ class PMR(Method):
 
     def epoch_begins(self, run: Run) -> None:
         """Take the prototypes of this epoch."""
+        if self._over(run):
+            return
         seed = self.seed + 1009 * run.epoch
         total = len(training_data(run))
         draws = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).tolist()
@@ -167,8 +176,11 @@ class PMR(Method):
                 numbered = run.task.classes_of(labels.to(run.device), self._span)
                 sums.index_add_(0, numbered, ones.double().to(run.device))
             sums = summed_over_ranks(sums).float()
-            old = self._prototypes.get(name)
+            old = self._prototypes.get(name) if run.epoch > 2 else None
             self._prototypes[name] = moved(old, sums[:, :-1], sums[:, -1], self.momentum)
+
+    def _over(self, run: Run) -> bool:
+        return self.last_epoch is not None and run.epoch > self.last_epoch
 
     def _common_span(self, run: Run, marks: list[Tensor]) -> Tensor | None:
         """Smallest and largest label on all ranks, (2, 1); None where labels are classes."""
@@ -183,6 +195,9 @@ class PMR(Method):
 
     def loss(self, step: Step) -> Tensor:
         """Task loss, prototype loss and, early on, minus the entropy."""
+        if self._over(step.run):
+            self._push = self._scores = torch.zeros(len(step.modalities))
+            return step.task_loss
         sums, terms = [], []
         for name in step.modalities:
             log_p, target = self._judge(step, name)

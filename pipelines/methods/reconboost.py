@@ -36,12 +36,12 @@ def stage_lengths(n1: int | None, n2: int | None, count: int, epochs: int) -> tu
 
 
 def stage_of(epoch: int, n1: int, n2: int) -> tuple[int, bool]:
-    """Number of the stage from 0, and whether its members learn in turn rather than all together.
+    """Number of the stage from 0, and whether one member learns rather than several together.
 
     Args:
         epoch: from 1.
         n1: epochs of a stage in which one member learns.
-        n2: epochs after those in which all do.
+        n2: epochs after those in which all that have had a turn do.
 
     >>> [stage_of(epoch, 2, 1) for epoch in (1, 2, 3, 4)]
     [(0, True), (0, True), (0, False), (1, True)]
@@ -129,8 +129,8 @@ class ReconBoost(Method):
     squared difference to the probabilities of the modality whose turn was before. In the other n2
     epochs (global rectification) all learn from the loss of the sum. The stage follows from the
     epoch; a round of all modalities takes M (n1 + n2) epochs, several are meant, and a training
-    that ends before the last modality learned is refused. In the first turn there are no others
-    yet: what nobody trained says nothing.
+    that ends before the last modality learned is refused. In the first round the sum consists of
+    the modalities that have had a turn, as released: the others say nothing and learn nothing.
 
     Paper and released code: the paper's residual has all classes, the released one only the true
     one, (w1 - w2 p_y) / C times the cross-entropy; ``residual="released"`` does that. Released
@@ -219,13 +219,26 @@ class ReconBoost(Method):
         stage, alone = self.stage(run)
         return run.modalities[stage % len(run.modalities)] if alone else None
 
+    def learning(self, run: Run) -> list[str]:
+        """The modalities that learn in this epoch: one, or all that have had a turn."""
+        name = self.turn(run)
+        return self._begun(run) if name is None else [name]
+
+    def _begun(self, run: Run) -> list[str]:
+        """The modalities that have had a turn, or have it: all of them after the first round."""
+        return run.modalities[: self.stage(run)[0] + 1]
+
     def loss(self, step: Step) -> Tensor:
-        """The loss on the residual of the modality at hand, or the task loss of the sum."""
-        name = self.turn(step.run)
-        self._active = torch.tensor([float(name in (None, m)) for m in step.modalities])
-        if name is None:
+        """The loss on the residual of the modality at hand, or the task loss of the sum so far."""
+        name, learning = self.turn(step.run), self.learning(step.run)
+        self._active = torch.tensor([float(m in learning) for m in step.modalities])
+        if learning == step.modalities and name is None:
             return step.task_loss
-        loss = self._boosting_loss(step, name)
+        if name is None:
+            total = torch.stack([step.predictions[m].float() for m in learning]).sum(0)
+            loss = step.task.loss(total, step.label).mean()
+        else:
+            loss = self._boosting_loss(step, name)
         if is_distributed():
             # DistributedDataParallel waits for a gradient of every parameter.
             loss = loss + 0 * step.prediction.sum()
@@ -233,7 +246,8 @@ class ReconBoost(Method):
 
     def _boosting_loss(self, step: Step, name: str) -> Tensor:
         prediction = step.predictions[name].float()
-        others = total_of([step.predictions[other].float() for other in self._trained(step, name)])
+        begun = self._begun(step.run)
+        others = total_of([step.predictions[other].float() for other in begun if other != name])
         nothing = torch.zeros_like(prediction)
         rest = step.task.residual(nothing if others is None else others, step.label)
         if rest is not None:
@@ -247,21 +261,12 @@ class ReconBoost(Method):
             loss = loss + self.alpha * memory_loss(prediction, step.predictions[before].float())
         return loss
 
-    def _trained(self, step: Step, name: str) -> list[str]:
-        """The other modalities that have learned something by now."""
-        stage, _ = self.stage(step.run)
-        all_learned = stage > 0 and self._stage[1] > 0
-        trained = step.modalities if all_learned else step.modalities[:stage]
-        return [other for other in trained if other != name]
-
     def gradients(self, step: Step) -> None:
         """Nothing of the others moves, neither by momentum nor by weight decay."""
-        name = self.turn(step.run)
-        if name is None:
-            return
+        learning = self.learning(step.run)
         members: Any = step.run.network.get_submodule("members")
-        for other, member in members.items():
-            if other != name:
+        for name, member in members.items():
+            if name not in learning:
                 for parameter in member.parameters():
                     parameter.grad = None
 

@@ -43,6 +43,15 @@ def separability(vectors: Tensor, classes: Tensor) -> float:
     return purity(classes, kmeans(scaled, count))
 
 
+def diagnoses(epochs: int, every: int, times: int) -> int:
+    """How many diagnoses a training has: one when ``every`` epochs are over, if another follows.
+
+    >>> diagnoses(50, 20, 3), diagnoses(20, 20, 3), diagnoses(100, 20, 3)
+    (2, 0, 3)
+    """
+    return min(times, max(epochs - 1, 0) // every)
+
+
 def strength(gap: Tensor, lam: float = 3.0) -> Tensor:
     """alpha = tanh(lam g): how far an encoder is moved back to its start (section 3.3).
 
@@ -69,17 +78,18 @@ class Relearning(Method):
 
     The authors diagnose on a validation set besides the one that chooses the model. Here a share
     of the training samples is held out instead (by id; slices by case): the loss leaves them out
-    until the last diagnosis, and from then on all samples are trained on. Fusion and batch
-    normalization still see their inputs. As many training samples as held-out ones are clustered,
-    because purity depends on their number. An epoch's number counts from 1: the released code
-    counts from 0 and so diagnoses one epoch later.
+    until the last diagnosis that the training has room for, and from then on all samples are
+    trained on. A training of ``every`` epochs or fewer has no diagnosis and is joint training.
+    Fusion and batch normalization still see their inputs. As many training samples as held-out
+    ones are clustered, because purity depends on their number. An epoch's number counts from 1:
+    the released code counts from 0 and so diagnoses one epoch later.
 
     Extensions of ours: any number of modalities; a regression has a class for each whole number
     of the label; a segmentation has a vector for each class in each image.
 
     Args:
         every: epochs between diagnoses; 20 in the released code, whose trainings have 50.
-        times: most diagnoses; 3 in the released code.
+        times: most diagnoses; 3 in the released code, of which its 50 epochs have room for two.
         lam: how strongly a gap counts; 3 in the released code.
         held_out: share of the samples that are held out, in (0, 0.5].
         seed: of the choice of samples.
@@ -166,7 +176,7 @@ class Relearning(Method):
 
     def loss(self, step: Step) -> Tensor:
         """The task loss of the samples that are not held out."""
-        if self._done >= self.times:
+        if self._done >= diagnoses(step.run.epochs, self.every, self.times):
             return step.task_loss
         judges = set(self._judges)
         kept = [i for i, name in enumerate(step.ids or []) if name not in judges]

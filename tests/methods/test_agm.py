@@ -51,6 +51,7 @@ def test_kappa_is_capped_and_finite() -> None:
     [
         ({"alpha": -0.5}, r"alpha is -0.5; it is a number, 0 or larger"),
         ({"cap": "7"}, r"cap is '7'; it is a number, 0 or larger"),
+        ({"clip": 0}, r"clip is 0; it is a number above 0"),
         ({"last_epoch": 0}, r"last_epoch is 0; it is a whole number, 1 or larger"),
     ],
 )
@@ -213,3 +214,44 @@ def test_reference_is_the_mean_of_all_batches(toy_run: type[ToyRun]) -> None:
     toy_run(method, epochs=3, samples=16).run()
     assert len(seen) == 6
     torch.testing.assert_close(method.state_dict()["reference"], torch.stack(seen).mean(0))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_the_clip_is_the_released_one(scale: float) -> None:
+    """run/AVMNIST_main.py: by the norm of all, where an entry in the head's weight is above 1."""
+    network = nn.Module()
+    network.encoders = nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)})
+    network.head = nn.Linear(1, 2, bias=False)
+    task = ClassificationTask(nn.CrossEntropyLoss(), lambda p, y: p[:, 0])
+    nothing = torch.zeros(1)
+    step = Step(run_of(network, task), network.head, nothing, nothing, nothing, loss_scale=scale)
+    for head, clip, factor in (
+        ([0.9, -1.0], 1.0, 1.0),  # at most 1: untouched, although the norm is far above
+        ([0.0, -2.0], 1.0, 1 / math.sqrt(2**2 + 4 * 3**2)),
+        ([0.0, -2.0], 2.0, 1.0),
+        ([5.5, 0.0], 5.0, 5 / math.sqrt(5.5**2 + 4 * 3**2)),
+        ([math.inf, 0.0], 1.0, 1.0),  # mixed precision skips the step
+        ([0.0, -2.0], None, 1.0),
+    ):
+        for parameter in network.encoders.parameters():
+            parameter.grad = torch.full_like(parameter, 3.0 * scale)
+        network.head.weight.grad = torch.tensor(head)[:, None] * scale
+        AGM(clip=clip).gradients(step)
+        for parameter in network.encoders.parameters():
+            assert parameter.grad.item() == pytest.approx(3.0 * scale * factor, rel=1e-5)
+        found = network.head.weight.grad[:, 0] / scale
+        assert found.tolist() == pytest.approx([x * factor for x in head], rel=1e-5)
+
+
+def test_the_clip_bounds_a_step_of_the_network_and_of_nothing_else(toy_run: type[ToyRun]) -> None:
+    free = toy_run(AGM(alpha=3.0, clip=None)).first_step_gradients()
+    limit = free["head.weight"].abs().max().item() / 2
+    found = toy_run(AGM(alpha=3.0, clip=limit)).first_step_gradients()
+    network = {n: g for n, g in free.items() if not n.startswith("classifiers.")}
+    norm = torch.cat([g.flatten() for g in network.values()]).norm().item()
+    for name, gradient in free.items():
+        factor = limit / norm if name in network else 1.0
+        torch.testing.assert_close(found[name], gradient * factor, rtol=1e-4, atol=1e-7)
+    over = toy_run(AGM(alpha=3.0, clip=limit, first_epoch=2)).first_step_gradients()
+    plain = toy_run(Joint()).first_step_gradients()
+    assert all(torch.equal(over[name], gradient) for name, gradient in plain.items())

@@ -14,16 +14,19 @@ FACTORS = {"audio": 1.3, "video": 0.7}
 
 
 def test_ratios_permute_with_the_modalities_and_are_equal_for_equal_ones() -> None:
-    history = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
-    order = torch.tensor([2, 0, 3, 1])
-    torch.testing.assert_close(dynamic_ratios(history[:, order]), dynamic_ratios(history)[order])
-    assert len(set(dynamic_ratios(history[:, :1].expand(5, 3)).tolist())) == 1
+    earlier = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    last, order = torch.tensor([0.1, 0.4, 0.2, 0.9]), torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(
+        dynamic_ratios(last[order], earlier[:, order]), dynamic_ratios(last, earlier)[order]
+    )
+    equal = dynamic_ratios(last[:1].expand(3), earlier[:, :1].expand(5, 3))
+    assert len(set(equal.tolist())) == 1
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_scores_that_tell_nothing_change_nothing(value: float) -> None:
-    history = torch.tensor([[value, 0.5], [value, 0.5]])
-    assert dynamic_ratios(history).tolist() == [1, 1]
+    scores = torch.tensor([value, 0.5])
+    assert dynamic_ratios(scores, scores.expand(2, 2)).tolist() == [1, 1]
 
 
 def test_scores_of_a_regression_become_positive_and_keep_their_order() -> None:
@@ -124,10 +127,18 @@ def test_dynamic_follows_the_scores_of_the_last_epochs(
         handlers=[Keep()],
     )
     run.run()
-    given = [2.0, 1.0, 1.0][:count]
-    assert balances[:3] == [given] * 3
-    for epoch in range(3, 6):
-        past = positive(torch.tensor(scores[epoch - 3 : epoch]))
-        expected = torch.tensor(given) * past[-1] / past.mean(0)
-        torch.testing.assert_close(torch.tensor(balances[epoch]), expected)
-    assert balances[5] != given
+    # The bookkeeping of AGM's run/AVMNIST_main.py, its lists and all.
+    initial = [2.0, 1.0, 1.0][:count]
+    memory: list[list[float]] = []
+    expected, ratios = [], [1.0] * count
+    for now in positive(torch.tensor(scores)).tolist():
+        expected.append([c * ratio for c, ratio in zip(initial, ratios, strict=True)])
+        if len(memory) < 3:
+            memory.append(now)
+        else:
+            means = [sum(past) / 3 for past in zip(*memory, strict=True)]
+            ratios = [score / mean for score, mean in zip(now, means, strict=True)]
+            memory = [*memory[1:], now]
+    assert expected[:4] == [initial] * 4
+    assert expected[4] != initial
+    torch.testing.assert_close(torch.tensor(balances), torch.tensor(expected))

@@ -143,6 +143,60 @@ def test_a_pushed_modality_gets_a_gradient_of_its_own_and_the_fusion_none(toy_ru
             assert same == (run.part(name) not in pushed), name
 
 
+class Watched(PMR):
+    """Keeps each epoch's prototypes beside the means of the classes, taken apart from it."""
+
+    def __init__(self, run_of: list, **settings) -> None:
+        super().__init__(**settings)
+        self.run_of, self.seen, self.means = run_of, [], []
+
+    def epoch_begins(self, run: Run) -> None:
+        data = self.run_of[0].data
+        inputs = torch.stack([item["image"] for item in data])
+        label = torch.stack([item["label"] for item in data])
+        with torch.no_grad():
+            features = run.network.encode(inputs)
+        self.means.append(
+            {n: torch.stack([h[label == c].mean(0) for c in (0, 1)]) for n, h in features.items()}
+        )
+        super().epoch_begins(run)
+        self.seen.append({n: p.clone() for n, p in self._prototypes.items()})
+
+
+def test_untrained_prototypes_are_not_mixed_into_the_first_update(toy_run) -> None:
+    # As main_Prototype_grad.py of the authors: momentum from the second update on.
+    holder: list = []
+    method = Watched(holder, share=1.0, momentum=0.5)
+    holder.append(toy_run(method, epochs=4, lr=1.0))
+    holder[0].run()
+    for name in holder[0].network.modalities:
+        first, second, third, fourth = (means[name] for means in method.means)
+        assert (first - second).abs().max() > 1e-3
+        mixed = (second + third) / 2
+        for found, expected in zip(
+            method.seen, [first, second, mixed, (mixed + fourth) / 2], strict=True
+        ):
+            torch.testing.assert_close(found[name], expected)
+
+
+def test_after_the_last_epoch_it_is_joint_training(toy_run) -> None:
+    ends = []
+    for last in (2, None):
+        run = toy_run(PMR(share=1.0, last_epoch=last), epochs=3)
+        run.stopped(2)
+        ends.append(run)
+    pushed, plain = toy_run(PMR(share=1.0, last_epoch=2), epochs=3), toy_run(None, epochs=3)
+    pushed.resumed(ends[0])
+    for name in ("network", "optimizer"):
+        getattr(plain, name).load_state_dict(getattr(ends[1], name).state_dict())
+    plain.trainer.state.epoch_length = 1
+    plain.trainer.state.epoch = plain.trainer.state.iteration = 2
+    plain.run()
+    for name, value in plain.network.state_dict().items():
+        torch.testing.assert_close(pushed.network.state_dict()[name], value)
+    assert set(pushed.modulation.record["balance"].values()) == {0}
+
+
 def test_prototypes_are_taken_without_a_trace(toy_run) -> None:
     plain = toy_run(None, epochs=3).run()
     found = toy_run(PMR(alpha=0.0, mu=0.0), epochs=3).run()
@@ -183,6 +237,7 @@ def test_modes_and_random_states_are_restored(toy_run) -> None:
         ({"share": 0}, r"share is 0; it is a number in \(0, 1\]"),
         ({"regularized_epochs": -1}, r"regularized_epochs is -1; it is a whole number"),
         ({"rule": "code"}, r"rule is 'code'; it is one of \['paper', 'released'\]"),
+        ({"last_epoch": 0}, r"last_epoch is 0; it is a whole number, 1 or larger"),
         ({"seed": True}, r"seed is True"),
     ],
 )

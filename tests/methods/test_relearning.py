@@ -30,8 +30,8 @@ def test_separable_features_have_a_higher_purity() -> None:
 
 
 def test_held_out_samples_give_no_gradient_until_the_last_diagnosis(toy_run) -> None:
-    method = Relearning(held_out=0.25)
-    run = toy_run(method)
+    method = Relearning(every=1, held_out=0.25)
+    run = toy_run(method, epochs=2)
     found = run.first_step_gradients()
     judges = set(method._judges)
     assert len(judges) == 2
@@ -42,15 +42,51 @@ def test_held_out_samples_give_no_gradient_until_the_last_diagnosis(toy_run) -> 
     plain.task.loss(plain.network(inputs), label).backward()
     for name, parameter in plain.network.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad)
-    done = Relearning(held_out=0.25)
-    done._done = done.times
-    all_samples = toy_run(done).first_step_gradients()
-    assert not torch.allclose(all_samples["head.weight"], found["head.weight"])
+
+
+class Rows(Relearning):
+    """Keeps how many of the samples' predictions each step's loss depends on, by epoch."""
+
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.counts: list[int] = []
+
+    def loss(self, step):
+        loss = super().loss(step)
+        (gradient,) = torch.autograd.grad(loss, step.prediction, retain_graph=True)
+        self.counts.append(int(gradient.abs().sum(1).gt(0).sum()))
+        return loss
+
+
+@pytest.mark.parametrize(
+    ("epochs", "settings", "diagnosed"),
+    [
+        # The released proportions, 50 epochs and every 20: two of at most three diagnoses happen.
+        (5, {"every": 2}, [3, 5]),
+        (5, {"every": 2, "times": 1}, [3]),
+        (7, {"every": 2}, [3, 5, 7]),
+        (2, {"every": 2}, []),
+    ],
+)
+def test_all_samples_are_trained_on_after_the_last_diagnosis_there_is_room_for(
+    epochs: int, settings: dict, diagnosed: list[int], toy_run
+) -> None:
+    method = Rows(held_out=0.25, **settings)
+    toy_run(method, epochs=epochs).run()
+    last = max(diagnosed, default=1)
+    assert method.counts == [8 if epoch >= last else 6 for epoch in range(1, epochs + 1)]
+    assert method.state_dict()["done"] == len(diagnosed)
+
+
+def test_the_defaults_train_on_all_samples_of_the_epochs_they_are_quoted_for(toy_run) -> None:
+    method = Rows()
+    toy_run(method, epochs=50, samples=10, batch_size=10).run()
+    assert method.counts == [9] * 40 + [10] * 10
 
 
 def test_a_batch_of_held_out_samples_changes_nothing(toy_run) -> None:
-    method = Relearning(held_out=0.5)
-    run = toy_run(method, samples=8, batch_size=1)
+    method = Relearning(every=1, held_out=0.5)
+    run = toy_run(method, samples=8, batch_size=1, epochs=2)
     seen = []
     step = run.optimizer.step
 
@@ -61,7 +97,7 @@ def test_a_batch_of_held_out_samples_changes_nothing(toy_run) -> None:
     run.optimizer.step = spy
     run.run()
     held_out = [item["id"] in method._judges for item in run.data]
-    assert [gradient == 0 for gradient in seen] == held_out
+    assert [gradient == 0 for gradient in seen[:8]] == held_out
     assert sum(held_out) == 4
 
 
