@@ -130,7 +130,7 @@ def subset_rows(
     for i, subset in enumerate(subsets):
         row: dict[str, Any] = {"sequences": joined(subset), "cases": len(names)}
         for j, region in enumerate(REGIONS):
-            interval = mean_interval(dice[:, i, j], owners, seed)
+            interval = mean_interval(dice[:, i, j], owners, seed=seed)
             row[f"{region}_dice"] = round(float(dice[:, i, j].mean()), 2)
             row[f"{region}_low"], row[f"{region}_high"] = (
                 (None, None) if interval is None else (round(end, 2) for end in interval)
