@@ -143,15 +143,16 @@ def find_brain(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
     """
     crop = _box_of(inside)
     cropped = np.pad(inside[crop], 1)
-    opened = ndimage.binary_opening(cropped)
+    opened = np.asarray(ndimage.binary_opening(cropped), dtype=bool)
     if not opened.any():  # too thin to tell
         return inside, crop
     parts, count = ndimage.label(opened)  # type: ignore[misc]
     if count > 1:
         sizes = np.bincount(parts.ravel())[1:]
         opened = np.isin(parts, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
+    surface = np.asarray(ndimage.binary_dilation(opened, np.ones((3, 3, 3))), dtype=bool)
     brain = np.zeros_like(inside)
-    brain[crop] = (ndimage.binary_dilation(opened, np.ones((3, 3, 3))) & cropped)[1:-1, 1:-1, 1:-1]
+    brain[crop] = (surface & cropped)[1:-1, 1:-1, 1:-1]
     core = [
         slice(max(part.start + side.start - 2, 0), min(part.stop + side.start, size))
         for part, side, size in zip(_box_of(opened), crop, inside.shape, strict=True)

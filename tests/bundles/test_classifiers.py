@@ -64,7 +64,7 @@ def test_a_classifier_sees_its_own_modality(bundle: Bundle, tmp_path: Path) -> N
     workflow.initialize()
     network = workflow.parser.get_parsed_content("network_def").eval()
     classifiers = workflow.parser.get_parsed_content("classifiers").eval()
-    batch = next(iter(workflow.parser.get_parsed_content("validate#dataloader")))
+    batch = next(iter(workflow.parser.get_parsed_content("train#dataloader")))
     prepare = workflow.parser.get_parsed_content("train#trainer").prepare_batch
     inputs, label = prepare(batch, torch.device("cpu"), False)
     for name, classifier in classifiers.items():

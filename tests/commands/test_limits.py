@@ -29,7 +29,7 @@ from cggm.pipelines.commands.limits import check_limits
         ("size", [32, 40], "it must be a multiple of 16"),
         ("rates", [1, 2], "it must be a list of three whole numbers"),
         ("class_weights", [1, 2], "it must be a list of four numbers"),
-        ("part", "tst", "'part' is 'tst'; it must be 'train', 'val' or 'test'"),
+        ("part", "tst", "'part' is 'tst'; it must be 'train', 'val', 'test' or 'all'"),
         ("device", "gpu", "no device is called 'gpu'"),
     ],
 )
