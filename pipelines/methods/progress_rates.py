@@ -83,6 +83,7 @@ class ProgressRates(Method):
         ValueError: a setting out of its range.
     """
 
+    paper = "ours, after CGGM"
     changes = "learning rates of the encoders"
     published = frozenset()
     extended = frozenset(TASKS)
