@@ -43,8 +43,8 @@ class Balancer:
     It owns what every method needs: features, the classifiers' losses on them (detached, so that
     they train nothing but the classifiers), and the scores over all micro-batches and ranks. To
     accumulate gradients, repeat ``capture``, ``loss`` and ``backward`` before one ``modulate``.
-    Clip gradients inside it, before the step. With several processes only the network is wrapped in
-    DistributedDataParallel, and called so; the balancer gets the bare one.
+    Clip gradients inside it, before the step. Of several processes each wraps only the network in
+    DistributedDataParallel, and calls that; the balancer gets the bare one.
     What a step did is in ``record``, plain floats: ``record["balance"]["flair"]``.
 
     Args:
@@ -101,13 +101,9 @@ class Balancer:
         self, *, lr: float, classifier_lr: float | None = None
     ) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer of network and classifiers, each with its rate."""
-        return parameter_groups(
-            self.network,
-            self.classifiers or None,
-            lr=lr,
-            classifier_lr=classifier_lr,
-            encoders=self.encoders,
-        )
+        rates: dict[str, Any] = {"lr": lr, "classifier_lr": classifier_lr}
+        modules = self.network, self.classifiers or None
+        return parameter_groups(*modules, encoders=self.encoders, **rates)
 
     def epochs(
         self,
@@ -142,7 +138,7 @@ class Balancer:
         epoch: int = 0,
         compiled: bool = False,
     ) -> None:
-        """Begin a training; without it the first ``capture`` does so, for a loop without epochs.
+        """Begin a training; in a loop without epochs the first ``capture`` does so.
 
         Args:
             epochs: how many there will be; None when the method is not told of epochs.
@@ -152,8 +148,7 @@ class Balancer:
             compiled: that ``torch.compile`` runs the network, to be refused now if at all.
 
         Raises:
-            ValueError: the method needs more than it is given, or cannot train this network, or
-                the optimizer is missing or leaves out the classifiers.
+            ValueError: the method needs more than it is given, or the optimizer does not fit.
         """
         self.stop()  # what an interrupted training left behind
         optimizer = fitting.optimizer_of(self.optimizer, self.classifiers)

@@ -164,9 +164,9 @@ class Step:
 
 
 class Method:
-    """One way to balance modalities; this base class is plain joint training.
+    """One way to balance modalities; this base class is joint training.
 
-    The hooks, at their places in one training; ``Balancer`` calls them::
+    The hooks in one training; ``Balancer`` calls them::
 
         prepare(run)                        once, when training starts
         for epoch in epochs:
@@ -198,11 +198,10 @@ class Method:
         needs_double_backward: a gradient is differentiated, which ``torch.compile`` cannot.
         needs_epochs: the number of the epoch matters, or hooks of epochs do something.
         needs_batches: parts of the training data are read besides.
-        late_fusion: None, or the rule by which networks of single modalities are combined:
-            "mean", "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        late_fusion: None, or the rule that combines networks of single modalities: "mean",
+            "confidence" or "sum", see :class:`cggm.models.LateFusion`.
         drops: probability that the method itself drops a modality; it then takes no dropout.
-        teachers_by: the method that trains what this one learns from; its setting ``teachers`` is
-            the path of their weights.
+        teachers_by: the method that trains what this one learns from, ``teachers`` (a path).
     """
 
     paper: ClassVar[str] = ""
