@@ -262,11 +262,7 @@ class Balancer:
             self.finish_update()
 
     def start_update(self) -> None:
-        """Change gradients, or the coming update; for trainers with events instead of a context.
-
-        Raises:
-            RuntimeError: no loss was formed since the last step.
-        """
+        """Change gradients, or the coming update; RuntimeError where no loss was formed for it."""
         step = self.step
         if step is None:
             raise RuntimeError(

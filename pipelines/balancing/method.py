@@ -51,10 +51,9 @@ class Run:
 
 @dataclass
 class Step:
-    """What a method may see of one optimizer step.
+    """What a method may see of one optimizer step: of the micro-batch at hand, but for scores.
 
-    With gradient accumulation everything here is that of the micro-batch at hand, except scores:
-    means over all samples of this step seen so far, on all ranks.
+    These are means over all samples of the step seen so far, on all ranks.
 
     Attributes:
         run: the training that the step belongs to.
