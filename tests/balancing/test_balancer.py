@@ -30,23 +30,37 @@ def balancer_of(run: ToyRun, method: Method) -> Balancer:
     return Balancer(method, run.network, run.task, run.classifiers, optimizer=run.optimizer)
 
 
-def train(
-    run: ToyRun, balancer: Balancer, *, micro: int = 1, first: int = 1, last: int = 3
-) -> None:
-    """A loop as a user writes it, with `micro` batches for each step of the optimizer."""
+def train(run: ToyRun, balancer: Balancer, *, micro: int = 1, first: int = 1) -> None:
+    """A loop as a user writes it."""
     loader = DataLoader(run.data, batch_size=8)
-    for _ in balancer.epochs(last, loader, first=first):
-        for number, batch in enumerate(loader):
-            run.network.train()
-            if number % micro == 0:
-                run.optimizer.zero_grad()
-            with balancer.capture():
-                prediction = run.network(batch["image"])
-            loss = balancer.loss(prediction, batch["label"], ids=batch["id"])
-            (loss / micro).backward()
-            if (number + 1) % micro == 0 or number + 1 == len(loader):
-                with balancer.modulate():
-                    run.optimizer.step()
+    for _ in balancer.epochs(3, loader, first=first):
+        train_epoch(run, balancer, loader, micro)
+
+
+def train_until(run: ToyRun, balancer: Balancer, stop: int) -> None:
+    """The same loop, interrupted after an epoch."""
+    loader = DataLoader(run.data, batch_size=8)
+    balancer.start(3, loader)
+    for epoch in range(1, stop + 1):
+        balancer.begin_epoch(epoch)
+        train_epoch(run, balancer, loader)
+        balancer.end_epoch()
+    balancer.stop()
+
+
+def train_epoch(run: ToyRun, balancer: Balancer, loader: DataLoader, micro: int = 1) -> None:
+    """One epoch with `micro` batches for each step of the optimizer."""
+    for number, batch in enumerate(loader):
+        run.network.train()
+        if number % micro == 0:
+            run.optimizer.zero_grad()
+        with balancer.capture():
+            prediction = run.network(batch["image"])
+        loss = balancer.loss(prediction, batch["label"], ids=batch["id"])
+        (loss / micro).backward()
+        if (number + 1) % micro == 0 or number + 1 == len(loader):
+            with balancer.modulate():
+                run.optimizer.step()
 
 
 def check_equal(one: ToyRun, other: ToyRun) -> None:
@@ -86,7 +100,7 @@ def test_a_loop_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     train(whole, balancer_of(whole, method()))
     torch.set_rng_state(state)
     first, second = balancer_of(parts, method()), balancer_of(parts, method())
-    train(parts, first, last=2)
+    train_until(parts, first, 2)
     second.load_state_dict(first.state_dict())
     train(parts, second, first=3)
     check_equal(whole, parts)

@@ -19,7 +19,7 @@ from cggm.pipelines.methods import CATALOGUE, MRD, Joint, Method, create
 
 from ..methods.ready import epochs_of, ready
 from ..toy import ToyRun
-from .test_balancer import check_equal, train
+from .test_balancer import check_equal, train, train_until
 
 NAMES = sorted(n for n, m in CATALOGUE.items() if m.late_fusion is None and n != "mrd")
 REFUSED = sorted(CATALOGUE.keys() - NAMES)
@@ -174,7 +174,7 @@ def test_a_loop_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     whole, parts = (ToyRun(ready(name, tmp_path, THREE), **SETTINGS) for _ in range(2))
     train(whole, balancer(whole))
     first, second = balancer(parts), balancer(parts)
-    train(parts, first, last=2)
+    train_until(parts, first, 2)
     second.load_state_dict(first.state_dict())
     train(parts, second, first=3)
     check_equal(whole, parts)
