@@ -72,6 +72,7 @@ def test_training_leaves_its_files(trained: Path) -> None:
         "rates": [1, 2, 3],
         "late_fusion": None,
         "method": "cggm",
+        "modality_dropout": dict.fromkeys(SEQUENCES, 0.0),
     }
 
 
