@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 
 class InputError(ValueError):
@@ -32,6 +35,19 @@ def nearest(name: str, names: Iterable[str], most: int = 1, cutoff: float = 0.6)
     """
     near = get_close_matches(name, list(names), most, cutoff)
     return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def look_up(name: str, entries: Mapping[str, Entry], what: str) -> Entry:
+    """Give the entry of a name.
+
+    Raises:
+        InputError: there is none; it names the nearest and all that there are.
+    """
+    if name not in entries:
+        raise InputError(
+            f"no {what} is called {name!r}{nearest(name, entries)}; choose one of {list(entries)}"
+        )
+    return entries[name]
 
 
 def problem_report(subject: str, problems: Sequence[str], most: int = 10) -> str:

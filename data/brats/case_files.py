@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .checks import plural
 from .layouts import LAYOUTS, NIFTI, Found, beginnings
 from .task_folders import IMAGES, LABELS
 
-_DEPTH = 5  # derivatives/tool/sub-01/ses-01/anat of BIDS; a limit also ends loops of links
+_DEPTH = 5  # derivatives/tool/sub-01/ses-01/anat of BIDS
 _DICOM = (".dcm", ".ima", "dicomdir")
 _CASE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -55,13 +55,31 @@ def list_folder(root: Path) -> Listing:
         raise InputError(f"{error.filename} cannot be listed ({error.strerror}): is it yours?")
 
     listing = Listing(root)
+    for files, folders, deep in walk(root, _DEPTH, refuse):
+        listing.files += files
+        (listing.deeper if deep else listing.folders).extend(folders)
+    return listing
+
+
+def walk(
+    root: Path, depth: int, refuse: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[list[Path], list[Path], bool]]:
+    """Go through a folder and those in it, without hidden entries.
+
+    Args:
+        root: the folder.
+        depth: how many folders deep; a limit also ends loops of links.
+        refuse: called when a folder cannot be listed; without it that one is passed over.
+
+    Yields:
+        For each folder its files, its folders, and whether these lie too deep to be gone into.
+    """
     for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         visible = sorted(name for name in folders if not name.startswith("."))
-        deep = len(Path(here).relative_to(root).parts) >= _DEPTH
-        (listing.deeper if deep else listing.folders).extend(Path(here, n) for n in visible)
+        deep = len(Path(here).relative_to(root).parts) >= depth
         folders[:] = [] if deep else visible
-        listing.files += [Path(here, name) for name in sorted(names) if not name.startswith(".")]
-    return listing
+        files = [Path(here, name) for name in sorted(names) if not name.startswith(".")]
+        yield files, [Path(here, name) for name in visible], deep
 
 
 def is_dicom(path: Path) -> bool:

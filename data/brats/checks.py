@@ -130,11 +130,16 @@ def check_volumes(volumes: int, expected: int | None, where: str) -> None:
         )
 
 
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """Sizes of a voxel in mm along its axes, shape (3,), from an affine (4, 4)."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
 def check_affine(affine: np.ndarray, where: str) -> None:
     """Refuse an affine (4, 4) that gives no positions: NaN, or axes that coincide."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(f"{where} has NaN or infinity in its affine; write its geometry again")
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    lengths = voxel_sizes(affine)
     if lengths.min() < 1e-6 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
         raise InputError(_singular(where, lengths))
 
@@ -210,7 +215,7 @@ def check_same_grid(first: Grid, other: Grid) -> None:
             f"the one to the other{_REGISTRATION}"
         )
     distance = corner_distance(first.shape, first.affine, other.affine)
-    allowed = TOLERANCE * float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
+    allowed = TOLERANCE * float(voxel_sizes(first.affine).min())
     if distance > allowed:
         raise InputError(
             f"{other.where} lies {distance:.4g} mm away from {first.where} at a corner of the "

@@ -91,7 +91,7 @@ def prepare(
 
     Args:
         images: intensities by sequence, 0 outside the brain, all of shape (X, Y, Z).
-        label: classes, shape (X, Y, Z); see `brain_box`.
+        label: classes, shape (X, Y, Z); see `brain_and_box`.
 
     Returns:
         z-scores of each sequence in the box, 0 outside the brain and in specks beside it, in the
@@ -100,30 +100,29 @@ def prepare(
     Raises:
         InputError: an image has no brain, or no contrast.
     """
-    brain, box = find_brain(_inside(images))
-    box = box if label is None else _union(box, label)
+    brain, box = brain_and_box(images, label)
     inside = brain[box]
     scores = normalize({name: image[box] * inside for name, image in images.items()}, list(images))
     return {name: score.astype(np.float16) for name, score in scores.items()}, box
 
 
-def brain_box(
+def brain_and_box(
     images: Mapping[str, NDArray[np.float32]], label: NDArray[np.uint8] | None = None
-) -> Box:
-    """Find the box of the brain, as `find_brain` does, made large enough for the label.
+) -> tuple[NDArray[np.bool_], Box]:
+    """Find the brain and its box, as `find_brain` does, the box made large enough for the label.
 
     Args:
         images: one volume per sequence, all of shape (X, Y, Z).
         label: classes, shape (X, Y, Z); part of the box so that cropping never cuts a tumor.
 
     Returns:
-        One slice per axis; `volume[brain_box(...)]` is the cropped volume.
+        The brain, shape (X, Y, Z), and one slice per axis: `volume[box]` is the cropped volume.
 
     Raises:
         InputError: everything is zero.
     """
-    _, box = find_brain(_inside(images))
-    return box if label is None else _union(box, label)
+    brain, box = find_brain(_inside(images))
+    return brain, box if label is None else _union(box, label)
 
 
 def find_brain(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .checks import voxel_sizes
 from .slices import channels_of
 from .store import SliceStore
 
@@ -65,8 +66,3 @@ def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, list[flo
         "voxel_mm": [round(float(size), 4) for size in voxels],
         "brain_pixels": [float(side) for side in np.median(boxes, axis=0)],
     }
-
-
-def voxel_sizes(affine: np.ndarray) -> np.ndarray:
-    """Sizes of a voxel in mm along its axes, shape (3,), from an affine (4, 4)."""
-    return np.linalg.norm(affine[:3, :3], axis=0)

@@ -101,9 +101,13 @@ class Balancer:
         self, *, lr: float, classifier_lr: float | None = None
     ) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer of network and classifiers, each with its rate."""
-        rates: dict[str, Any] = {"lr": lr, "classifier_lr": classifier_lr}
-        modules = self.network, self.classifiers or None
-        return parameter_groups(*modules, encoders=self.encoders, **rates)
+        return parameter_groups(
+            self.network,
+            self.classifiers or None,
+            lr=lr,
+            classifier_lr=classifier_lr,
+            encoders=self.encoders,
+        )
 
     def epochs(
         self,

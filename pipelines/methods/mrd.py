@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from ..balancing.distributed import is_distributed
 from ..balancing.features import batch_size, masked
 from ..balancing.method import TASKS, Method, Run, Step
-from ..balancing.modality_dropout import Sampler, draw_kept
-from ..balancing.randomness import seeded
-from ..balancing.settings import check_choice, check_number, check_whole
+from ..balancing.modality_dropout import ModalityDropout, Sampler
+from ..balancing.settings import check_number
 
 
 class MRD(Method):
@@ -49,12 +46,10 @@ class MRD(Method):
 
     def __init__(self, p: float = 0.3, sampler: Sampler = "independent", *, seed: int = 0) -> None:
         check_number("p", p, below=1)
-        check_choice("sampler", sampler, get_args(Sampler))
-        check_whole("seed", seed)
+        self._dropout = ModalityDropout(p, sampler=sampler, seed=seed)
         self.p, self.seed = p, seed
         self.sampler: Sampler = sampler
         self.drops = p if sampler == "independent" else 0.5
-        self._forwards = 0
         self._kept: Tensor | None = None  # of the forward pass at hand
         self._seen: set[str] = set()
         self._shares = torch.zeros(0)
@@ -77,13 +72,9 @@ class MRD(Method):
         return masked(feature, kept[:, run.modalities.index(modality)])
 
     def _draw(self, samples: int, run: Run) -> None:
-        rank = dist.get_rank() if is_distributed() else 0
-        generator = seeded(self.seed, run.epoch, self._forwards, rank)
-        count = len(run.modalities)
-        self._kept = draw_kept(samples, count, self.p, self.sampler, generator)
+        self._kept = self._dropout.draw(samples, run.modalities, epoch=run.epoch)
         self._shares = self._kept.float().mean(0)
         self._seen = set()
-        self._forwards += 1
 
     def loss(self, step: Step) -> Tensor:
         """The task loss of what was kept."""
@@ -95,7 +86,7 @@ class MRD(Method):
         return {"kept": self._shares}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"forwards": self._forwards}
+        return {"forwards": self._dropout.passes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._forwards = int(state["forwards"])
+        self._dropout.passes = int(state["forwards"])

@@ -12,9 +12,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from ...data.brats.cases import Case
+from ...data.brats.checks import voxel_sizes
 from ...data.brats.conventions import REGIONS, region_masks
 from ...data.brats.nifti import Volume, write_mask
-from ...data.brats.volumes import voxel_sizes
 from ...data.errors import InputError
 from ...data.files import write_csv
 from .case_dataset import ReadCase

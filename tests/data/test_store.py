@@ -18,7 +18,7 @@ import pytest
 from cggm.data.brats import case_folder, conversion
 from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 from cggm.data.brats.nifti import read_case
-from cggm.data.brats.normalization import brain_box, normalize
+from cggm.data.brats.normalization import brain_and_box, normalize
 from cggm.data.brats.store import SliceStore
 from cggm.data.errors import InputError
 
@@ -56,7 +56,7 @@ def test_store_holds_the_normalized_volume(cases: list[Case], tmp_path: Path) ->
     for case in cases:
         volume, stored = read_case(case, SEQUENCES), store.load(case.name)
         assert volume.label is not None and stored.label is not None
-        assert stored.box == brain_box(volume.images, volume.label)
+        assert stored.box == brain_and_box(volume.images, volume.label)[1]
         assert stored.images.shape[:2] == (stored.slices, 4)
         assert stored.images.dtype == np.float16 and stored.label.dtype == np.uint8
         np.testing.assert_array_equal(stored.uncrop(stored.label), volume.label)
@@ -82,10 +82,10 @@ def test_brain_has_mean_0_and_deviation_1_and_the_rest_is_0(cases: list[Case]) -
 def test_box_holds_a_label_outside_the_brain() -> None:
     image, label = np.zeros((5, 6, 7), np.float32), np.zeros((5, 6, 7), np.uint8)
     image[2, 3, 4], label[4, 0, 6] = 1, 1
-    assert brain_box({"t1": image}) == (slice(2, 3), slice(3, 4), slice(4, 5))
-    assert brain_box({"t1": image}, label) == (slice(2, 5), slice(0, 4), slice(4, 7))
+    assert brain_and_box({"t1": image})[1] == (slice(2, 3), slice(3, 4), slice(4, 5))
+    assert brain_and_box({"t1": image}, label)[1] == (slice(2, 5), slice(0, 4), slice(4, 7))
     with pytest.raises(InputError, match="no brain to find"):
-        brain_box({"t1": label.astype(np.float32) * 0})
+        brain_and_box({"t1": label.astype(np.float32) * 0})
 
 
 def test_z_scores_of_known_statistics() -> None:

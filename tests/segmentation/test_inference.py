@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from cggm.data.brats.cases import SEQUENCES, find_cases
 from cggm.data.brats.nifti import read_case
-from cggm.data.brats.normalization import brain_box, normalize
+from cggm.data.brats.normalization import brain_and_box, normalize
 from cggm.data.errors import InputError
 from cggm.pipelines.segmentation import CaseDataset, MaskWriter, SliceBatchInferer, one_case
 from cggm.pipelines.segmentation.mask_writer import describe_mask
@@ -107,7 +107,7 @@ def test_a_case_is_normalized_and_cropped_as_in_training(tmp_path: Path) -> None
     item = CaseDataset(cases, ["t2", "flair"])[0]
     volume = read_case(cases[0], SEQUENCES)
     expected = normalize(volume.images, SEQUENCES)
-    box = brain_box({name: volume.images[name] for name in ("t2", "flair")})
+    _, box = brain_and_box({name: volume.images[name] for name in ("t2", "flair")})
     assert item["read"].box == box
     assert item["present"].tolist() == [[True, True]]
     assert item["image"].shape[:2] == (1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ....data.errors import nearest
+from ....data.errors import look_up
 
 BRATS_DIAGONAL_MM = math.hypot(240, 240, 155)  # 373.13: of the grid of BraTS, its penalty
 LESION_PENALTY_MM = 374.0  # what the script of 2023 puts in the place of infinity
@@ -86,9 +86,4 @@ def empty_regions_named(name: str) -> EmptyRegions:
     Raises:
         ValueError: no convention has this name.
     """
-    if name not in CONVENTIONS:
-        raise ValueError(
-            f"no convention for empty regions is called {name!r}{nearest(name, CONVENTIONS)}; "
-            f"choose one of {list(CONVENTIONS)}"
-        )
-    return CONVENTIONS[name]
+    return look_up(name, CONVENTIONS, "convention for empty regions")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from ....data.errors import nearest
+from ....data.errors import look_up
 from .empty_regions import LESION_PENALTY_MM
 from .surfaces import bounding_box, hd95, surface_distances
 
@@ -73,12 +73,7 @@ def lesion_rule_named(name: str) -> LesionRule:
     Raises:
         ValueError: no challenge has this name.
     """
-    if name not in LESION_RULES:
-        raise ValueError(
-            f"no lesion rule is called {name!r}{nearest(name, LESION_RULES)}; choose one of "
-            f"{list(LESION_RULES)}"
-        )
-    return LESION_RULES[name]
+    return look_up(name, LESION_RULES, "lesion rule")
 
 
 def lesion_scores(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 
-from ....data.brats.checks import check_same_grid, plural
+from ....data.brats.checks import check_same_grid, plural, voxel_sizes
 from ....data.brats.conventions import (
     REGION_CLASSES,
     as_integers,
@@ -139,7 +139,7 @@ def read_masks(pair: Pair, regions: Regions) -> CaseMasks:
     labels = boxed(labels)
     notes = _notes(pair.case, prediction, truth, regions.outside(labels))
     masks = regions.masks(labels, f"case {pair.case}")
-    spacing = np.linalg.norm(truth.affine[:3, :3], axis=0).tolist()
+    spacing = voxel_sizes(truth.affine).tolist()
     return CaseMasks(masks, spacing, int(np.prod(truth.grid.shape)), notes)
 
 

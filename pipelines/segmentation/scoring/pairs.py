@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ....data.brats.case_files import walk
 from ....data.brats.checks import plural
+from ....data.brats.layouts import NIFTI
 from ....data.errors import InputError, some
 
-_DEPTH = 4  # folders deep; a limit also ends loops of links
+_DEPTH = 4  # folders deep
 _MASK = re.compile(r"(?:^|[_-])(seg|mask|label|pred|prediction|segmentation)$", re.IGNORECASE)
 _SEQUENCE = re.compile(r"(?:^|[_-])(flair|t1|t1ce|t1c|t1n|t2|t2f|t2w)$", re.IGNORECASE)
 _IMAGE_FOLDERS = ("imagesTr", "imagesTs")  # of the Medical Segmentation Decathlon and nnU-Net
@@ -97,7 +97,8 @@ def _masks(path: Path, side: str, notes: list[str]) -> dict[str, list[Path]]:
     """The masks of a file or folder by case; what else lies there is noted."""
     if not path.exists():
         raise InputError(f"there is no file or folder {path}; is the path right?")
-    files = [path] if path.is_file() else list(_files(path))
+    inside = [] if path.is_file() else [file for part in walk(path, _DEPTH) for file in part[0]]
+    files = [path] if path.is_file() else inside
     nifti = [file for file in files if _is_nifti(file)]
     masks = nifti if path.is_file() else [file for file in nifti if not _is_image(file)]
     if not masks:
@@ -135,15 +136,6 @@ def _fault(case: str, files: dict[str, list[Path]], sides: dict[str, Path]) -> s
     return ""
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Files at most `_DEPTH` folders deep, without hidden ones."""
-    for here, folders, names in os.walk(folder, followlinks=True):
-        depth = len(Path(here).relative_to(folder).parts)
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = visible if depth < _DEPTH else []
-        yield from (Path(here, name) for name in sorted(names) if not name.startswith("."))
-
-
 def _is_image(file: Path) -> bool:
     return file.parent.name in _IMAGE_FOLDERS or bool(_SEQUENCE.search(_stem(file)))
 
@@ -153,4 +145,4 @@ def _stem(file: Path) -> str:
 
 
 def _is_nifti(file: Path) -> bool:
-    return file.name.endswith((".nii", ".nii.gz"))
+    return file.name.endswith(NIFTI)
