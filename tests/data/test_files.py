@@ -13,7 +13,7 @@ import pytest
 from cggm.data.errors import InputError
 from cggm.data.files import digest_of, whole_file, whole_folder, write_csv, write_text
 
-from ..children import in_a_child
+from ..children import in_a_child, left_after
 
 posix = pytest.mark.skipif(os.name != "posix", reason="forks")
 
@@ -120,6 +120,17 @@ def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> No
     write_text(tmp_path / "file", "again")
     fill(tmp_path / "folder", "whole")
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "begun", "file", "folder"])
+
+
+@posix
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc")
+def test_an_ended_process_that_nobody_waited_for_writes_no_more(tmp_path: Path) -> None:
+    child = in_a_child(lambda: None)
+    assert not left_after(60, [child])
+    (tmp_path / f".file.{child}.tmp").touch()
+    write_text(tmp_path / "file", "whole")
+    assert os.listdir(tmp_path) == ["file"]
+    os.waitpid(child, 0)
 
 
 def test_digest_of_files_is_that_of_their_contents(tmp_path: Path) -> None:
