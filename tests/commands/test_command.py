@@ -129,7 +129,6 @@ print(json.dumps(results))
 """
 
 
-@pytest.mark.slow
 def test_trains_fails_and_resumes(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(CONFIG))
     commands = [
@@ -171,7 +170,6 @@ def test_trains_fails_and_resumes(tmp_path: Path) -> None:
     assert len((tmp_path / "runs" / "history.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.slow
 def test_a_misspelled_setting_is_one_line(tmp_path: Path) -> None:
     child = launch(tmp_path, "--epoch", "1")
     _, err = child.communicate()
@@ -183,7 +181,6 @@ def test_a_misspelled_setting_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_130(tmp_path: Path) -> None:
     child = launch(tmp_path, "--epochs", "1000000")
     assert child.stdout is not None

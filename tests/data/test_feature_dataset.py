@@ -98,14 +98,7 @@ def test_wrong_arguments_are_refused(data: FeatureSet) -> None:
             FeatureDataset(data, ["s001"], max_length=limit)
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        None,
-        "fork",
-        pytest.param("spawn", marks=pytest.mark.slow),  # it imports everything twice
-    ],
-)
+@pytest.mark.parametrize("start", [None, "fork", "spawn"])
 def test_workers_give_what_no_worker_gives(data: FeatureSet, start: str | None) -> None:
     dataset = FeatureDataset(data, data.ids)
     expected = [dataset[index]["inputs"]["text"] for index in range(12)]

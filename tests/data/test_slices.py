@@ -80,7 +80,7 @@ def test_epochs_differ_and_come_again(store: SliceStore) -> None:
     assert any(not torch.equal(other[i]["image"], first[i]["image"]) for i in range(24))
 
 
-@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_give_the_same_items_in_every_epoch(store: SliceStore, start: str) -> None:
     """Persistent workers hold a copy of the data set and must still see the new epoch."""
     dataset, alone = augmented(store), augmented(store)
