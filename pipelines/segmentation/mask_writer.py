@@ -17,17 +17,12 @@ from ...data.brats.conventions import REGIONS, region_masks
 from ...data.brats.nifti import Volume, write_mask
 from ...data.errors import InputError
 from ...data.files import write_csv
+from ..balancing import subset_warning
+from ..handlers.checkpoint_file import description_of
 from .case_dataset import ReadCase
 from .overlays import draw_overlay
 from .region_dice import region_counts
-from .reliability import (
-    expected_dice,
-    joined,
-    other_voxels,
-    subset_table,
-    trained_grid,
-    untold_regions,
-)
+from .reliability import GRID, expected_dice, joined, other_voxels, subset_table, untold_regions
 from .slice_inference import SliceBatchInferer
 from .volume_dice import dice_of_counts
 
@@ -66,7 +61,7 @@ class MaskWriter:
         self.overlays = overlays
         self.inferer = inferer
         self.table = {} if weights is None else subset_table(weights)
-        self.grid = {} if weights is None else trained_grid(weights)
+        self.trained = {} if weights is None else description_of(weights)
         self._said: set[str] = set()
         self.rows: list[dict[str, Any]] = []
         self.failures: list[str] = []
@@ -92,9 +87,11 @@ class MaskWriter:
         row = describe_mask(mask, volume.label, volume.voxel_ml, untold)
         sequences = joined(volume.images)
         row |= {"expected": expected_dice(self.table, list(volume.images))}
-        row |= {"remark": "; ".join([*untold.values(), *self._remarks(case, volume)])}
+        never_seen = subset_warning(self.trained, list(volume.images))
+        of_subset = [*untold.values(), *([] if never_seen is None else [never_seen])]
+        row |= {"remark": "; ".join([*of_subset, *self._remarks(case, volume)])}
         self.rows.append({"case": case.name, "sequences": sequences, **row})
-        self._say_once(f"{sequences}: {row['expected']}")
+        self._say_once(f"{sequences}: {'; '.join([row['expected'], *of_subset[len(untold) :]])}")
         figures = "  ".join(_volume(region, row[f"{region}_ml"]) for region in REGIONS)
         print(f"{case.name}  {figures}", flush=True)
         if self.overlays:
@@ -106,13 +103,13 @@ class MaskWriter:
                 title=f"{case.name} (research use only)",
                 voxel_ml=volume.voxel_ml,
                 untold=untold,
-                note=f"{sequences}: {row['expected']}",
+                note="\n".join([f"{sequences}: {row['expected']}", *of_subset[len(untold) :]]),
             )
 
     def _remarks(self, case: Case, volume: Volume) -> list[str]:
         """What speaks against the figures of a case, apart from its sequences."""
         remarks = []
-        voxels = other_voxels(self.grid, list(voxel_sizes(volume.affine)))
+        voxels = other_voxels(self.trained.get(GRID) or {}, list(voxel_sizes(volume.affine)))
         if voxels is not None:
             remarks.append(voxels)
             print(f"warning: {case.name}: {voxels}", file=sys.stderr, flush=True)

@@ -15,9 +15,11 @@ from ...data.brats.cases import Case, Source
 from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
+from ..balancing import subset_warning
+from ..handlers.checkpoint_file import description_of
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
-from .reliability import untold_regions
+from .reliability import expected_dice, subset_table, untold_regions
 from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
 
@@ -31,12 +33,17 @@ class Segmentation:
         volumes: of WT, TC and ET, in milliliters; NaN for a region that cannot be told from these
             sequences, such as ET without ``t1ce``.
         sequences: those that the network saw.
+        expected: the Dice that masks from this subset had when the weights were evaluated, or that
+            it is unknown.
+        remarks: what cannot be told from this subset, and whether the network was trained for it.
         probabilities: of the four classes, float32 (4, X, Y, Z); None unless asked for.
     """
 
     classes: np.ndarray
     volumes: dict[str, float]
     sequences: tuple[str, ...]
+    expected: str
+    remarks: tuple[str, ...]
     probabilities: np.ndarray | None = None
 
     def codes(self, label_convention: str) -> np.ndarray:
@@ -62,6 +69,8 @@ class Segmenter:
         network: takes slices (B, S, X, Y) and ``present``, see
             :class:`cggm.models.SegmentationNetwork`.
         sequences: names of its S channels.
+        weights: its file, when it has one; beside it lies what it was trained for and what each
+            subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
         batch_size: slices per forward pass.
     """
@@ -71,6 +80,7 @@ class Segmenter:
         network: nn.Module,
         sequences: Sequence[str],
         *,
+        weights: str | Path | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 32,
     ) -> None:
@@ -78,6 +88,8 @@ class Segmenter:
         self.network = network.to(self.device).eval()
         self.sequences = tuple(sequences)
         self.inferer = SliceBatchInferer(batch_size)
+        self.trained = {} if weights is None else description_of(weights)
+        self.table = {} if weights is None else subset_table(weights)
 
     @classmethod
     def from_folder(
@@ -93,8 +105,9 @@ class Segmenter:
         Raises:
             InputError: there is no model, or its ``model.json`` does not say how it was built.
         """
-        network, sequences = trained_network(weights_in(path))
-        return cls(network, sequences, device=device, batch_size=batch_size)
+        weights = weights_in(path)
+        network, sequences = trained_network(weights)
+        return cls(network, sequences, weights=weights, device=device, batch_size=batch_size)
 
     def segment(
         self,
@@ -168,11 +181,14 @@ class Segmenter:
                     softmax = logits.float().softmax(1)
                     likely_inside[..., slices] = softmax.permute(1, 2, 3, 0).cpu().numpy()
         native = volume.native
-        untold = untold_regions(volume.images)
+        untold, names = untold_regions(volume.images), list(volume.images)
+        never_seen = subset_warning(self.trained, names)
         result = Segmentation(
             native.restored(classes),
             region_volumes(classes, volume.voxel_ml) | dict.fromkeys(untold, math.nan),
-            tuple(volume.images),
+            tuple(names),
+            expected_dice(self.table, names),
+            (*untold.values(), *(() if never_seen is None else (never_seen,))),
             np.stack([native.restored(part) for part in likely]) if probabilities else None,
         )
         return result, classes

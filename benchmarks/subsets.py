@@ -1,0 +1,225 @@
+"""What modality dropout and balancing give with every subset of the sequences, over seeds.
+
+    OMP_NUM_THREADS=1 python -P benchmarks/subsets.py output/subsets --jobs 2
+
+Trains the BraTS bundle on synthetic gliomas: 33 training and 15 validation cases, those of the
+embedded default, and 48 test cases of their own. Each arm is trained with the same seeds, budget
+and order of data; a seed changes weights, augmentation and draws. Every network is tested with all
+15 subsets. What is finished is not repeated; an interrupted training goes on.
+
+The table has means over cases and seeds, and 95 % intervals of the mean over seeds (t), which say
+how far another start of the training could lead. `constant + dropout` scales every encoder's step
+by the mean factor of the same seed's `cggm + dropout`: what is left of CGGM when it does not look
+at the sequences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cggm.data.files import write_json
+from cggm.data.phantom import generate
+from cggm.data.splits import split_cases
+
+DROPOUT = 0.5
+EMBEDDED, TESTED = 48, 48
+REGIONS = ("WT", "TC", "ET")
+CONSTANT = "constant + dropout"
+ARMS: dict[str, tuple[str, float]] = {  # method and rate of dropout
+    "joint": ("joint", 0.0),
+    "joint + dropout": ("joint", DROPOUT),
+    "cggm + dropout": ("cggm", DROPOUT),
+    "progress_rates + dropout": ("progress_rates", DROPOUT),
+    CONSTANT: ("joint", DROPOUT),
+}
+WHAT = (
+    "volumetric Dice in percent, mean over test cases and seeds; _low and _high: 95 % interval of "
+    "the mean over seeds (t); a region empty in truth and prediction counts as 100"
+)
+
+
+def main() -> None:
+    """Train what is missing, test, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where data, trainings and the table go")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    given, overrides = parser.parse_known_args()
+    study = Study(given.folder.resolve(), overrides)
+    study.prepare()
+    arms = sorted(ARMS, key=lambda arm: arm == CONSTANT)  # it reads another's factors
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for of in (arms[:-1], arms[-1:]):
+            runs = [(arm, seed) for seed in given.seeds for arm in of]
+            list(pool.map(lambda run: study.run(*run), runs))
+    for part in ("val", "test"):
+        table = study.table(given.seeds, part)
+        write_json(study.folder / f"subsets_over_seeds_{part}.json", table)
+        print(f"\n{part}\n{text(table)}")
+
+
+class Study:
+    """The trainings of all arms in a folder.
+
+    Args:
+        folder: absolute.
+        overrides: further settings of every training, as `--name value`.
+    """
+
+    def __init__(self, folder: Path, overrides: Sequence[str]) -> None:
+        self.folder, self.overrides = folder, list(overrides)
+        self.data, self.split = folder / "data", folder / "split.json"
+
+    def prepare(self) -> None:
+        """Make the cases and their split."""
+        generate(self.data, cases=EMBEDDED + TESTED, progress=True)
+        names = sorted(path.name for path in self.data.iterdir() if path.is_dir())
+        train = split_cases(names[:EMBEDDED])["train"]
+        val = sorted(set(names[:EMBEDDED]) - set(train))
+        write_json(self.split, {"train": train, "val": val, "test": names[EMBEDDED:]})
+
+    def run(self, arm: str, seed: int) -> None:
+        """Train and test one network unless that is done."""
+        output, parts = self.output(arm, seed), ("val", "test")
+        if not (output / "models" / "done").exists():
+            settings = [*self.overrides, *self.method(arm, seed), "--seed", str(seed)]
+            resume = ["--resume"] if (output / "models" / "last.pt").exists() else []
+            self.bundle("train", output, [*settings, *resume])
+            (output / "models" / "done").touch()
+        for part in parts:
+            if not (output / part / "subsets.csv").exists():
+                self.bundle("evaluate", output, ["--part", part, "--subsets", "True"])
+                (output / "evaluation").rename(output / part)
+
+    def output(self, arm: str, seed: int) -> Path:
+        """Folder of a training."""
+        return self.folder / f"{arm.replace(' + ', '_')}_{seed}"
+
+    def method(self, arm: str, seed: int) -> list[str]:
+        """Overrides that make an arm."""
+        method, rate = ARMS[arm]
+        chosen = ["--method", method, "--modality_dropout", str(rate)]
+        if arm != CONSTANT:
+            return chosen
+        rows = read(self.output("cggm + dropout", seed) / "modulation.csv")
+        factor = np.mean([float(row["balance"]) for row in rows if row["balance"]])
+        target = "cggm.pipelines.research.study.controls.FixedFactors"
+        table = f"$torch.full((1, 4), {factor:.4f})"
+        return [*chosen, "--method_def", f"{{'_target_': '{target}', 'table': '{table}'}}"]
+
+    def bundle(self, command: str, output: Path, settings: Sequence[str]) -> None:
+        """Run a command of the bundle; stop where it fails."""
+        words = ["--dataset_dir", self.data, "--split_file", self.split, "--output_dir", output]
+        command_line = [sys.executable, "-P", "-m", "cggm", command, "brats", *words, *settings]
+        output.mkdir(parents=True, exist_ok=True)
+        log = output / f"{command}.log"
+        with open(log, "a") as file:
+            done = subprocess.run(
+                [str(word) for word in command_line], stdout=file, stderr=file, check=False
+            )
+        if done.returncode:
+            raise SystemExit(f"{command} of {output.name} failed, see {log}")
+        print(f"{output.name}: {command} done", flush=True)
+
+    def table(self, seeds: Sequence[int], part: str) -> dict[str, Any]:
+        """Means and intervals of all arms."""
+        runs = {a: [read(self.output(a, s) / part / "subsets.csv") for s in seeds] for a in ARMS}
+        arms = [
+            {
+                "name": arm,
+                "settings": {"method": ARMS[arm][0], "modality_dropout": ARMS[arm][1]},
+                **summary(runs[arm]),
+                "against_joint": differences(runs[arm], runs["joint"]),
+            }
+            for arm in ARMS
+        ]
+        cases = int(runs["joint"][0][0]["cases"])
+        data = "synthetic gliomas (no patients)"
+        command = "python -P benchmarks/subsets.py"
+        return {
+            "what": WHAT,
+            "data": f"{cases} {data}",
+            "command": command,
+            "cases": cases,
+            "seeds": list(seeds),
+            "arms": arms,
+        }
+
+
+def dice(rows: Sequence[dict[str, str]]) -> np.ndarray:
+    """Dice in percent, shape (subsets, regions)."""
+    return np.array([[float(row[f"{region}_dice"]) for region in REGIONS] for row in rows])
+
+
+def summary(runs: Sequence[Sequence[dict[str, str]]]) -> dict[str, Any]:
+    """Rows of subsets, and the mean over them, of the runs of one arm."""
+    values = np.stack([dice(rows) for rows in runs])  # (seeds, subsets, regions)
+    subsets = [
+        {"sequences": row["sequences"], **by_region(values[:, i])} for i, row in enumerate(runs[0])
+    ]
+    return {"subsets": subsets, "mean": by_region(values.mean(1))}
+
+
+def differences(
+    runs: Sequence[Sequence[dict[str, str]]], others: Sequence[Sequence[dict[str, str]]]
+) -> dict[str, Any]:
+    """Difference of each seed to another arm: over all subsets, and with all sequences."""
+    paired = zip(runs, others, strict=True)
+    values = np.stack([dice(rows) - dice(other) for rows, other in paired])
+    return {"mean": by_region(values.mean(1)), "all_sequences": by_region(values[:, -1])}
+
+
+def by_region(values: np.ndarray) -> dict[str, float | None]:
+    """Mean and interval over seeds, of values (seeds, regions) and of the regions' mean."""
+    columns = {**dict(zip(REGIONS, values.T, strict=True)), "all": values.mean(1)}
+    result: dict[str, float | None] = {}
+    for name, column in columns.items():
+        half = stats.sem(column) * stats.t.ppf(0.975, len(column) - 1) if len(column) > 1 else None
+        ends = (None, None) if half is None else (column.mean() - half, column.mean() + half)
+        result[name] = round(float(column.mean()), 2)
+        for end, value in zip(("low", "high"), ends, strict=True):
+            result[f"{name}_{end}"] = None if value is None else round(float(value), 2)
+    return result
+
+
+def text(table: dict[str, Any]) -> str:
+    """The table as Markdown: all sequences, mean over subsets, differences to joint."""
+    lines = ["| arm | all four: WT / TC / ET | mean of 15 subsets | against joint, 15 | all four |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for arm in table["arms"]:
+        cells = [row(arm["subsets"][-1]), row(arm["mean"])]
+        cells += [interval(arm["against_joint"][part]) for part in ("mean", "all_sequences")]
+        lines.append(f"| {arm['name']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def row(figures: dict[str, Any]) -> str:
+    """Three regions."""
+    return " / ".join(f"{figures[region]:.1f}" for region in REGIONS)
+
+
+def interval(figures: dict[str, Any]) -> str:
+    """Mean of the regions with its interval."""
+    if figures["all_low"] is None:
+        return f"{figures['all']:+.1f}"
+    return f"{figures['all']:+.1f} [{figures['all_low']:+.1f}, {figures['all_high']:+.1f}]"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    main()
