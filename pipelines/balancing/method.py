@@ -219,6 +219,11 @@ class Method:
     drops: float = 0.0
     teachers_by: ClassVar[str | None] = None
 
+    @property
+    def takes_dropout(self) -> bool:
+        """Whether there is a fusion, and its dropout of modalities is left to others."""
+        return self.late_fusion is None and not self.drops
+
     @classmethod
     def beyond_paper(cls, task: str, modalities: int) -> str:
         """What of a training the method's paper does not have, in words; empty for nothing."""

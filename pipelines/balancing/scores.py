@@ -64,10 +64,18 @@ def group_counts(predicted: Tensor, true: Tensor, groups: Sequence[Sequence[int]
     Returns:
         float32 counts, shape (B, G, 3).
     """
+    other = 1 + max(number for group in groups for number in group)  # all that is in no group
+    kinds = other + 1
+    p, t = (
+        torch.where((c >= 0) & (c < other), c, other).flatten(1).int() for c in (predicted, true)
+    )
+    pairs = [torch.bincount(row, minlength=kinds**2) for row in p * kinds + t]
+    table = torch.stack(pairs).view(-1, kinds, kinds)  # (B, predicted, true)
     counts = []
-    for group in groups:
-        p, t = (_members(classes, group).flatten(1) for classes in (predicted, true))
-        counts.append(torch.stack([(p & t).sum(1), p.sum(1), t.sum(1)], dim=-1))
+    for group in map(list, groups):
+        rows = table[:, group]
+        both, columns = rows[:, :, group], table[:, :, group]
+        counts.append(torch.stack([part.sum((1, 2)) for part in (both, rows, columns)], dim=-1))
     return torch.stack(counts, dim=1).float()
 
 

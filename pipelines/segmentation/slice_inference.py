@@ -120,6 +120,13 @@ class CenteredSlices:
         whole[:, :, self._x, self._y] = fit(logits, self._box)
         return whole
 
+    def classes(self, logits: Tensor, chosen: Tensor) -> Tensor:
+        """Decide from logits (n, classes, H, W): class numbers of the slices, uint8 (n, X, Y)."""
+        inside = fit(logits, self._box).argmax(1) * self._brain[chosen][:, self._x, self._y]
+        whole = inside.new_zeros(len(chosen), *self._slices.shape[2:], dtype=torch.uint8)
+        whole[:, self._x, self._y] = inside.to(torch.uint8)
+        return whole
+
     def inside_brain(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
         """Make all outside the brain certainly background; tell how many voxels were tumor."""
         outside = ~self._brain[chosen]

@@ -49,8 +49,7 @@ class SubsetInferer(SliceBatchInferer):
             for start in range(0, len(slices.filled), self.batch_size):
                 chosen = slices.filled[start : start + self.batch_size]
                 for number, logits in enumerate(self._predictions(slices.seen(chosen), network)):
-                    inside, _ = slices.inside_brain(slices.restored(logits), chosen)
-                    classes = inside.argmax(1).to("cpu", torch.uint8)
+                    classes = slices.classes(logits, chosen).cpu()
                     result[i, number, :, :, chosen.cpu()] = classes.movedim(0, -1)
         return result
 

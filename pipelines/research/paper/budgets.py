@@ -55,6 +55,7 @@ _SMALL = {
     "food101": {**_FEATURES, "epochs": 12},  # eight steps each
     "brats": {
         "channels": 16,
+        "modality_dropout": 0.0,  # the paper has none
         "size": 64,
         "slices_per_case": 4,
         "batch_size": 4,
@@ -68,7 +69,14 @@ _SMALL = {
 _TINY_FEATURES = {"width": 8, "heads": 2, "layers": 1, "fusion_layers": 1, "epochs": 1}
 _TINY = {
     "food101": _TINY_FEATURES,
-    "brats": {"channels": 8, "size": 32, "slices_per_case": 2, "epochs": 1, "val_interval": 1},
+    "brats": {
+        "channels": 8,
+        "modality_dropout": 0.0,
+        "size": 32,
+        "slices_per_case": 2,
+        "epochs": 1,
+        "val_interval": 1,
+    },
     "mosi": _TINY_FEATURES,
     "iemocap": _TINY_FEATURES,
 }
