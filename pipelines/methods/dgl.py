@@ -40,7 +40,7 @@ class DGL(Method):
     and deletes the gradients in the fusion in between, selected by parameter names. Its fusions are
     linear and see zeros for the other modalities; here these are masked in the way that the fusion
     understands, and the M further passes of the fusion run in eval mode, so that they leave running
-    statistics alone. Released scripts clip the gradient at norm 40, which is the trainer's part here.
+    statistics alone. Released scripts clip the gradient at norm 40, here the trainer may.
     Under Adam and AdamW a constant factor on all gradients of an encoder does next to nothing
     unless gradients are clipped.
 
