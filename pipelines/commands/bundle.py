@@ -5,7 +5,6 @@ Each is `python -m monai.bundle run` with the configuration named in a word.
 
 from __future__ import annotations
 
-import difflib
 import json
 import runpy
 import sys
@@ -17,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ...bundles import path
-from ...data.errors import InputError
+from ...data.errors import InputError, nearest
 
 FOLDER = Path(path("brats")).parent
 BUNDLES = tuple(sorted(file.parent.name for file in FOLDER.glob("*/train.json")))
@@ -96,11 +95,9 @@ def config_files(bundle: str, config: str, overlays: Sequence[str] = ()) -> list
         if not place.is_file():
             raise InputError(f"{place.parent} is no bundle's folder: it has no {place.name}")
     if not place.is_file():
-        nearest = difflib.get_close_matches(bundle, BUNDLES, n=1)
-        guess = f"; did you mean '{nearest[0]}'?" if nearest else "."
         raise InputError(
-            f"no bundle is called '{bundle}', and no file{guess} "
-            f"The bundles are: {', '.join(BUNDLES)}"
+            f"no bundle is called {bundle!r}{nearest(bundle, BUNDLES)}, and no file; the bundles "
+            f"are {', '.join(BUNDLES)}"
         )
     return [place, *(_overlay(name, place) for name in overlays)]
 

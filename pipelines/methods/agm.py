@@ -15,7 +15,7 @@ from ..balancing.method import Method, Run, Step, last_weight
 from ..balancing.settings import check_epochs, check_number
 from ..balancing.subsets import check_fusion, fused, precise
 
-# Largest loss of a sample: the released code adds 1e-8 to probabilities before the logarithm.
+# Largest loss of a sample, as released: probabilities count as 1e-8 or more.
 WORST = -math.log(1e-8)
 
 
@@ -102,8 +102,9 @@ class AGM(Method):
     encoder runs once and 2^M - 2 further passes of the fusion alone are needed (two for two
     modalities, 14 for four: the cost, in time and memory). As released, these run in eval mode, so
     that they leave running statistics alone, and kappa is capped; the scripts disagree on the cap
-    (7, 10, none), 7 is ours. The reference starts at zero losses, as released. The loss of a sample
-    is capped at -log(1e-8) where they add 1e-8 to probabilities.
+    (7, 10, none), 7 is ours. The reference starts at zero losses and the loss of a sample is capped
+    at -log(1e-8), as released. The reference is the mean over the batches with modulation, there
+    over all batches: the same unless ``first_epoch`` is later than 1.
 
     Kappa goes up to exp(7 alpha), 1097 by default: released code bounds what follows from it by a
     clip. Where an entry of the gradient in the last layer's weight is larger than ``clip``, the

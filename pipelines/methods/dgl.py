@@ -40,8 +40,9 @@ class DGL(Method):
     and deletes the gradients in the fusion in between, selected by parameter names. Its fusions are
     linear and see zeros for the other modalities; here these are masked in the way that the fusion
     understands, and the M further passes of the fusion run in eval mode, so that they leave running
-    statistics alone. Under Adam and AdamW a constant factor on all gradients of an encoder does
-    next to nothing unless gradients are clipped.
+    statistics alone. Released scripts clip the gradient at norm 40, here the trainer may.
+    Under Adam and AdamW a constant factor on all gradients of an encoder does next to nothing
+    unless gradients are clipped.
 
     Extensions of ours: regression and segmentation, and more than two modalities, all by the same
     rule; ``unimodal="classifiers"``, where L_i is the loss of a classifier of its own, for fusions

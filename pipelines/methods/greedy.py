@@ -27,14 +27,14 @@ def learning_speed(gradient_square: Tensor, parameter_square: Tensor) -> Tensor:
 
 
 def conditional_speeds(across: Tensor, own: Tensor) -> Tensor:
-    """s of Wu et al., section 4: how fast the rest learns by how fast an encoder does, as a log.
+    """s of Wu et al., section 4: how fast the rest learns by how fast a branch does, as a log.
 
     Args:
         across: sum over the steps of mu of what carries the other modalities to this one, (M,).
-        own: sum over the steps of mu of the encoders, above 0, shape (M,).
+        own: sum over the steps of mu of the branches, above 0, shape (M,).
 
     Returns:
-        One per modality, shape (M,); the largest belongs to the slowest encoder.
+        One per modality, shape (M,); the largest belongs to the slowest branch.
     """
     return torch.log(across.clamp(min=1e-30) / own)
 
@@ -42,8 +42,8 @@ def conditional_speeds(across: Tensor, own: Tensor) -> Tensor:
 def speed_differences(across: Tensor, own: Tensor) -> Tensor:
     """d: each conditional learning speed minus the mean of the others', shape (M,).
 
-    With two modalities these are s_0 - s_1 and its negative, as in the paper. An encoder that has
-    not moved at all, such as a frozen one, cannot be helped: it gets 0 and counts for no other.
+    With two modalities these are s_0 - s_1 and its negative, as in the paper. A branch that has not
+    moved at all, such as a frozen one, cannot be helped: it gets 0 and counts for no other.
 
     >>> speed_differences(torch.ones(2), torch.tensor([1.0, 4.0]))
     tensor([ 1.3863, -1.3863])
@@ -58,24 +58,26 @@ def speed_differences(across: Tensor, own: Tensor) -> Tensor:
 
 
 class Greedy(Method):
-    """Let a slow encoder learn alone for some steps, behind running means of the others.
+    """Let a slow encoder carry the joint loss for some steps, behind running means of the others.
 
-    Conditional learning speeds tell which encoder lags (Wu et al., section 4). When it lags by
-    more than ``alpha``, the next ``window`` steps are re-balancing steps: the fusion sees the
-    features of this encoder, and of the others their running mean, a constant, so that the loss
-    can fall by this encoder only. Then a normal step follows, and the speeds are looked at again;
-    their sums stand still meanwhile, as in the released code.
+    Each modality has a branch, its encoder and its classifier, with a loss of its own, and the
+    training has the sum of all losses: L + sum L_i, whose gradients all reach the encoders.
+    Conditional learning speeds tell which branch lags (Wu et al., section 4). When it lags by more
+    than ``alpha``, the next ``window`` steps are re-balancing steps: the fusion sees the features
+    of this encoder, and of the others their running mean, a constant, so that L can fall by this
+    encoder only. Every branch goes on learning from its own loss. Then a normal step follows, and
+    the speeds are looked at again; their sums stand still meanwhile, as in the released code.
 
-    Paper and released code are about two convolutional branches joined by MMTM gates, whose gates
-    are replaced, and leave both branches their own loss. A network here has a fusion instead of
-    gates, and one loss. Extensions of ours:
+    Paper and released code are about two convolutional branches joined by MMTM gates. Only the gate
+    of the lagging branch is replaced, and the prediction is the mean of the branches'. A network
+    here has a fusion instead of gates, which predicts. Extensions of ours:
 
-    - What carries the other modalities to an encoder is the fusion with the head, the same for
-      all; d is then the log ratio of the encoders' own speeds.
+    - What carries the other modalities to a branch is the fusion with the head, the same for all; d
+      is then the log ratio of the branches' own speeds. The fusion's loss L joins those of the
+      branches.
     - Features are replaced instead of gates: each channel by its running mean, an exponential one
       because features move more than gates do (the released code averages over all steps). How
       long a sequence is stays visible.
-    - The other encoders get no update in a re-balancing step, not even by momentum.
     - More than two modalities: each s is compared with the mean of the others.
     - Nothing depends on the loss, so regression and segmentation are trained alike.
 
@@ -83,7 +85,7 @@ class Greedy(Method):
     0.023 here. It also updates one of its running means with the gate of the other modality.
 
     Args:
-        alpha: how far an encoder may lag, in units of d; 0.01 in the released code.
+        alpha: how far a branch may lag, in units of d; 0.01 in the released code.
         window: Q, how many re-balancing steps follow each other; 5 in the released code.
         unlock: first epoch with re-balancing steps; 2 in the released code.
 
@@ -92,9 +94,11 @@ class Greedy(Method):
     """
 
     paper = "Wu et al.: Characterizing and Overcoming the Greedy Nature of Learning. ICML 2022"
-    changes = "what the fusion sees, in re-balancing steps"
+    changes = "loss, classifiers' included; what the fusion sees, in re-balancing steps"
     modalities = (2, None)
     needs_epochs = True
+    needs_classifiers = True
+    attached = True
     published_modalities = 2
 
     def __init__(self, alpha: float = 0.01, window: int = 5, unlock: int = 2) -> None:
@@ -109,28 +113,30 @@ class Greedy(Method):
         self._favored = ""
         self._remaining = 0  # re-balancing steps still to come
         self._differences = torch.zeros(0)
-        self._trained = torch.zeros(0)
+        self._seen = torch.zeros(0)
 
     def feature(self, modality: str, feature: Any, run: Run) -> Any:
-        """Replace what must not help in a re-balancing step; remember the rest."""
-        if not self._remaining:
-            sums = channel_sums(feature)
-            so_far = self._sums.get(modality, [torch.zeros_like(total) for total in sums])
-            self._sums[modality] = [a + b for a, b in zip(so_far, sums, strict=True)]
-            return feature
-        if modality == self._favored or modality not in self._means:
+        """Remember the means; replace what must not help in a re-balancing step."""
+        sums = channel_sums(feature)
+        so_far = self._sums.get(modality, [torch.zeros_like(total) for total in sums])
+        self._sums[modality] = [a + b for a, b in zip(so_far, sums, strict=True)]
+        if not self._remaining or modality == self._favored or modality not in self._means:
             return feature
         return filled(feature, self._means[modality])
 
+    def loss(self, step: Step) -> Tensor:
+        """L + sum L_i, each L_i with its gradient in the encoder."""
+        return step.task_loss + torch.stack(list(step.classifier_losses.values())).sum()
+
     def gradients(self, step: Step) -> None:
         """Measure the learning speeds and decide what the next steps are for."""
-        self._trained = torch.ones(len(step.modalities))
+        self._average(step)
         if self._remaining:
             self._remaining -= 1
-            self._hold_others(step)
+            self._seen = torch.tensor([float(n == self._favored) for n in step.modalities])
             return
-        self._average(step)
-        own = torch.stack([speed_of(e.parameters(), step) for e in step.encoders.values()])
+        self._seen = torch.ones(len(step.modalities))
+        own = torch.stack([branch_speed(name, step) for name in step.modalities])
         across = speed_of(shared_parameters(step.run), step).expand_as(own)
         if not bool(torch.cat([own, across]).isfinite().all()):
             return  # an overflow of mixed precision, whose step will be skipped
@@ -140,13 +146,6 @@ class Greedy(Method):
         slowest = int(self._differences.argmax())
         if step.run.epoch >= self.unlock and float(self._differences[slowest]) > self.alpha:
             self._favored, self._remaining = step.modalities[slowest], self.window
-
-    def _hold_others(self, step: Step) -> None:
-        for index, (name, encoder) in enumerate(step.encoders.items()):
-            if name != self._favored:
-                self._trained[index] = 0
-                for parameter in encoder.parameters():
-                    parameter.grad = None
 
     def _average(self, step: Step) -> None:
         for name in step.modalities:
@@ -158,10 +157,9 @@ class Greedy(Method):
         self._sums = {}
 
     def record(self) -> dict[str, Tensor]:
-        """Lag of each encoder (d), and 1 for those that this step trained."""
-        count = len(self._trained)
-        lag = self._differences if len(self._differences) else torch.zeros(count)
-        return {"balance": self._trained, "speed_difference": lag}
+        """Lag of each branch (d), and 1 for those that the fusion saw in this step."""
+        lag = self._differences if len(self._differences) else torch.zeros_like(self._seen)
+        return {"balance": self._seen, "speed_difference": lag}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -178,6 +176,14 @@ class Greedy(Method):
         self._means = {name: list(means) for name, means in state["means"].items()}
         self._favored, self._remaining = state["favored"], state["remaining"]
         self._differences = state["differences"]
+
+
+def branch_speed(modality: str, step: Step) -> Tensor:
+    """mu of a branch, encoder and classifier; 0 where the encoder does not learn. A scalar."""
+    encoder = list(step.encoders[modality].parameters())
+    if all(p.grad is None for p in encoder):
+        return speed_of([], step)
+    return speed_of([*encoder, *step.classifiers[modality].parameters()], step)
 
 
 def shared_parameters(run: Run) -> list[nn.Parameter]:

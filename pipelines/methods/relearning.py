@@ -81,8 +81,8 @@ class Relearning(Method):
     until the last diagnosis that the training has room for, and from then on all samples are
     trained on. A training of ``every`` epochs or fewer has no diagnosis and is joint training.
     Fusion and batch normalization still see their inputs. As many training samples as held-out
-    ones are clustered, because purity depends on their number. An epoch's number counts from 1:
-    the released code counts from 0 and so diagnoses one epoch later.
+    ones are clustered, there all of them, because purity depends on their number. An epoch's number
+    counts from 1: the released code counts from 0 and so diagnoses one epoch later.
 
     Extensions of ours: any number of modalities; a regression has a class for each whole number
     of the label; a segmentation has a vector for each class in each image.

@@ -65,9 +65,7 @@ def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:
     assert "Did you mean 'check'?" in unknown[2]
     assert "Missing argument" in missing[2]
     assert nothing[2] == "error: there is no file or folder nothing; is the path right?\n"
-    assert brat[2].startswith(
-        "error: no bundle is called 'brat', and no file; did you mean 'brats'"
-    )
+    assert brat[2].startswith("error: no bundle is called 'brat' (did you mean 'brats'?), and no")
     assert "error: no setting is called 'epoch' (did you mean 'epochs'?)" in epoch[2]
     assert "error: there is no overlay papers.json" in overlay[2] and "paper.json" in overlay[2]
     assert "BUNDLE comes first" in order[2]

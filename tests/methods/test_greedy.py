@@ -1,6 +1,8 @@
 """Greedy: the modality it cares for, for how long, and the fusion meanwhile."""
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -94,7 +96,7 @@ class Spied(Greedy):
 
     def gradients(self, step) -> None:
         super().gradients(step)
-        self.steps.append((self._remaining, self._favored, self._trained.tolist()))
+        self.steps.append((self._remaining, self._favored, self.record()["balance"].tolist()))
 
 
 def test_curation_lasts_for_the_window_and_a_normal_step_follows(toy_run) -> None:
@@ -109,35 +111,106 @@ def test_curation_lasts_for_the_window_and_a_normal_step_follows(toy_run) -> Non
     assert method.steps[6][2] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-@pytest.mark.parametrize("modalities", [("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
+class Stepwise:
+    """The gradients of each step of a training, and the states of the network before them."""
+
+    def __init__(self, run: Any) -> None:
+        self.gradients: list[dict[str, Tensor]] = []
+        self.states: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+        step = run.optimizer.step
+
+        def spy(*args, **kwargs):
+            modules = (run.network, run.classifiers)
+            self.states.append(tuple(copy.deepcopy(m.state_dict()) for m in modules))
+            named = [*run.network.named_parameters(), *run.classifiers.named_parameters()]
+            self.gradients.append({n: p.grad.clone() for n, p in named})
+            return step(*args, **kwargs)
+
+        run.optimizer.step = spy
+
+
+def losses_of(run: Any, means: dict[str, Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+    """The joint loss, with constants in the fusion where told, and those of the classifiers."""
+    images = torch.stack([s["image"] for s in run.data])
+    label = torch.stack([s["label"] for s in run.data])
+    features = run.network.encode(images)
+    constant = {name: mean.expand(len(images), -1) for name, mean in (means or {}).items()}
+    joint = run.task.loss(run.network.fuse(features | constant), label).mean()
+    own = [run.task.loss(c(features[n]), label).mean() for n, c in run.classifiers.items()]
+    return joint, own
+
+
+def reference_gradients(run: Any, loss: Tensor) -> dict[str, Tensor]:
+    for module in (run.network, run.classifiers):
+        module.zero_grad(set_to_none=False)
+    loss.backward()
+    named = [*run.network.named_parameters(), *run.classifiers.named_parameters()]
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in named}
+
+
+@pytest.mark.parametrize("modalities", [("a", "b"), ("a", "b", "c", "d")])
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_only_the_slow_encoder_and_the_fusion_move_in_a_rebalancing_step(
-    optimizer, modalities, task: str, toy_run
+def test_every_branch_learns_from_its_own_loss_and_the_slow_one_from_the_joint_loss_too(
+    modalities, task: str, toy_run
 ) -> None:
-    method = Greedy(alpha=0.0, unlock=1, window=2)
-    run = toy_run(method, optimizer=optimizer, modalities=modalities, task=task, epochs=2)
-    seen: list[dict[str, Tensor]] = []
-    step = run.optimizer.step
-
-    def spy(*args, **kwargs):
-        seen.append({n: p.detach().clone() for n, p in run.network.named_parameters()})
-        return step(*args, **kwargs)
-
-    run.optimizer.step = spy
+    """Normal step: L + sum L_i. Re-balancing: L sees means of the others, L_i are as before."""
+    method = Spied(alpha=0.0, unlock=1, window=2)
+    run = toy_run(method, modalities=modalities, task=task, epochs=3, dtype=torch.float64)
+    seen = Stepwise(run)
     run.run()
-    after = dict(run.network.named_parameters())
-    moved = {run.part(n) for n, v in seen[1].items() if not torch.equal(v, after[n])}
-    assert moved == {method._favored, "fusion"}
-    assert all(p.isfinite().all() for p in run.network.parameters())
+    favored = method.steps[0][1]
+    means: dict[str, Tensor] = {}
+    for number, (network, classifiers) in enumerate(seen.states):
+        run.network.load_state_dict(network)
+        run.classifiers.load_state_dict(classifiers)
+        others = {} if number == 0 else {n: m for n, m in means.items() if n != favored}
+        joint, own = losses_of(run, others)
+        expected = reference_gradients(run, joint + torch.stack(own).sum())
+        for name, gradient in seen.gradients[number].items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-8, msg=name)
+        with torch.no_grad():
+            features = run.network.encode(torch.stack([s["image"] for s in run.data]))
+        new = {name: feature.mean(0) for name, feature in features.items()}
+        before = means or new
+        means = {n: torch.lerp(before[n], m, 0.1) for n, m in new.items()}
 
 
-def test_nothing_changes_before_it_is_unlocked_or_below_the_threshold(toy_run) -> None:
-    plain = toy_run(None, epochs=3).run().network.state_dict()
-    for method in (Greedy(alpha=0.0, unlock=4), Greedy(alpha=100.0, unlock=1)):
+def test_speeds_are_those_of_branches_by_the_gradients_of_all_losses(toy_run) -> None:
+    method = Greedy(alpha=100.0)
+    run = toy_run(method, modalities=("a", "b"), dtype=torch.float64)
+    joint, own = losses_of(run)
+    gradients = reference_gradients(run, joint + torch.stack(own).sum())
+    values = dict([*run.network.named_parameters(), *run.classifiers.named_parameters()])
+    squares = {
+        name: [
+            sum(float(t[n].detach().square().sum()) for n in values if n.startswith(branch))
+            for t in (gradients, values)
+        ]
+        for name in ("a", "b")
+        for branch in [(f"encoders.{name}.", f"{name}.")]
+    }
+    speeds = {name: gradient / size for name, (gradient, size) in squares.items()}
+    run.run()
+    found = method.record()["speed_difference"]
+    assert found[0].item() == pytest.approx(math.log(speeds["b"] / speeds["a"]), rel=1e-6)
+
+
+def test_a_frozen_encoder_is_not_cared_for(toy_run) -> None:
+    method = Spied(alpha=0.0, unlock=1)
+    run = toy_run(method, epochs=2)
+    run.network.encoders["text"].requires_grad_(False)
+    run.run()
+    assert method.record()["speed_difference"][1] == 0
+    assert method.steps[0][1] != "text"
+
+
+def test_no_feature_is_replaced_before_it_is_unlocked_or_below_the_threshold(toy_run) -> None:
+    ends = []
+    for method in (Spied(alpha=0.0, unlock=4), Spied(alpha=100.0, unlock=1)):
         run = toy_run(method, epochs=3).run()
-        assert all(torch.equal(v, plain[n]) for n, v in run.network.state_dict().items())
-        assert run.modulation.record["balance"] == dict.fromkeys(run.network.modalities, 1)
+        ends.append(run.network.state_dict())
+        assert [step[2] for step in method.steps] == [[1, 1, 1]] * 3
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -53,7 +53,7 @@ def test_single_sequences_are_trainings_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "joint"}, r"a grid has no entry 'method'; did you mean 'methods'\?"),
+        ({"method": "joint"}, r"a grid has no entry 'method' \(did you mean 'methods'\?\);"),
         ({"bundle": "food"}, r"no bundle is called 'food'; there are \['brats', 'food101'"),
         ({"methods": []}, r"the grid says no 'methods'"),
         ({"methods": ["cgm"]}, r"food101, cgm: no method is called 'cgm' \(did you mean 'cggm'"),

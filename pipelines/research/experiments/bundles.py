@@ -97,7 +97,10 @@ class Bundle:
         return self._command("train.json", {**given, **({"resume": True} if resume else {})})
 
     def testing(self, run: Run, folder: Path, alone: str | None = None) -> list[str]:
-        """What follows `python -m`, to test `model.pt` of a finished training."""
+        """What follows `python -m`, to test a finished training.
+
+        Of the weights those that the bundle evaluates: `last.pt` for BraTS, else `model.pt`.
+        """
         given = self._for_testing(run, folder)
         if alone is not None:
             given[self.setting] = [alone]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ....data.errors import InputError
+from ....data.errors import InputError, nearest
 from .bundles import Bundle, open_bundle
 from .covered import ALL, covered
 from .entries import Entry, entries, settings, sweeps, swept
@@ -83,10 +82,9 @@ def plan(grid: Mapping[str, Any]) -> Plan:
 def _check_keys(grid: Mapping[str, Any]) -> None:
     for key in grid:
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            guess = f"; did you mean {near[0]!r}?" if near else ";"
             raise InputError(
-                f"a grid has no entry {key!r}{guess} its entries are {', '.join(KEYS)}"
+                f"a grid has no entry {key!r}{nearest(key, KEYS)}; "
+                f"its entries are {', '.join(KEYS)}"
             )
     if not isinstance(grid.get("unimodal", False), bool):
         raise InputError(f"'unimodal' is {grid['unimodal']!r} in the grid; it is true or false")
