@@ -211,7 +211,7 @@ class SequenceEncoder(nn.Module):
         """
         modes = [(module, module.training) for module in self.modules()]
         self.eval()  # running statistics and random numbers stay as they are
-        high, low = self._levels(image[:1])
+        high, low = self._levels(torch.zeros_like(image[:1]))
         for module, mode in modes:
             module.training = mode
         count = image.shape[0]
