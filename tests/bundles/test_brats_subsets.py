@@ -84,7 +84,9 @@ def test_every_subset_has_a_row_and_equals_inference(
         f"WT Dice {float(expected['WT_dice']):.1f}, TC Dice {float(expected['TC_dice']):.1f}, ET "
         f"not reliable without t1ce; measured on 1 cases of {brats.data['dataset_dir']}"
     )
-    assert f"flair+t2: {row['expected']}\n" in printed and "ET –" in printed
+    untrained = "this network was never trained without t1 and t1ce, so what it says without them"
+    assert untrained in row["remark"]
+    assert f"flair+t2: {row['expected']}; {untrained}" in printed and "ET –" in printed
 
 
 def test_hd95_and_calibration_are_those_of_the_whole_volume(
