@@ -85,7 +85,8 @@ class SegmentationNetwork(MultimodalNetwork):
         """Give the features of each sequence, of the image padded to a multiple of `stride`.
 
         An encoder sees only the slices that have its sequence, so that nothing else reaches its
-        running statistics. A sequence that no slice has is not in the result.
+        running statistics. A sequence that no slice has is not in the result, except in training,
+        where its features are zeros: every method finds those of all sequences.
 
         Args:
             image: shape (B, S, H, W).
@@ -104,9 +105,8 @@ class SegmentationNetwork(MultimodalNetwork):
             channel = image[:, index : index + 1]
             if rows is None or bool(rows[:, index].all()):
                 features[name] = encoder(channel)
-            elif bool(rows[:, index].any()):
-                high, low = encoder(channel[rows[:, index]])
-                features[name] = (_spread(high, rows[:, index]), _spread(low, rows[:, index]))
+            elif self.training or bool(rows[:, index].any()):
+                features[name] = encoder(channel, rows[:, index])
         return features
 
     def fuse(
@@ -185,10 +185,37 @@ class SequenceEncoder(nn.Module):
         # The third layer of the pooling branch normalizes one value per channel and image.
         self.aspp.convs[-1].register_module("2", PooledBatchNorm(channels))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Give high- and low-level features of one channel, shape (B, 1, H, W)."""
+    def forward(self, image: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give high- and low-level features of one channel, shape (B, 1, H, W).
+
+        Args:
+            image: of one sequence.
+            rows: which slices have it, bool (B,); the features of the others are zeros.
+        """
+        if rows is None:
+            return self._levels(image)
+        if not bool(rows.any()):
+            return self._zeros(image)
+        high, low = self._levels(image[rows])
+        return _spread(high, rows), _spread(low, rows)
+
+    def _levels(self, image: Tensor) -> tuple[Tensor, Tensor]:
         levels = self.backbone(image)
         return self.aspp(levels[-1]), levels[self.low_level]
+
+    @torch.jit.unused
+    def _zeros(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features where no slice has the sequence, for training.
+
+        Every parameter gets a gradient, of zeros, as several processes have to exchange one.
+        """
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()  # running statistics and random numbers stay as they are
+        high, low = self._levels(torch.zeros_like(image[:1]))
+        for module, mode in modes:
+            module.training = mode
+        count = image.shape[0]
+        return 0 * high.expand(count, -1, -1, -1), 0 * low.expand(count, -1, -1, -1)
 
 
 class PooledBatchNorm(nn.Module):

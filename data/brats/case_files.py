@@ -262,7 +262,7 @@ def _remedy(key: str, names: Sequence[str]) -> str:
         return f"; that folder also holds {', '.join(names[:3])}: rename it?"
     if key == "label":
         return ': add it, or use labels="ignored" if no label is needed'
-    return ": add it; inference can do without (--allow_missing True)"
+    return ": add it, or go without it (--allow_missing True)"
 
 
 def _near(file: Path, case: str) -> str | None:

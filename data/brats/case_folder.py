@@ -1,8 +1,9 @@
 """One converted case: its folder of arrays, and whether that is still up to date.
 
 A folder holds `images.npy` (float16 z-scores, shape (Z, S, X, Y): one axial slice of all S
-sequences is one contiguous read), `label.npy` (uint8 classes, shape (Z, X, Y)) and `meta.json`
-(where they came from and what they should look like). It is either complete or not there.
+sequences is one contiguous read; zeros for a sequence that the case does not have), `label.npy`
+(uint8 classes, shape (Z, X, Y)) and `meta.json` (where they came from and what they should look
+like). It is either complete or not there.
 """
 
 import io
@@ -38,7 +39,6 @@ def convert_case(case: Case, folder: Path, sequences: tuple[str, ...]) -> str | 
     """
     target = folder / case.name
     try:
-        refuse_incomplete(case, sequences)
         refuse_foreign(target)
         sources = _fingerprints(case, sequences)
         arrays, meta = _stored_form(read_case(case, sequences), sequences)
@@ -61,17 +61,6 @@ def convert_case(case: Case, folder: Path, sequences: tuple[str, ...]) -> str | 
             (building / name).write_bytes(content)
         (building / META).write_text(json.dumps(meta))
     return None
-
-
-def refuse_incomplete(case: Case, sequences: tuple[str, ...]) -> None:
-    """Raise an InputError when a sequence of `case` is missing."""
-    missing = [name for name in sequences if name not in case.images]
-    if missing:
-        raise InputError(
-            f"{case.name}: no {', '.join(missing)} (found {', '.join(case.images)}), but training "
-            "needs every sequence of a case; add the file, leave the case out, or train without "
-            "that sequence"
-        )
 
 
 def refuse_foreign(target: Path) -> None:
@@ -178,13 +167,14 @@ def _stored_form(
     volume: Volume, sequences: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[Any]], Meta]:
     """Crop, standardize and lay out one volume; describe it for `meta.json`."""
-    scores, box = prepare(volume.images, volume.label)
-    stacked = np.stack([scores[name] for name in sequences])
+    scores, box, _ = prepare(volume.images, volume.label)
+    nothing = np.zeros_like(next(iter(scores.values())))
+    stacked = np.stack([scores.get(name, nothing) for name in sequences])
     images = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2))
     arrays: dict[str, NDArray[Any]] = {IMAGES: images}
     meta: Meta = {
         "sequences": list(sequences),
-        "shape": list(volume.images[sequences[0]].shape),
+        "shape": list(next(iter(volume.images.values())).shape),
         "box": [[side.start, side.stop] for side in box],
         "affine": np.asarray(volume.affine, dtype=float).tolist(),
         "class_voxels": None,

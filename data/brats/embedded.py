@@ -73,7 +73,7 @@ def open_store(
     """Convert cases to slices, once, into a folder of the cache that belongs to just these files.
 
     Args:
-        cases: from :func:`open_cases`, each with all sequences and a label.
+        cases: from :func:`open_cases`, each with a label.
         sequences: what to store of each case.
         cache_dir: :func:`~.cache.default_cache` when not given. About 35 MB for a case of BraTS.
 

@@ -86,7 +86,7 @@ def normalize(
 
 def prepare(
     images: Mapping[str, NDArray[np.float32]], label: NDArray[np.uint8] | None = None
-) -> tuple[dict[str, NDArray[np.float16]], Box]:
+) -> tuple[dict[str, NDArray[np.float16]], Box, NDArray[np.bool_]]:
     """Bring the images of a case to the form in which every network sees it, in training too.
 
     Args:
@@ -95,7 +95,7 @@ def prepare(
 
     Returns:
         z-scores of each sequence in the box, 0 outside the brain and in specks beside it, in the
-        precision in which slices are stored; and the box.
+        precision in which slices are stored; the box; and the brain in it.
 
     Raises:
         InputError: an image has no brain, or no contrast.
@@ -103,7 +103,7 @@ def prepare(
     brain, box = brain_and_box(images, label)
     inside = brain[box]
     scores = normalize({name: image[box] * inside for name, image in images.items()}, list(images))
-    return {name: score.astype(np.float16) for name, score in scores.items()}, box
+    return {name: score.astype(np.float16) for name, score in scores.items()}, box, inside
 
 
 def brain_and_box(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import InputError
+from ..errors import InputError, some
 from .store import SliceStore, StoredCase
 
 SAMPLINGS = ("tumor", "paper", "all")
@@ -45,6 +45,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         slices_per_case: items per case and epoch (for "tumor" only).
         tumor_share: share of tumor slices among them, from 0 to 1 (for "tumor" only).
         seed: seed of the draws and of the augmentation.
+        complete: refuse cases that lack a sequence.
 
     Raises:
         InputError: a setting is out of range, a case or sequence is not in the store, or a case
@@ -63,6 +64,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         slices_per_case: int = 8,
         tumor_share: float = 2 / 3,
         seed: int = 0,
+        complete: bool = False,
     ) -> None:
         _check_settings(sampling, slices_per_case, tumor_share, seed)
         self.transform = transform
@@ -75,6 +77,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
         self.size = _pair(size)
         self.sequences = self.cases[0].sequences if sequences is None else tuple(sequences)
         self._channels = [channels_of(case, self.sequences) for case in self.cases]
+        if complete:
+            _refuse_incomplete(self.cases, self.sequences)
         per_case = slices_per_case if sampling == "tumor" else 1
         counts = [case.slices if sampling == "all" else per_case for case in self.cases]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
@@ -98,7 +102,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
         Returns:
             "image": float32 z-scores, shape (S, H, W), first axis left to right, second posterior
-            to anterior; "label": int64 classes 0 to 3, shape (1, H, W); "case": its name;
+            to anterior, zeros for a sequence that the case does not have; "present": which it has,
+            bool (S,); "label": int64 classes 0 to 3, shape (1, H, W); "case": its name;
             "slice": position among the stored slices of the case; "index": `index`.
         """
         number, slot = self._locate(index)
@@ -111,6 +116,7 @@ class SliceDataset(Dataset[dict[str, Any]]):
         return {
             "image": fit(torch.as_tensor(item["image"], dtype=torch.float32), self.size),
             "label": fit(torch.as_tensor(item["label"], dtype=torch.int64), self.size),
+            "present": presence(case, self.sequences),
             "case": case.name,
             "slice": position,
             "index": index,
@@ -191,7 +197,7 @@ def channels_of(case: StoredCase, sequences: Sequence[str]) -> list[int]:
     """Say where sequences lie in a stored case that has a label.
 
     Raises:
-        InputError: a sequence is not stored, or the case has no label.
+        InputError: a sequence is not stored, the case has none of them, or it has no label.
     """
     unknown = [name for name in sequences if name not in case.sequences]
     if unknown or not sequences:
@@ -199,9 +205,33 @@ def channels_of(case: StoredCase, sequences: Sequence[str]) -> list[int]:
             f"{case.name}: {', '.join(unknown) or 'no sequence'} asked for, but the slice store "
             f"holds {', '.join(case.sequences)}"
         )
+    if not set(sequences) & set(case.present):
+        raise InputError(
+            f"{case.name} has none of {', '.join(sequences)}: leave the case out, or choose "
+            "sequences with some that it has"
+        )
     if case.class_voxels is None:
         raise InputError(f"{case.name} has no label, so it cannot be trained or evaluated on")
     return [case.sequences.index(name) for name in sequences]
+
+
+def _refuse_incomplete(cases: Sequence[StoredCase], sequences: Sequence[str]) -> None:
+    lacking = [
+        f"{case.name} ({', '.join(name for name in sequences if name not in case.present)})"
+        for case in cases
+        if not set(sequences) <= set(case.present)
+    ]
+    if lacking:
+        raise InputError(
+            "this method trains one network per sequence, each on every case, and "
+            f"{len(lacking)} of {len(cases)} training cases lack sequences: {some(lacking)}; leave "
+            "them out, or choose a method that trains a fusion, such as --method joint"
+        )
+
+
+def presence(case: StoredCase, sequences: Sequence[str]) -> Tensor:
+    """Tell which sequences a case has, bool (S,)."""
+    return torch.tensor([name in case.present for name in sequences])
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

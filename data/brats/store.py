@@ -25,6 +25,7 @@ class StoredCase:
         name: name of the case.
         folder: where its arrays lie.
         sequences: names of the S stored sequences, in the order of `images`.
+        present: those of them that the case has; the others are stored as zeros.
         shape: shape (X, Y, Z) of the whole volume in RAS+ axes, before cropping.
         box: the part of the whole volume that is stored, one slice per axis.
         affine: RAS+ voxel to world matrix of the whole volume, in mm, shape (4, 4).
@@ -35,6 +36,7 @@ class StoredCase:
     name: str
     folder: Path
     sequences: tuple[str, ...]
+    present: tuple[str, ...]
     shape: tuple[int, int, int]
     box: tuple[slice, slice, slice]
     affine: NDArray[np.float64]
@@ -114,6 +116,14 @@ class SliceStore:
             raise InputError(f"{error}; build the slice store again to repair it") from error
         return _stored_case(case, target, meta)
 
+    def absent_shares(self, cases: Sequence[str]) -> dict[str, float]:
+        """Share of some cases that lack each of their stored sequences."""
+        stored = [self.load(case) for case in cases]
+        return {
+            name: round(sum(name not in case.present for case in stored) / len(stored), 4)
+            for name in stored[0].sequences
+        }
+
     @classmethod
     def build(
         cls,
@@ -127,7 +137,7 @@ class SliceStore:
         """Convert each case whose folder is missing, outdated or damaged, and open the store.
 
         Args:
-            cases: cases with every one of `sequences`.
+            cases: cases with at least one of `sequences` each.
             folder: where the store lies; created when it is not there. About 35 MB a BraTS case.
             sequences: names of the sequences to store, in this order.
             workers: processes, each of about 0.7 GB; None means one per core, at most 8.
@@ -149,6 +159,7 @@ def _stored_case(name: str, folder: Path, meta: Meta) -> StoredCase:
         name=name,
         folder=folder,
         sequences=tuple(meta["sequences"]),
+        present=tuple(name for name in meta["sequences"] if name in meta["sources"]),
         shape=tuple(meta["shape"]),
         box=(x, y, z),
         affine=np.array(meta["affine"]),

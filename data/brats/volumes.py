@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .checks import voxel_sizes
-from .slices import channels_of
+from .slices import channels_of, presence
 from .store import SliceStore
 
 
@@ -26,6 +26,7 @@ class VolumeDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, store: SliceStore, data: Sequence[str], sequences: Sequence[str]) -> None:
         self.cases = [store.load(name) for name in data]
+        self.sequences = list(sequences)
         self._channels = [channels_of(case, sequences) for case in self.cases]
 
     def __len__(self) -> int:
@@ -35,9 +36,10 @@ class VolumeDataset(Dataset[dict[str, Any]]):
         """Read one case.
 
         Returns:
-            "image": float32 z-scores, 0 outside the brain, shape (S, X, Y, Z); "label": uint8
-            classes 0 to 3, shape (1, X, Y, Z); "case": its name; "voxel_mm": sizes of a voxel along
-            RAS+ axes, float64 of shape (3,); "voxel_ml": its volume in milliliters.
+            "image": float32 z-scores, 0 outside the brain, shape (S, X, Y, Z); "present": which
+            sequences the case has, bool (S,), the others being zeros; "label": uint8 classes 0 to
+            3, shape (1, X, Y, Z); "case": its name; "voxel_mm": sizes of a voxel along RAS+ axes,
+            float64 of shape (3,); "voxel_ml": its volume in milliliters.
         """
         case, channels = self.cases[index], self._channels[index]
         label = case.label
@@ -46,6 +48,7 @@ class VolumeDataset(Dataset[dict[str, Any]]):
         return {
             "image": torch.from_numpy(image),
             "label": torch.from_numpy(np.ascontiguousarray(label.transpose(1, 2, 0)))[None],
+            "present": presence(case, self.sequences),
             "case": case.name,
             "voxel_mm": torch.from_numpy(voxel_sizes(case.affine)),
             "voxel_ml": abs(float(np.linalg.det(case.affine[:3, :3]))) / 1000,

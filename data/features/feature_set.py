@@ -73,6 +73,17 @@ class FeatureSet:
             if "model" in file.about
         }
 
+    def absent_shares(self, names: Sequence[str]) -> dict[str, float]:
+        """Share of some samples that lack each modality: whose sequence of vectors is empty."""
+        lengths = {
+            name: dict(zip(file.ids, file.lengths.tolist(), strict=True))
+            for name, file in self.files.items()
+        }
+        return {
+            modality: round(sum(of[name] == 0 for name in names) / len(names), 4)
+            for modality, of in lengths.items()
+        }
+
     def describe(self) -> str:
         """Say in one line what is there: ``1,234 samples, 12 classes, image 1x384, …``."""
         values = [value for value in self.labels.values() if value is not None]

@@ -51,8 +51,8 @@ class Balancer:
         method: what to run; ``Joint()`` changes nothing and only records.
         network: not wrapped; its ``encoders`` map modalities to modules, ``head`` is last.
         task: loss and scores, and what else a method may ask.
-        classifiers: one module per modality that turns the encoder's output into a prediction;
-            their last layer, called ``head`` (or the module itself), has the network head's shape.
+        classifiers: one module per modality from the encoder's output to a prediction; their last
+            layer, called ``head`` (or the module itself), has the shape of the network's head.
         loss: instead of a task, (prediction, label) to the mean loss of a batch.
         scores: beside ``loss``, the name of a score, or a function, larger is better.
         optimizer: of network and classifiers; may also be set later, before the first batch.
@@ -298,5 +298,6 @@ class Balancer:
     def _changed(self, name: str, feature: Feature) -> Feature:
         if (run := self._run) is None:
             return feature
-        changed = self.method.feature(name, feature, run)
-        return self.masking(name, changed, self._capture, run.epoch)
+        run.available = self._capture.available
+        feature = self.method.feature(name, feature, run)
+        return self.masking(name, feature, self._capture, run.epoch)

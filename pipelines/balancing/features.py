@@ -42,6 +42,26 @@ def masked(feature: Feature, keep: Tensor) -> Any:
     return feature
 
 
+def selected(feature: Feature, rows: Tensor) -> Any:
+    """Take some samples of a feature.
+
+    Args:
+        feature: of one modality.
+        rows: which samples, bool, shape (B,).
+
+    >>> selected((torch.zeros(2, 3, 1), torch.tensor([3, 0])), torch.tensor([True, False]))[1]
+    tensor([3])
+    """
+    if isinstance(feature, Tensor):
+        return feature[rows.to(feature.device)]
+    if isinstance(feature, dict):
+        return {name: selected(part, rows) for name, part in feature.items()}
+    if isinstance(feature, list | tuple):
+        parts = [selected(part, rows) for part in feature]
+        return tuple(parts) if isinstance(feature, tuple) else parts
+    return feature
+
+
 def pooled(feature: Feature) -> Tensor:
     """Give one vector per sample, shape (B, D), with its graph.
 

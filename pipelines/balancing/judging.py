@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from .distributed import summed_over_ranks
-from .features import detached
+from .features import detached, selected
 from .gradients import cosines
 from .method import Step, last_weight
 from .tasks import scores_of
@@ -30,16 +32,38 @@ def classify(step: Step, *, attached: bool) -> None:
             )
         classifier.train()
         feature = step.features[name]
-        prediction = classifier(feature if attached else detached(feature))
-        step.classifier_predictions[name] = prediction
-        step.classifier_losses[name] = step.task.loss(prediction, step.label).mean()
+        prediction, loss = _judged(step, name, feature if attached else detached(feature))
+        step.classifier_predictions[name], step.classifier_losses[name] = prediction, loss
+
+
+def _judged(step: Step, name: str, feature: Any) -> tuple[Tensor, Tensor]:
+    """Prediction from one modality's feature, and its loss over the samples that have it.
+
+    Samples without the modality teach its classifier nothing; their predictions are zeros.
+    """
+    classifier, here = step.classifiers[name], having(step, name)
+    if here is None or not bool(here.any()):
+        prediction = classifier(feature)
+        loss = step.task.loss(prediction, step.label).mean()
+        return prediction, loss if here is None else 0 * loss
+    part = classifier(selected(feature, here))
+    prediction = part.new_zeros(len(here), *part.shape[1:])
+    prediction[here] = part
+    return prediction, step.task.loss(part, step.label[here]).mean()
+
+
+def having(step: Step, modality: str) -> Tensor | None:
+    """Which samples have a modality, bool, shape (B,); None where all have it."""
+    known = step.run.available
+    here = None if known is None else known[:, step.modalities.index(modality)]
+    return None if here is None or bool(here.all()) else here
 
 
 class MeanScores:
     """Mean scores over all samples of an optimizer step so far, on all ranks."""
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None  # of each modality and the network; how many samples
+        self._sums: Tensor | None = None  # of each modality and the network, with their numbers
 
     def restart(self) -> None:
         """Forget the samples: the next ones belong to another step."""
@@ -48,19 +72,25 @@ class MeanScores:
     def add(self, step: Step) -> None:
         """Add a micro-batch, and set the step's ``scores`` and ``fusion_score``.
 
-        The modalities are judged by their classifiers, or by the members of a late fusion; where
-        there are neither, there are no scores.
+        The modalities are judged by their classifiers, or by the members of a late fusion, on the
+        samples that have them; where there are neither, there are no scores.
         """
         predictions = step.classifier_predictions or step.predictions
         if not predictions:
             return
-        judged = [*(predictions[name] for name in step.modalities), step.prediction]
-        sums = [scores_of(step.task, prediction, step.label).sum() for prediction in judged]
-        sums.append(torch.as_tensor(float(step.label.shape[0])).to(sums[0]))
-        batch = summed_over_ranks(torch.stack(sums))
+        judged = [(predictions[name], having(step, name)) for name in step.modalities]
+        sums = torch.stack([_sum_of(step, *each) for each in [*judged, (step.prediction, None)]])
+        batch = summed_over_ranks(sums)
         self._sums = batch if self._sums is None else self._sums + batch
-        means = self._sums[:-1] / self._sums[-1]
+        means = self._sums[:, 0] / self._sums[:, 1].clamp(min=1)
         step.scores, step.fusion_score = means[:-1], means[-1]
+
+
+def _sum_of(step: Step, prediction: Tensor, here: Tensor | None) -> Tensor:
+    """Sum of the scores of some samples, all for None, and how many they are; shape (2,)."""
+    scores = scores_of(step.task, prediction, step.label)
+    chosen = scores if here is None else scores[here]
+    return torch.stack([chosen.sum(), chosen.new_tensor(len(chosen))])
 
 
 def compare_gradients(step: Step) -> None:

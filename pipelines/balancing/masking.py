@@ -27,14 +27,14 @@ class Masking:
     def __init__(self, dropout: ModalityDropout | None, modalities: Sequence[str]) -> None:
         self.dropout, self.modalities = dropout, list(modalities)
         self.ramp_epochs = 0 if dropout is None else dropout.ramp_epochs
-        self._kept = self._available = torch.ones(0, len(self.modalities), dtype=torch.bool)
+        self._kept = torch.ones(0, len(self.modalities), dtype=torch.bool)
 
     def __call__(self, modality: str, feature: Feature, capture: Capture, epoch: int) -> Feature:
         """Give what the fusion sees of a modality's feature.
 
         Args:
             modality: whose.
-            feature: of the samples of the batch, or of those only that have the modality.
+            feature: of the samples of the batch.
             capture: of the forward pass, which knows which modalities each sample has.
             epoch: from 1.
 
@@ -45,26 +45,20 @@ class Masking:
             return feature
         if not capture.seen:  # the first encoder of this pass
             self._draw(self.dropout, feature, capture.available, epoch)
-        index, size = self.modalities.index(modality), batch_size(feature)
-        rows = torch.arange(len(self._kept))
-        if size != len(rows):
-            rows = rows[self._available[:, index]]
-        if size != len(rows):
+        if batch_size(feature) != len(self._kept):
             raise RuntimeError(
-                f"the encoder of {modality!r} gave features of {size} samples, others of "
-                f"{len(self._kept)}: modality dropout needs all encoders to see the whole batch"
+                f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
+                f"others of {len(self._kept)}: modality dropout needs all encoders to see the "
+                "whole batch"
             )
-        return masked(feature, self._kept[rows, index])
+        return masked(feature, self._kept[:, self.modalities.index(modality)])
 
     def _draw(
         self, dropout: ModalityDropout, feature: Feature, available: Tensor | None, epoch: int
     ) -> None:
-        if available is None:
-            available = torch.ones(batch_size(feature), len(self.modalities), dtype=torch.bool)
-        # What to make of a sample that has nothing at all is the network's matter.
-        self._available = available.cpu() | ~available.cpu().any(1, keepdim=True)
-        size = len(self._available)
-        self._kept = dropout.draw(size, self.modalities, epoch=epoch, available=self._available)
+        self._kept = dropout.draw(
+            batch_size(feature), self.modalities, epoch=epoch, available=available
+        )
 
     def rates(self) -> dict[str, float]:
         """Probability that each modality is dropped."""

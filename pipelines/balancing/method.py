@@ -22,15 +22,15 @@ class Run:
     Attributes:
         network: not wrapped; ``fuse(features)`` is there for networks of :mod:`cggm.models`.
         encoders: one module per modality.
-        classifiers: one module per modality (eq. 5), each with its own ``head``; empty when the
-            run has none.
+        classifiers: one per modality (eq. 5), each with its own ``head``; empty without any.
         task: loss and scores, and what else the task tells.
         optimizer: of network and classifiers.
-        batches: the data loader of the training; None where none was told.
+        batches: the data loader of the training, or None.
         prepare_batch: (batch, device, non_blocking) to (inputs, label).
         device: where the network is.
         epochs: how many there will be.
         epoch: the one at hand, from 1; 0 before the first.
+        available: which modalities each sample at hand has, bool, shape (B, M); None for all.
     """
 
     network: nn.Module
@@ -43,6 +43,7 @@ class Run:
     device: torch.device
     epochs: int
     epoch: int = 0
+    available: Tensor | None = None
 
     @property
     def modalities(self) -> list[str]:
@@ -197,8 +198,7 @@ class Method:
         needs_double_backward: a gradient is differentiated, which ``torch.compile`` cannot.
         needs_epochs: the number of the epoch matters, or hooks of epochs do something.
         needs_batches: parts of the training data are read besides.
-        late_fusion: None, or the rule that combines networks of single modalities: "mean",
-            "confidence" or "sum", see :class:`cggm.models.LateFusion`.
+        late_fusion: None, or the rule by which :class:`cggm.models.LateFusion` joins predictions.
         drops: probability that the method itself drops a modality; it then takes no dropout.
         teachers_by: the method that trains what this one learns from, ``teachers`` (a path).
     """

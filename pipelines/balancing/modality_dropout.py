@@ -182,11 +182,14 @@ class ModalityDropout:
             samples: how many there are in the batch.
             modalities: their names, M.
             epoch: from 1.
-            available: which modalities each sample has, bool, (samples, M); all without it.
+            available: which modalities each sample has, bool, (samples, M); all without it. What
+                to make of a sample that has none is the network's matter.
 
         Returns:
             Bool, shape (samples, M), at least one True in each row.
         """
+        if available is not None:
+            available = available.cpu() | ~available.cpu().any(1, keepdim=True)
         rank = dist.get_rank() if is_distributed() else 0
         generator = seeded(self.seed, epoch, self.passes, rank)
         self.passes += 1
@@ -219,7 +222,8 @@ def subset_warning(description: Mapping[str, Any], present: Sequence[str]) -> st
 
     Args:
         description: what lies beside the weights (model.json): ``modality_dropout``, the rates it
-            was trained with, by modality; ``late_fusion``, whose members answer alone anyway.
+            was trained with, by modality; ``absent``, the share of its training samples that lacked
+            each; ``late_fusion``, whose members answer alone anyway.
         present: the modalities that the network is given.
 
     Returns:
@@ -229,8 +233,9 @@ def subset_warning(description: Mapping[str, Any], present: Sequence[str]) -> st
     True
     """
     rates: Mapping[str, float] = description.get("modality_dropout") or {}
+    absent: Mapping[str, float] = description.get("absent") or {}
     names = description.get("sequences") or description.get("modalities") or list(rates)
-    unseen = [n for n in names if n not in present and not rates.get(n, 0)]
+    unseen = [n for n in names if n not in present and not (rates.get(n) or absent.get(n))]
     if not unseen or description.get("late_fusion") or description.get("method") == "mrd":
         return None
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from ...data.files import write_csv, write_json
+from ..balancing.modality_dropout import subset_warning
+from ..handlers.checkpoint_file import description_of
 from .prediction_report import class_names, rounded
 from .predictions import Collector, Predictions, check_finite
 
@@ -22,23 +26,31 @@ class PredictionWriter:
 
     ``predictions.csv`` has a row per sample: its id, the prediction, the modalities it was made
     from and, for classes, the probabilities of all of them. ``predictions.json`` holds the same
-    for programs, with the five most probable classes.
+    for programs, with the five most probable classes. A sample without modalities that the network
+    was never trained without is warned of, and has this as its ``remark``.
 
     Args:
         folder: where the two files go.
         task: "classification" or "regression".
         classes: names by class number, for classification; numbers when not given.
+        weights: the network's file; beside it lies how it was trained.
 
     Raises:
         InputError: at the end, when predictions are NaN or infinite; nothing is written then.
     """
 
     def __init__(
-        self, folder: str | Path, *, task: str, classes: Sequence[str] | None = None
+        self,
+        folder: str | Path,
+        *,
+        task: str,
+        classes: Sequence[str] | None = None,
+        weights: str | Path | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.task = task
         self.classes = classes
+        self._trained = {} if weights is None else description_of(weights)
         self._collector = Collector(task)
         self._modalities: dict[str, list[str]] = {}
 
@@ -73,6 +85,7 @@ class PredictionWriter:
         joined = [row | {"modalities": " ".join(row["modalities"])} for row in rows]
         write_csv(self.folder / "predictions.csv", joined)
         write_json(self.folder / "predictions.json", {**content, "samples": samples})
+        self._warn(rows)
         self._print(rows)
 
     def _classes(
@@ -86,6 +99,7 @@ class PredictionWriter:
                 "prediction": names[order[0]],
                 "probability": rounded(output[order[0]], 6),
                 "modalities": self._modalities[name],
+                "remark": self._remark(name),
             }
             each = zip(names, output, strict=True)
             rows.append(start | {f"probability of {c}": rounded(p, 6) for c, p in each})
@@ -97,9 +111,22 @@ class PredictionWriter:
     def _values(self, found: Predictions) -> list[dict[str, Any]]:
         pairs = zip(found.ids, found.outputs.tolist(), strict=True)
         return [
-            {"id": name, "prediction": rounded(value, 6), "modalities": self._modalities[name]}
+            {
+                "id": name,
+                "prediction": rounded(value, 6),
+                "modalities": self._modalities[name],
+                "remark": self._remark(name),
+            }
             for name, value in pairs
         ]
+
+    def _remark(self, name: str) -> str:
+        return subset_warning(self._trained, self._modalities[name]) or ""
+
+    def _warn(self, rows: Sequence[dict[str, Any]]) -> None:
+        said = Counter(row["remark"] for row in rows if row["remark"])
+        for remark, count in said.items():
+            print(f"warning: {count} of {len(rows)} samples: {remark}", file=sys.stderr, flush=True)
 
     def _print(self, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows[:_SHOWN]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..balancing.batches import batches_of, observed, training_data
 from ..balancing.distributed import broadcast
+from ..balancing.features import masked
 from ..balancing.held_out import held_out_ids, sample_ids
 from ..balancing.method import Method, Run, Step
 from ..balancing.randomness import undisturbed
@@ -216,6 +217,11 @@ class Trial:
         features, prediction, label = observed(
             self.run, batch, self.network, self.encoders, fuse=network
         )
-        outputs = [c(features[name]) for name, c in self.classifiers.items() if classifiers]
+        # Of a modality that no sample of the batch has, a network may encode nothing.
+        nothing = torch.zeros(len(label), dtype=torch.bool)
+        absent = masked(next(iter(features.values())), nothing)
+        outputs = [
+            c(features.get(name, absent)) for name, c in self.classifiers.items() if classifiers
+        ]
         outputs += [prediction] if prediction is not None else []
         return [self.run.task.loss(output, label).mean() for output in outputs], len(label)

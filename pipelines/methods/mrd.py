@@ -71,7 +71,9 @@ class MRD(Method):
         return masked(feature, kept[:, run.modalities.index(modality)])
 
     def _draw(self, samples: int, run: Run) -> None:
-        self._kept = self._dropout.draw(samples, run.modalities, epoch=run.epoch)
+        self._kept = self._dropout.draw(
+            samples, run.modalities, epoch=run.epoch, available=run.available
+        )
         self._shares = self._kept.float().mean(0)
         self._seen = set()
 

@@ -32,8 +32,8 @@ class CaseDataset(Dataset):
     """Whole cases, normalized and cropped to the brain as in training.
 
     An item holds ``image`` (1, S, X, Y, Z), zeros for a sequence that is absent, ``present``
-    (1, S) and ``read``, the :class:`ReadCase`. A case that cannot be read gives an empty image and
-    the reason in ``read.error``, so that the others are still segmented.
+    (1, S), ``brain`` (1, X, Y, Z) and ``read``, the :class:`ReadCase`. A case that cannot be read
+    gives an empty image and the reason in ``read.error``, so that the others are still segmented.
 
     Args:
         data: cases from :func:`cggm.data.find_cases`.
@@ -51,12 +51,14 @@ class CaseDataset(Dataset):
         case = self.data[index]
         try:
             volume = self._read(case)
-            image, box = network_input(volume.images, self.sequences)
+            image, box, brain = network_input(volume.images, self.sequences)
             read = ReadCase(case, volume, box)
         except InputError as error:
             image = torch.zeros(1, len(self.sequences), 1, 1, 1)
+            brain = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
             read = ReadCase(case, error=str(error))
-        return {"image": image, "present": presence(case.images, self.sequences), "read": read}
+        present = presence(case.images, self.sequences)
+        return {"image": image, "present": present, "brain": brain, "read": read}
 
     def _read(self, case: Case) -> Volume:
         try:
@@ -70,7 +72,9 @@ class CaseDataset(Dataset):
             return volume
 
 
-def network_input(images: Mapping[str, np.ndarray], sequences: Sequence[str]) -> tuple[Tensor, Box]:
+def network_input(
+    images: Mapping[str, np.ndarray], sequences: Sequence[str]
+) -> tuple[Tensor, Box, Tensor]:
     """Normalize and crop images as in training.
 
     Args:
@@ -78,18 +82,18 @@ def network_input(images: Mapping[str, np.ndarray], sequences: Sequence[str]) ->
         sequences: the network's S sequences, in its order.
 
     Returns:
-        The image (1, S, x, y, z), zeros for a sequence that is absent, and the box of the brain
-        that it was cropped to.
+        The image (1, S, x, y, z), zeros for a sequence that is absent; the box of the brain that it
+        was cropped to; and the brain, bool (1, x, y, z).
 
     Raises:
         InputError: an image has no brain, or no contrast.
     """
-    scores, box = prepare(images)
+    scores, box, brain = prepare(images)
     image = torch.zeros(1, len(sequences), *(side.stop - side.start for side in box))
     for channel, name in enumerate(sequences):
         if name in scores:
             image[0, channel] = torch.from_numpy(np.ascontiguousarray(scores[name]))
-    return image, box
+    return image, box, torch.from_numpy(brain)[None]
 
 
 def presence(images: Mapping[str, Any], sequences: Sequence[str]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
 from .region_dice import region_counts
 from .reliability import other_voxels, trained_grid, untold_regions
+from .slice_inference import SliceBatchInferer
+from .subset_inference import having
 from .volume_dice import dice_of_counts
 
 VOLUMETRIC = (
@@ -31,6 +34,10 @@ ALL_SLICES = (
 DRAWS = (
     "random slices: the paper's protocol as it is, one random tumor slice per patient, repeated; "
     "mean and standard deviation over the repetitions"
+)
+CALIBRATION = (
+    "calibration: expected calibration error of each region's probability over the voxels of the "
+    "brain, 15 bins; mean over patients"
 )
 
 
@@ -50,6 +57,7 @@ class EvaluationReport:
         draws: how often a random tumor slice per patient is drawn.
         seed: seed of the draws and of the bootstrap.
         show: print the means.
+        inferer: what segments, to tell its calibration where it was given the truth.
     """
 
     def __init__(
@@ -63,32 +71,47 @@ class EvaluationReport:
         draws: int = 20,
         seed: int = 0,
         show: bool = True,
+        inferer: SliceBatchInferer | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.inferer = inferer
         self.show = show
         self.about = {"data": data, **(about or {})}
         self.draws, self.seed = draws, seed
         self.summary: dict[str, Any] = {}
-        self._untold = {} if sequences is None else untold_regions(sequences)
+        self._sequences = None if sequences is None else tuple(sequences)
+        self._untold: dict[str, dict[str, str]] = {}  # by case
         self._grid = {} if weights is None else trained_grid(weights)
         self._voxels: dict[str, str] = {}
         self._counts: dict[str, Tensor] = {}
+        self._calibration: dict[str, np.ndarray] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register at the evaluator's events."""
-        engine.add_event_handler(Events.STARTED, lambda _: self._counts.clear())
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
+    def _start(self, _: Engine) -> None:
+        for kept in (self._counts, self._calibration, self._untold, self._voxels):
+            kept.clear()
+
     def _collect(self, engine: Engine) -> None:
         output: dict[str, Tensor] = engine.state.output  # type: ignore[assignment]
-        names: list[str] = engine.state.batch["case"]  # type: ignore[index]
+        batch: dict[str, Any] = engine.state.batch  # type: ignore[assignment]
+        names: list[str] = batch["case"]
         for name, predicted, true in zip(names, output["pred"], output["label"], strict=True):
             # The last prediction is that of all sequences, see `SubsetInferer`.
             slices = (part[-1].cpu().movedim(-1, 0) for part in (predicted, true))
             self._counts[name] = region_counts(*slices).double()
+        for i, name in enumerate(names):
+            if self.inferer is not None and self.inferer.calibration:
+                self._calibration[name] = self.inferer.calibration[i][-1]
+            if self._sequences is not None:
+                present = batch["present"][i] if "present" in batch else None
+                self._untold[name] = untold_regions(having(self._sequences, present))
         if self._grid:
-            for name, sizes in zip(names, engine.state.batch["voxel_mm"], strict=True):  # type: ignore[index]
+            for name, sizes in zip(names, batch["voxel_mm"], strict=True):
                 remark = other_voxels(self._grid, sizes.tolist())
                 self._voxels.update({} if remark is None else {name: remark})
 
@@ -98,16 +121,21 @@ class EvaluationReport:
         slices = {name: tumor_slice_dice(c) for name, c in counts.items()}
         self.summary = summarize(volumes, list(slices.values()), self.draws, self.seed)
         self.summary = {**self.about, **self.summary}
+        if self._calibration:
+            errors = np.stack([self._calibration[name] for name in counts])
+            self.summary["calibration"] = {"what": CALIBRATION, **_spread(errors, self.seed)}
         rows = [
             {"case": name, **_row("volumetric", volumes[i]), **_row("tumor_slices", dice.mean(0))}
             for i, (name, dice) in enumerate(slices.items())
         ]
         for row in rows:
-            remarks = [*self._untold.values(), self._voxels.get(str(row["case"]))]
-            row |= dict.fromkeys((key for key in row if key.endswith(tuple(self._untold))), "")
+            name = str(row["case"])
+            untold = self._untold.get(name, {})
+            remarks = [*untold.values(), self._voxels.get(name)]
+            row |= dict.fromkeys((key for key in row if key.endswith(tuple(untold))), "")
             row["remark"] = "; ".join(remark for remark in remarks if remark)
-        if self._untold:
-            self.summary["remark"] = "; ".join(self._untold.values())
+        if remark := self._remark():
+            self.summary["remark"] = remark
         if self._voxels:
             name, remark = next(iter(self._voxels.items()))
             count = f"{len(self._voxels)} of {len(counts)} cases"
@@ -117,6 +145,15 @@ class EvaluationReport:
         write_json(self.folder / "evaluation.json", self.summary)
         if self.show:
             print(table(self.summary), flush=True)
+
+    def _remark(self) -> str:
+        """What cannot be told, and in how many cases where others can."""
+        said = Counter(text for untold in self._untold.values() for text in untold.values())
+        total = len(self._counts)
+        return "; ".join(
+            text if count == total else f"{text} in {count} of {total} cases"
+            for text, count in said.items()
+        )
 
 
 def tumor_slice_dice(counts: Tensor, smooth: float = 1e-3) -> Tensor:

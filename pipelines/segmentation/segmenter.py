@@ -169,10 +169,12 @@ class Segmenter:
         classes = np.zeros(shape, np.uint8)
         likely: np.ndarray = np.zeros((len(CLASSES), *shape), np.float32)
         likely[0] = 1  # background wherever the network does not look
-        image, box = network_input(volume.images, self.sequences)
+        image, box, brain = network_input(volume.images, self.sequences)
         inside, likely_inside = classes[box], likely[(slice(None), *box)]  # views
         present = presence(volume.images, self.sequences)[0].to(self.device)
-        batches = self.inferer.logits(image[0].to(self.device), self.network, present=present)
+        batches = self.inferer.logits(
+            image[0].to(self.device), self.network, present=present, brain=brain[0]
+        )
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             for chosen, logits in batches:
                 slices = chosen.numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...data.brats.normalization import find_brain
 from ...data.brats.slices import fit
+from .region_calibration import RegionCalibration
 
 MULTIPLE = 16  # pixels: sides of a slice that networks take without padding it themselves
 
@@ -30,6 +32,8 @@ class SliceBatchInferer(Inferer):
     Attributes:
         removed: voxels of tumor outside the brain that the last call removed, one number per
             volume.
+        calibration: where the last call was given the truth, the expected calibration errors of
+            WT, TC and ET in [0, 1], shape (predictions, 3) for each volume.
     """
 
     def __init__(self, batch_size: int = 16) -> None:
@@ -37,9 +41,16 @@ class SliceBatchInferer(Inferer):
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.batch_size = batch_size
         self.removed: list[int] = []
+        self.calibration: list[np.ndarray] = []
 
     def __call__(
-        self, inputs: Tensor, network: nn.Module, *args: Any, present: Tensor | None = None
+        self,
+        inputs: Tensor,
+        network: nn.Module,
+        *args: Any,
+        present: Tensor | None = None,
+        truth: Tensor | None = None,
+        brain: Tensor | None = None,
     ) -> Tensor:
         """Return class numbers, uint8 of shape (B, 1, X, Y, Z); 0 outside the brain.
 
@@ -48,20 +59,35 @@ class SliceBatchInferer(Inferer):
             network: takes (slices, S, X, Y), and ``present`` when it is given.
             args: further positional arguments of the network.
             present: which sequences exist, shape (B, S).
+            truth: class numbers, shape (B, 1, X, Y, Z), to measure the calibration.
+            brain: of volumes that were cropped to its box, bool, shape (B, X, Y, Z); found when
+                not given.
         """
         result = torch.zeros(len(inputs), 1, *inputs.shape[2:], dtype=torch.uint8)
         removed = []
+        self.calibration = []
         for i, volume in enumerate(inputs):
             there = None if present is None else present[i]
             removed.append(0)
-            for chosen, logits in self.logits(volume, network, *args, present=there):
+            calibration = RegionCalibration()
+            known = None if brain is None else brain[i]
+            for chosen, logits in self.logits(volume, network, *args, present=there, brain=known):
                 result[i, 0, :, :, chosen] = logits.argmax(1).to("cpu", torch.uint8).movedim(0, -1)
                 removed[i] += self.removed[0]
+                if truth is not None:
+                    calibration.add(logits, truth[i, 0, :, :, chosen].movedim(-1, 0))
+            if truth is not None:
+                self.calibration.append(calibration.errors[None])
         self.removed = removed
         return result
 
     def logits(
-        self, volume: Tensor, network: nn.Module, *args: Any, present: Tensor | None = None
+        self,
+        volume: Tensor,
+        network: nn.Module,
+        *args: Any,
+        present: Tensor | None = None,
+        brain: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Give logits of the slices of one volume that are not empty, batch by batch.
 
@@ -70,6 +96,7 @@ class SliceBatchInferer(Inferer):
             network: as in the call, as are ``args``.
             args: likewise.
             present: which sequences exist, shape (S,).
+            brain: see :class:`CenteredSlices`.
 
         Yields:
             Indices of n slices along Z, on the CPU, and their logits (n, classes, X, Y): certainly
@@ -79,7 +106,7 @@ class SliceBatchInferer(Inferer):
             network = network.module  # the wrapper waits for processes that have fewer slices
         # Saying that all are there costs nothing to leave out, and any network takes the call.
         extra = {} if present is None or bool(present.all()) else {"present": present}
-        slices = CenteredSlices(volume)
+        slices = CenteredSlices(volume, brain)
         for start in range(0, len(slices.filled), self.batch_size):  # none for an empty volume
             chosen = slices.filled[start : start + self.batch_size]
             logits = slices.restored(network(slices.seen(chosen), *args, **extra))
@@ -93,19 +120,24 @@ class CenteredSlices:
 
     Args:
         volume: normalized, zeros outside the brain, shape (S, X, Y, Z).
+        brain: of a volume that was cropped to its box, bool, shape (X, Y, Z); found when not given.
 
     Attributes:
         filled: indices of the slices that are not empty, along Z.
     """
 
-    def __init__(self, volume: Tensor) -> None:
+    def __init__(self, volume: Tensor, brain: Tensor | None = None) -> None:
         self._slices = volume.movedim(-1, 0)
         inside = volume.any(0)
         self.filled = torch.nonzero(inside.flatten(0, 1).any(0))[:, 0]
         if not len(self.filled):
             return
-        brain, (self._x, self._y, _) = find_brain(inside.cpu().numpy())
-        self._brain = torch.from_numpy(brain).movedim(-1, 0).to(volume.device)
+        if brain is None:
+            found, (self._x, self._y, _) = find_brain(inside.cpu().numpy())
+            brain = torch.from_numpy(found)
+        else:
+            self._x, self._y = (slice(0, side) for side in volume.shape[1:3])
+        self._brain = brain.movedim(-1, 0).to(volume.device)
         self._box = (self._x.stop - self._x.start, self._y.stop - self._y.start)
         self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._box)
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .region_calibration import RegionCalibration
 from .slice_inference import CenteredSlices, SliceBatchInferer
 
 
@@ -27,7 +29,8 @@ class SubsetInferer(SliceBatchInferer):
 
     Networks that encode and fuse apart, which are all but those of late fusion, encode each
     sequence once. The brain, and so where a slice lies before the network, is that of all
-    sequences.
+    sequences. Subsets with a sequence that a case does not have stay background, but for the last,
+    that of all sequences: it is of those that the case has.
 
     Args:
         sequences: the network's, in its order.
@@ -40,30 +43,62 @@ class SubsetInferer(SliceBatchInferer):
         self.subsets = subsets_of(sequences)
 
     def __call__(
-        self, inputs: Tensor, network: nn.Module, *args: Any, present: Tensor | None = None
+        self,
+        inputs: Tensor,
+        network: nn.Module,
+        *args: Any,
+        present: Tensor | None = None,
+        truth: Tensor | None = None,
     ) -> Tensor:
         """Return class numbers, uint8 of shape (B, subsets, X, Y, Z), in the order of `subsets`."""
         result = torch.zeros(len(inputs), len(self.subsets), *inputs.shape[2:], dtype=torch.uint8)
+        self.calibration = []
         for i, volume in enumerate(inputs):
+            calibrations = [RegionCalibration() for _ in self.subsets]
             slices = CenteredSlices(volume)
+            there = None if present is None or bool(present[i].all()) else present[i]
             for start in range(0, len(slices.filled), self.batch_size):
                 chosen = slices.filled[start : start + self.batch_size]
-                for number, logits in enumerate(self._predictions(slices.seen(chosen), network)):
+                seen = slices.seen(chosen)
+                for number, logits in self._predictions(seen, network, there):
                     classes = slices.classes(logits, chosen).cpu()
                     result[i, number, :, :, chosen.cpu()] = classes.movedim(0, -1)
+                    if truth is not None:
+                        inside, _ = slices.inside_brain(slices.restored(logits), chosen)
+                        true = truth[i, 0, :, :, chosen].movedim(-1, 0)
+                        calibrations[number].add(inside, true)
+            self.calibration.append(np.stack([each.errors for each in calibrations]))
         return result
 
-    def _predictions(self, seen: Tensor, network: Any) -> Iterator[Tensor]:
-        """Logits (n, classes, H, W) of each subset."""
-        if not hasattr(network, "fuse"):
-            for subset in self.subsets:
+    def _predictions(
+        self, seen: Tensor, network: Any, present: Tensor | None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Number of a subset, and logits (n, classes, H, W), of each that a case has."""
+        extra = {} if present is None else {"present": present}
+        names = having(self.sequences, present)
+        features = network.encode(seen, **extra) if hasattr(network, "fuse") else None
+        for number, subset in enumerate(self.subsets):
+            if number == len(self.subsets) - 1:
+                subset = names
+            elif not set(names).issuperset(subset):
+                continue
+            if features is None:
                 here = torch.tensor([name in subset for name in self.sequences])
-                yield network(seen, present=here.to(seen.device))
-            return
-        features = network.encode(seen)
-        for subset in self.subsets:
-            logits = network.fuse({name: features[name] for name in subset})
-            yield logits[:, :, : seen.shape[2], : seen.shape[3]]
+                yield number, network(seen, present=here.to(seen.device))
+            else:
+                logits = network.fuse({name: features[name] for name in subset})
+                yield number, logits[:, :, : seen.shape[2], : seen.shape[3]]
+
+
+def having(sequences: Sequence[str], present: Tensor | None) -> tuple[str, ...]:
+    """Name the sequences that are there, in their order.
+
+    Args:
+        sequences: S names.
+        present: which of them, bool, shape (S,); None for all.
+    """
+    there = [True] * len(sequences) if present is None else present.tolist()
+    return tuple(name for name, here in zip(sequences, there, strict=True) if here)
 
 
 def evaluation_inferer(

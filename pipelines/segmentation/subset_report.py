@@ -1,4 +1,4 @@
-"""The table of all subsets of the sequences: Dice, volume bias, counter-intuitive rate."""
+"""The table of all subsets of the sequences: Dice, HD95, volume bias, counter-intuitive rate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
 
 from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
@@ -17,14 +15,18 @@ from ...data.errors import InputError
 from ...data.files import digest_of, write_csv, write_json
 from ...data.splits import patient_of
 from .region_dice import region_counts
+from .region_hd95 import EMPTY_REGIONS, region_hd95
 from .reliability import FILE, joined
-from .subset_inference import subsets_of
+from .slice_inference import SliceBatchInferer
+from .subset_inference import having, subsets_of
 from .volume_dice import dice_of_counts
 
 WHAT = (
     "volumetric Dice in percent, mean over cases, with the 95 % interval of a bootstrap over "
     "patients; a region empty in truth and prediction counts as 100; bias_ml: predicted minus true "
-    "volume, mean over cases"
+    "volume, mean over cases; hd95_mm: mean over cases, and its median, regions empty in one or "
+    f"both counting by the convention {EMPTY_REGIONS.name}; ece: expected calibration error in the "
+    "brain, in percent, mean over cases; a case counts in the subsets that it has"
 )
 COUNTER = (
     "share of cases and pairs of subsets, in percent, where one sequence more gives a lower Dice"
@@ -34,9 +36,8 @@ COUNTER = (
 class SubsetReport:
     """Handler for an evaluator with :class:`.SubsetInferer`; writes its tables at the end.
 
-    ``subsets.csv`` and ``subsets.json`` have a row per subset. The JSON is also kept beside the
-    weights, with their digest, so that inference can say what a subset is worth. Further measures
-    per subset have their place in :func:`subset_rows`.
+    ``subsets.csv`` and ``subsets.json`` have a row per subset that a case has. The JSON is also
+    kept beside the weights, with their digest, so that inference can say what a subset is worth.
 
     Args:
         folder: where the two files go.
@@ -46,6 +47,7 @@ class SubsetReport:
         part: of the split.
         seed: of the bootstrap.
         show: print the table.
+        inferer: what segments, to tell its calibration where it was given the truth.
     """
 
     def __init__(
@@ -58,17 +60,18 @@ class SubsetReport:
         part: str,
         seed: int = 0,
         show: bool = True,
+        inferer: SliceBatchInferer | None = None,
     ) -> None:
         self.folder, self.weights = Path(folder), Path(weights)
-        self.subsets = subsets_of(sequences)
+        self.inferer = inferer
+        self.sequences, self.subsets = tuple(sequences), subsets_of(sequences)
         self.about = {"data": data, "part": part}
         self.seed, self.show = seed, show
-        self._counts: dict[str, Tensor] = {}
-        self._voxel_ml: dict[str, float] = {}
+        self._figures: dict[str, dict[str, np.ndarray]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register at the evaluator's events."""
-        engine.add_event_handler(Events.STARTED, lambda _: self._counts.clear())
+        engine.add_event_handler(Events.STARTED, lambda _: self._figures.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
@@ -76,15 +79,35 @@ class SubsetReport:
         output, batch = engine.state.output, engine.state.batch
         for i, name in enumerate(batch["case"]):  # type: ignore[index]
             predicted, true = (output[key][i].cpu() for key in ("pred", "label"))  # type: ignore
-            self._counts[name] = region_counts(predicted, true.expand_as(predicted))
-            self._voxel_ml[name] = float(batch["voxel_ml"][i])  # type: ignore[index]
+            present = batch["present"][i] if "present" in batch else None  # type: ignore
+            there = set(having(self.sequences, present))
+            kept = [number for number, s in enumerate(self.subsets) if there.issuperset(s)]
+            sizes, voxel_ml = batch["voxel_mm"][i].tolist(), float(batch["voxel_ml"][i])  # type: ignore
+            counts = region_counts(predicted[kept], true.expand_as(predicted[kept])).double()
+            hd95 = region_hd95(predicted[kept].numpy(), true[0].numpy(), sizes)
+            self._figures[name] = {
+                "dice": self._spread(100 * dice_of_counts(counts).numpy(), kept),
+                "bias_ml": self._spread((counts[..., 1] - counts[..., 2]).numpy() * voxel_ml, kept),
+                "hd95_mm": self._spread(hd95, kept),
+            }
+            if self.inferer is not None and self.inferer.calibration:
+                errors = 100 * self.inferer.calibration[i][kept]
+                self._figures[name]["ece"] = self._spread(errors, kept)
+
+    def _spread(self, figures: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+        """Figures of the subsets that a case has, among NaN for the others, (subsets, 3)."""
+        whole = np.full((len(self.subsets), len(REGIONS)), np.nan)
+        whole[kept] = figures
+        return whole
 
     def _write(self, _: Engine) -> None:
-        names = sorted(self._counts)
-        counts = torch.stack([self._counts[name] for name in names]).double()
-        voxel_ml = np.array([self._voxel_ml[name] for name in names])
-        rows = subset_rows(counts, voxel_ml, names, self.subsets, self.seed)
-        rates = counter_intuitive_rates(dice_of_counts(counts).numpy(), self.subsets)
+        names = sorted(self._figures)
+        figures = {
+            key: np.stack([self._figures[name][key] for name in names])
+            for key in self._figures[names[0]]
+        }
+        rows = subset_rows(figures, names, self.subsets, self.seed)
+        rates = counter_intuitive_rates(figures["dice"], self.subsets)
         table = {
             **self.about,
             "cases": len(names),
@@ -108,36 +131,49 @@ class SubsetReport:
 
 
 def subset_rows(
-    counts: Tensor,
-    voxel_ml: np.ndarray,
+    figures: Mapping[str, np.ndarray],
     names: Sequence[str],
     subsets: Sequence[Sequence[str]],
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """One row per subset.
+    """One row per subset that a case has.
 
     Args:
-        counts: voxels in both, predicted and true, shape (cases, subsets, 3 regions, 3).
-        voxel_ml: volume of a voxel of each case in milliliters, shape (cases,).
+        figures: "dice" in percent, "bias_ml", "hd95_mm" and, where it was measured, "ece" in
+            percent, each of shape (cases, subsets, 3 regions); NaN where a case does not have the
+            subset.
         names: of the cases.
-        subsets: in the order of the counts.
+        subsets: in the order of the figures.
         seed: of the bootstrap.
     """
-    dice = 100 * dice_of_counts(counts).numpy()
-    bias = (counts[..., 1] - counts[..., 2]).numpy() * voxel_ml[:, None, None]
-    owners = [patient_of(name) for name in names]
+    owners = np.array([patient_of(name) for name in names])
     rows: list[dict[str, Any]] = []
     for i, subset in enumerate(subsets):
-        row: dict[str, Any] = {"sequences": joined(subset), "cases": len(names)}
+        having = np.isfinite(figures["dice"][:, i, 0])
+        if not having.any():
+            continue
+        row: dict[str, Any] = {"sequences": joined(subset), "cases": int(having.sum())}
+        of_cases = {key: values[having, i] for key, values in figures.items()}
         for j, region in enumerate(REGIONS):
-            interval = mean_interval(dice[:, i, j], owners, seed=seed)
-            row[f"{region}_dice"] = round(float(dice[:, i, j].mean()), 2)
-            row[f"{region}_low"], row[f"{region}_high"] = (
-                (None, None) if interval is None else (round(end, 2) for end in interval)
-            )
-            row[f"{region}_bias_ml"] = round(float(bias[:, i, j].mean()), 3)
+            of_region = {key: values[:, j] for key, values in of_cases.items()}
+            interval = mean_interval(of_region["dice"], owners[having].tolist(), seed=seed)
+            low, high = interval or (None, None)
+            row |= {
+                f"{region}_dice": _rounded(of_region["dice"].mean(), 2),
+                f"{region}_low": _rounded(low, 2),
+                f"{region}_high": _rounded(high, 2),
+                f"{region}_bias_ml": _rounded(of_region["bias_ml"].mean(), 3),
+                f"{region}_hd95_mm": _rounded(of_region["hd95_mm"].mean(), 2),
+                f"{region}_hd95_median_mm": _rounded(np.median(of_region["hd95_mm"]), 2),
+            }
+            if "ece" in of_region:
+                row[f"{region}_ece"] = _rounded(of_region["ece"].mean(), 3)
         rows.append(row)
     return rows
+
+
+def _rounded(value: float | np.floating | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
 
 
 def counter_intuitive_rates(
@@ -146,7 +182,7 @@ def counter_intuitive_rates(
     """How often a sequence more gives a lower Dice, in percent (SimMLM, arXiv 2507.19264).
 
     Args:
-        dice: shape (cases, subsets, 3 regions).
+        dice: shape (cases, subsets, 3 regions); NaN where a case does not have the subset.
         subsets: in the order of `dice`.
     """
     pairs = [
@@ -158,7 +194,10 @@ def counter_intuitive_rates(
     if not pairs:
         return dict.fromkeys(REGIONS)
     few, more = (list(side) for side in zip(*pairs, strict=True))
-    worse = (dice[:, more] < dice[:, few]).mean((0, 1))
+    known = np.isfinite(dice[:, more, 0])  # who has more has fewer too
+    if not known.any():
+        return dict.fromkeys(REGIONS)
+    worse = (dice[:, more] < dice[:, few])[known].mean(0)
     return {region: round(100 * float(worse[k]), 2) for k, region in enumerate(REGIONS)}
 
 

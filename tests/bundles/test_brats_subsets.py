@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from cggm.data.brats.cases import Case, find_cases
+from cggm.data.brats.checks import voxel_sizes
+from cggm.data.brats.conventions import REGION_CLASSES
+from cggm.data.brats.nifti import read_case
+from cggm.data.brats.normalization import brain_and_box
 from cggm.pipelines.commands.failures import explain
+from cggm.pipelines.segmentation import Segmenter
+from cggm.pipelines.segmentation.scoring import (
+    Regions,
+    ScoringRules,
+    expected_calibration_error,
+    score_labels,
+)
 
 from .conftest import Bundle
 
@@ -76,6 +87,39 @@ def test_every_subset_has_a_row_and_equals_inference(
     untrained = "this network was never trained without t1 and t1ce, so what it says without them"
     assert untrained in row["remark"]
     assert f"flair+t2: {row['expected']}; {untrained}" in printed and "ET –" in printed
+
+
+def test_hd95_and_calibration_are_those_of_the_whole_volume(
+    evaluated: tuple[Path, Bundle], tmp_path: Path
+) -> None:
+    """Of slices and boxes in the evaluation; here of the mask on the grid of the files."""
+    out, brats = evaluated
+    rows = {row["sequences"]: row for row in table(out / "evaluation" / "subsets.csv")}
+    (whole,) = table(out / "evaluation" / "evaluation.csv")
+    (case,) = (c for c in find_cases(brats.data["dataset_dir"]) if c.name == whole["case"])
+    segmenter = Segmenter.from_folder(out)
+    volume = read_case(case, ("flair", "t1", "t1ce", "t2"))
+    assert volume.label is not None
+    for subset in (("flair", "t2"), ("flair", "t1", "t1ce", "t2")):
+        images = {name: volume.images[name] for name in subset}
+        result = segmenter.segment(images, volume.affine, probabilities=True)
+        assert result.probabilities is not None
+        sizes = voxel_sizes(volume.affine).tolist()
+        rules = ScoringRules(empty_regions="brats2021")
+        scores = score_labels(
+            result.classes, volume.label, Regions("brats2023"), spacing=sizes, rules=rules
+        )
+        row, (brain, _) = rows["+".join(subset)], brain_and_box(images)
+        for region, classes in REGION_CLASSES.items():
+            for figure in ("hd95_mm", "hd95_median_mm"):
+                measured = float(row[f"{region}_{figure}"])
+                assert measured == pytest.approx(scores[region].hd95_mm, abs=6e-3)
+            likely = result.probabilities[list(classes)].sum(0).clip(max=1)
+            true = np.isin(volume.label, classes)
+            error = 100 * expected_calibration_error(likely, true, within=brain)
+            assert float(row[f"{region}_ece"]) == pytest.approx(error, abs=2e-3)
+    summary = json.loads((out / "evaluation" / "evaluation.json").read_text())
+    assert summary["calibration"]["WT"]["mean"] == pytest.approx(float(row["WT_ece"]), abs=6e-3)
 
 
 def test_other_weights_than_the_evaluated_ones_are_unknown(

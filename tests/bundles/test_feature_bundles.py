@@ -81,13 +81,20 @@ def test_evaluation_repeats_the_validation_of_training(feature_bundle: Bundle, o
         assert float(row[f"validation/{name}"]) == pytest.approx(value, abs=1e-6, nan_ok=True)
 
 
-def test_any_subset_of_modalities_predicts(feature_bundle: Bundle, out: Path) -> None:
+def test_any_subset_of_modalities_predicts(
+    feature_bundle: Bundle, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = open_feature_set(feature_bundle.data["dataset_dir"]).modalities
     seen = []
     for name in names:
         feature_bundle.run("inference.json", out, modalities=[name])
         rows = table(out / "predictions.csv")
         assert {row["modalities"] for row in rows} == {name}
+        others = " and ".join(other for other in names if other != name)
+        remark = f"this network was never trained without {others}, so what it says"
+        assert all(row["remark"].startswith(remark) for row in rows)
+        warning = f"warning: {len(rows)} of {len(rows)} samples: {remark}"
+        assert capsys.readouterr().err.count(warning) == 1
         seen.append([row["prediction"] for row in rows])
     assert seen[0] != seen[1]
     with pytest.raises(RuntimeError) as error:

@@ -285,7 +285,8 @@ def test_two_processes_train_one_network(bundle: Bundle, tmp_path: Path) -> None
     (tmp_path / "overlay.json").write_text(json.dumps(OVERLAY))
     files = [bundle.folder / "train.json", bundle.folder / "multi_gpu_train.json"]
     batch = 2 if bundle.name == "brats" else 16
-    words = bundle.words("train.json", tmp_path / "out", epochs=2, batch_size=batch)
+    settings = {"epochs": 2, "batch_size": batch, "modality_dropout": 0.5}
+    words = bundle.words("train.json", tmp_path / "out", **settings)
     words[words.index("--config_file") + 1] = str(
         [*map(str, files), str(tmp_path / "overlay.json")]
     )

@@ -129,26 +129,26 @@ def test_a_folder_of_cases_is_scored(runs: tuple[Path, list[tuple[int, str, str]
     table = rows(root / "all")
     assert len(table) == 18
     even, odd = table["BraTS2021_00000", "ET"], table["BraTS2021_00001", "ET"]
-    assert (float(even["dice"]), float(even["hd95_mm"]), even["empty"]) == (1, 0, "")
-    assert float(odd["dice"]) == 0.75 and float(odd["hd95_mm"]) == 1
+    assert (float(even["dice"]), float(even["hd95_mm"]), even["empty"]) == (100, 0, "")
+    assert float(odd["dice"]) == 75 and float(odd["hd95_mm"]) == 1
     assert float(odd["true_ml"]) == 0.064 and float(odd["volume_error_ml"]) == 0
     assert {row["empty_regions"] for row in table.values()} == {"brats2023"}
 
     content = read_json(root / "all")
     figure = content["regions"]["ET"]["figures"]["dice"]
-    assert figure["mean"] == 0.875 and figure["median"] == 0.875
-    assert figure["interval_95"][0] < 0.875 < figure["interval_95"][1]
+    assert (figure["mean"], figure["median"], figure["unit"]) == (87.5, 87.5, "%")
+    assert figure["interval_95"][0] < 87.5 < figure["interval_95"][1]
     assert (content["cases"], content["not_scored"]) == (6, {})
     assert content["empty_regions"]["empty_in_truth"] == {"dice": 0, "hd95_mm": 374}
     page = (root / "all" / "scores.md").read_text()
-    assert "| ET | Dice | 0.8750 |" in page and "brats2023" in page
+    assert "| ET | Dice (%) | 87.50 |" in page and "brats2023" in page
 
 
 def test_every_figure_has_its_rule_beside_it(
     runs: tuple[Path, list[tuple[int, str, str]]],
 ) -> None:
     root, results = runs
-    lines = [line for line in results[1][1].splitlines() if " Dice " in line or "HD95" in line]
+    lines = [line for line in results[1][1].splitlines() if "Dice (%)" in line or "HD95" in line]
     assert len(lines) == 2 * 5  # labels 2 and 4
     assert all(("monai" in line) != ("lesion" in line) for line in lines)
     for region in read_json(root / "labels")["regions"].values():
@@ -169,7 +169,7 @@ def test_labels_are_regions_and_regions_are_the_users(
     assert table["P2", "4"]["empty"] == "prediction"
     assert (table["P2", "4"]["dice"], table["P2", "4"]["hd95_mm"]) == ("0", "")
     table = rows(root / "own")
-    assert float(table["P2", "whole"]["dice"]) == 1
+    assert float(table["P2", "whole"]["dice"]) == 100
     assert (table["P2", "e"]["hd95_mm"], table["P2", "e"]["lesions_missed"]) == ("374.0", "1")
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_scored_is_named_and_the_rest_is(
     assert code == 1
     assert "2 of 10 cases scored, in faults" in out
     assert {case for case, _ in rows(root / "faults")} == {"fine", "turned"}
-    assert all(row["dice"] == "1.0" for row in rows(root / "faults").values())
+    assert all(row["dice"] == "100.0" for row in rows(root / "faults").values())
     assert "note: case turned: the prediction's axes are RPS, the truth's LPS; both" in out
     said = {line.split(":")[1].removeprefix(" case "): line for line in errors.splitlines()}
     assert len(said) == 8

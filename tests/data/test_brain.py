@@ -55,11 +55,11 @@ def test_what_is_too_thin_to_tell_is_brain() -> None:
 
 def test_a_prepared_case_knows_nothing_of_specks(tmp_path: Path) -> None:
     images = read_case(brain_cases(tmp_path, 1)[0], SEQUENCES).images
-    expected, box = prepare(images)
+    expected, box, brain = prepare(images)
     specks = {name: image.copy() for name, image in images.items()}
     specks["flair"][0, 0, 0] = specks["t2"][-1, 3, -1] = 1e5
-    scores, again = prepare(specks)
-    assert again == box
+    scores, again, same = prepare(specks)
+    assert again == box and np.array_equal(same, brain)
     for name, score in scores.items():
         assert score.dtype == np.float16 and np.array_equal(score, expected[name])
 
@@ -67,7 +67,7 @@ def test_a_prepared_case_knows_nothing_of_specks(tmp_path: Path) -> None:
 def test_a_stored_case_is_a_prepared_one(tmp_path: Path) -> None:
     cases = brain_cases(tmp_path / "data", 1)
     volume = read_case(cases[0], SEQUENCES)
-    scores, box = prepare(volume.images)
+    scores, box, _ = prepare(volume.images)
     store = SliceStore.build(cases, tmp_path / "store", workers=1, progress=False)
     (item,) = VolumeDataset(store, ["P0"], ("t2", "flair"))
     expected = np.stack([scores["t2"], scores["flair"]]).astype(np.float32)

@@ -181,14 +181,27 @@ def test_other_sequences_or_convention_are_converted_again(
 def test_every_broken_case_is_named_and_the_others_are_converted(tmp_path: Path) -> None:
     cases = brain_cases(tmp_path / "data", 3)
     os.truncate(cases[0].images["t1"].path, 100)
-    cases[2] = replace(cases[2], images={"t1": cases[2].images["t1"]})
+    os.truncate(cases[2].images["t2"].path, 100)
     with pytest.raises(InputError) as error:
         build(cases, tmp_path / "store")
     message = str(error.value)
     assert message.startswith("2 of 3 cases cannot be used: ")
     assert "P0_t1.nii.gz" in message
-    assert "P2: no flair, t1ce, t2 (found t1), but training needs every sequence" in message
+    assert "P2_t2.nii.gz" in message
     assert SliceStore(tmp_path / "store").cases == ["P1"]
+
+
+def test_a_sequence_that_a_case_lacks_is_zeros_until_its_file_comes(tmp_path: Path) -> None:
+    complete, other = brain_cases(tmp_path / "data", 2)
+    few = {name: complete.images[name] for name in ("flair", "t1", "t2")}
+    store = build([replace(complete, images=few), other], tmp_path / "store")
+    stored = store.load("P0")
+    assert stored.present == ("flair", "t1", "t2") and store.load("P1").present == SEQUENCES
+    shares = store.absent_shares(["P0", "P1"])
+    assert shares == {"flair": 0, "t1": 0, "t1ce": 0.5, "t2": 0}
+    absent = SEQUENCES.index("t1ce")
+    assert [bool(stored.images[:, i].any()) for i in range(4)] == [i != absent for i in range(4)]
+    assert build([complete, other], tmp_path / "store").load("P0").present == SEQUENCES
 
 
 def test_case_without_label_is_stored(cases: list[Case], tmp_path: Path) -> None:

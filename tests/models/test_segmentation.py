@@ -117,6 +117,28 @@ def test_encoder_of_a_sequence_nobody_has_does_not_run(trained: SegmentationNetw
     assert ran == ["flair", "t1ce"]
 
 
+def test_in_training_a_sequence_nobody_has_gives_zeros_and_learns_nothing() -> None:
+    """But it has gradients: several processes exchange one for each parameter."""
+    network, twin = build().train(), build().train()
+    present = torch.tensor([True, False, True, True])
+    image = images()
+    image[:, 1] = torch.nan
+    torch.manual_seed(1)
+    features = network.encode(image, present)
+    drawn = torch.rand(1)
+    assert all(not bool(part.any()) for part in features["t1"])
+    network.fuse(features, present).sum().backward()
+    gradients = [parameter.grad for parameter in network.encoders["t1"].parameters()]
+    assert gradients and all(g is not None and not bool(g.any()) for g in gradients)
+    assert all(module.training for module in network.modules())
+    for name, tensor in twin.encoders["t1"].state_dict().items():  # running statistics too
+        assert torch.equal(network.encoders["t1"].state_dict()[name], tensor), name
+    torch.manual_seed(1)
+    del twin.encoders["t1"]
+    twin.encode(torch.zeros_like(image))
+    assert torch.equal(torch.rand(1), drawn), "its dropout draws nothing"
+
+
 def test_a_batch_of_one_trains() -> None:
     network = build().train()
     network(images(1)).sum().backward()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+BINS = 15
+
 
 def expected_calibration_error(
     probability: np.ndarray,
     truth: np.ndarray,
     *,
     within: np.ndarray | None = None,
-    bins: int = 15,
+    bins: int = BINS,
 ) -> float:
     """Mean distance between the probability of a region and how often it is there, in [0, 1].
 
@@ -45,6 +47,19 @@ def expected_calibration_error(
             f"probabilities lie between {probability.min():g} and {probability.max():g}; expected "
             "[0, 1]: are they logits?"
         )
+    return float(np.abs(calibration_gaps(probability, truth, bins=bins)).sum() / probability.size)
+
+
+def calibration_gaps(probability: np.ndarray, truth: np.ndarray, *, bins: int = BINS) -> np.ndarray:
+    """Sum of probability minus truth in each bin: those of the parts of an image add up.
+
+    Args:
+        probability: shape (N,), in [0, 1].
+        truth: bool, shape (N,).
+        bins: their number.
+
+    Returns:
+        Shape (bins,). Their absolute values, summed and divided by all voxels, are the error.
+    """
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, probability - truth, minlength=bins)
-    return float(np.abs(gaps).sum() / probability.size)
+    return np.bincount(place, probability - truth, minlength=bins)

@@ -21,7 +21,7 @@ from .empty_regions import EmptyRegions, empty_regions_named
 from .lesions import lesion_rule_named
 from .masks import Regions
 from .region import ScoringRules
-from .statistics import FIGURES, FigureSummary, RegionSummary, summarize
+from .statistics import FIGURES, FigureSummary, RegionSummary, in_unit, summarize
 from .tables import (
     COUNT_COLUMNS,
     FIGURE_COLUMNS,
@@ -107,7 +107,10 @@ class ScoreReport:
     def _case_rows(self) -> Iterator[dict[str, object]]:
         for scores in self.cases:
             for region, figures in scores.regions.items():
-                values = {name: _plain(value) for name, value in asdict(figures).items()}
+                values = {
+                    name: value if isinstance(value, str) else _plain(in_unit(name, value))
+                    for name, value in asdict(figures).items()
+                }
                 yield {
                     "case": scores.case,
                     "region": region,
@@ -143,7 +146,7 @@ class ScoreReport:
             "regions": {
                 region: {
                     "figures": {
-                        name: _figure(figure, FIGURES[name], beside[name])
+                        name: _figure(name, figure, beside[name])
                         for name, figure in summary.figures.items()
                     },
                     "empty": summary.empty,
@@ -174,8 +177,7 @@ class ScoreReport:
             f"- Lesion-wise by BraTS 2023, `{self.rules.lesion_rule}`: dilation of {rule.dilation} "
             f"voxels, lesions up to {rule.ignored_mm3:g} mm³ do not count, 374 mm for a missed or "
             "false one.",
-            "- Dice, surface Dice, sensitivity and specificity lie in [0, 1]. Undefined values are "
-            "left out of mean and median.",
+            "- Undefined values are left out of mean and median.",
             "- Intervals: bootstrap of the mean over patients, percentiles; none below 5 patients. "
             "Limits of agreement: mean difference of volumes ± 1.96 standard deviations.",
         ]
@@ -204,14 +206,14 @@ def check_replaceable(folder: Path) -> bool:
     return True
 
 
-def _figure(figure: FigureSummary, unit: str, rule: str) -> dict[str, object]:
+def _figure(name: str, figure: FigureSummary, rule: str) -> dict[str, object]:
     interval = figure.interval_95
     return {
-        "unit": unit or "share",
+        "unit": FIGURES[name],
         "rule": rule,
-        "mean": _plain(figure.mean),
-        "interval_95": None if interval is None else [_plain(limit) for limit in interval],
-        "median": _plain(figure.median),
+        "mean": _plain(in_unit(name, figure.mean)),
+        "interval_95": interval and [_plain(in_unit(name, limit)) for limit in interval],
+        "median": _plain(in_unit(name, figure.median)),
         "cases": figure.values,
         "undefined": figure.undefined,
     }
@@ -227,7 +229,7 @@ def _described(convention: EmptyRegions) -> dict[str, object]:
         "name": convention.name,
         "source": convention.source,
         **{
-            name: {key: _plain(value) for key, value in row._asdict().items()}
+            name: {key: _plain(in_unit(key, value)) for key, value in row._asdict().items()}
             for name, row in rows.items()
         },
     }

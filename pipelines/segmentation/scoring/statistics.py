@@ -14,16 +14,21 @@ from ....data.splits import patient_of
 from .cases import CaseScores
 
 FIGURES = {
-    "dice": "",
+    "dice": "%",
     "hd95_mm": "mm",
-    "surface_dice": "",
-    "sensitivity": "",
-    "specificity": "",
+    "surface_dice": "%",
+    "sensitivity": "%",
+    "specificity": "%",
     "volume_error_ml": "ml",
-    "lesion_dice": "",
+    "lesion_dice": "%",
     "lesion_hd95_mm": "mm",
 }
-"""Those that are averaged, with their units."""
+"""Those that are averaged, with their units in files and tables."""
+
+
+def in_unit(figure: str, value: float) -> float:
+    """Give a figure in its unit: what is in [0, 1] in Python, in percent."""
+    return 100 * value if FIGURES.get(figure) == "%" else value
 
 
 class FigureSummary(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .empty_regions import EmptyRegions
 from .region import ScoringRules
-from .statistics import FIGURES, RegionSummary
+from .statistics import RegionSummary, in_unit
 
 Cells = Sequence[str]
 
@@ -32,13 +32,13 @@ COUNT_COLUMNS = (
     "volume, limits of agreement (ml)",
 )
 _TITLES = {
-    "dice": "Dice",
+    "dice": "Dice (%)",
     "hd95_mm": "HD95 (mm)",
-    "surface_dice": "surface Dice",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
+    "surface_dice": "surface Dice (%)",
+    "sensitivity": "sensitivity (%)",
+    "specificity": "specificity (%)",
     "volume_error_ml": "volume error (ml)",
-    "lesion_dice": "lesion-wise Dice",
+    "lesion_dice": "lesion-wise Dice (%)",
     "lesion_hd95_mm": "lesion-wise HD95 (mm)",
 }
 
@@ -64,15 +64,14 @@ def figure_rows(summaries: Mapping[str, RegionSummary], rules: ScoringRules) -> 
     rows: list[Cells] = []
     for region, summary in summaries.items():
         for name, figure in summary.figures.items():
-            digits = 2 if FIGURES[name] else 4
-            low_high = [number(limit, digits) for limit in figure.interval_95 or ()]
+            low_high = [number(in_unit(name, limit), 2) for limit in figure.interval_95 or ()]
             rows.append(
                 (
                     region,
                     _TITLES[name],
-                    number(figure.mean, digits),
+                    number(in_unit(name, figure.mean), 2),
                     " to ".join(low_high),
-                    number(figure.median, digits),
+                    number(in_unit(name, figure.median), 2),
                     str(figure.values),
                     str(figure.undefined),
                     beside[name],
@@ -99,7 +98,7 @@ def in_words(convention: EmptyRegions) -> str:
         "in the prediction alone": convention.prediction,
     }
     return "; ".join(
-        f"{where} Dice {number(scores.dice, 0)}, HD95 {number(scores.hd95_mm, 2)}"
+        f"{where} Dice {number(100 * scores.dice, 0)}, HD95 {number(scores.hd95_mm, 2)}"
         for where, scores in kinds.items()
     )
 
