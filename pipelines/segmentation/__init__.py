@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .averaging import averaged
     from .case_dataset import CaseDataset, one_case
     from .evaluation_report import EvaluationReport
     from .losses import DiceCELoss
@@ -33,6 +34,7 @@ _MODULES = {
     "SubsetInferer": "subset_inference",
     "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
+    "averaged": "averaging",
     "default_weights": "trained",
     "evaluation_inferer": "subset_inference",
     "one_case": "case_dataset",
@@ -52,6 +54,7 @@ __all__ = [
     "SubsetInferer",
     "SubsetReport",
     "VolumeDice",
+    "averaged",
     "default_weights",
     "evaluation_inferer",
     "one_case",

@@ -55,7 +55,8 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
     if row is None:
         return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
     figures = [untold.get(region) or _figure(row, region) for region in REGIONS]
-    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}"
+    how = ", with flips" if table.get("flips") else ""
+    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}{how}"
 
 
 def _figure(row: Mapping[str, Any], region: str) -> str:

@@ -17,6 +17,7 @@ from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
 from ..balancing import subset_warning
 from ..handlers.checkpoint_file import description_of
+from .averaging import averaged
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .reliability import expected_dice, subset_table, untold_regions
@@ -73,6 +74,8 @@ class Segmenter:
             subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
         batch_size: slices per forward pass.
+        flips: also segment the images flipped left-right, front-back and both ways, and take the
+            mean of the four probabilities.
     """
 
     def __init__(
@@ -83,9 +86,10 @@ class Segmenter:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 32,
+        flips: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network.to(self.device).eval()
+        self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
         self.inferer = SliceBatchInferer(batch_size)
         self.trained = {} if weights is None else description_of(weights)
@@ -93,7 +97,12 @@ class Segmenter:
 
     @classmethod
     def from_folder(
-        cls, path: str | Path, *, device: str | torch.device | None = None, batch_size: int = 32
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        flips: bool = False,
     ) -> Segmenter:
         """Load a model that ``train.json`` left.
 
@@ -101,13 +110,21 @@ class Segmenter:
             path: its output folder, the folder ``models`` in it, or the path of the weights.
             device: as for the class.
             batch_size: likewise.
+            flips: likewise.
 
         Raises:
             InputError: there is no model, or its ``model.json`` does not say how it was built.
         """
         weights = weights_in(path)
         network, sequences = trained_network(weights)
-        return cls(network, sequences, weights=weights, device=device, batch_size=batch_size)
+        return cls(
+            network,
+            sequences,
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            flips=flips,
+        )
 
     def segment(
         self,

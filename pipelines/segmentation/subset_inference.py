@@ -56,7 +56,7 @@ class SubsetInferer(SliceBatchInferer):
 
     def _predictions(self, seen: Tensor, network: Any) -> Iterator[Tensor]:
         """Logits (n, classes, H, W) of each subset."""
-        if not hasattr(network, "fuse"):
+        if not getattr(network, "can_fuse", False):
             for subset in self.subsets:
                 here = torch.tensor([name in subset for name in self.sequences])
                 yield network(seen, present=here.to(seen.device))

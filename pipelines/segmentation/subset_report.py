@@ -44,6 +44,7 @@ class SubsetReport:
         weights: what was evaluated; nothing is kept beside them after part "train".
         data: what the cases are, for the reader.
         part: of the split.
+        flips: whether masks are means over flips of the images.
         seed: of the bootstrap.
         show: print the table.
     """
@@ -56,12 +57,13 @@ class SubsetReport:
         weights: str | Path,
         data: str,
         part: str,
+        flips: bool = False,
         seed: int = 0,
         show: bool = True,
     ) -> None:
         self.folder, self.weights = Path(folder), Path(weights)
         self.subsets = subsets_of(sequences)
-        self.about = {"data": data, "part": part}
+        self.about = {"data": data, "part": part, "flips": flips}
         self.seed, self.show = seed, show
         self._counts: dict[str, Tensor] = {}
         self._voxel_ml: dict[str, float] = {}

@@ -1,0 +1,80 @@
+"""The mean of several predictions: of an image and its flips, and of several networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+# Axes of an image (B, S, X, Y, ...) that are turned round: none, left-right, front-back, both;
+# training flips along the same two.
+FLIPS = ((), (2,), (3,), (2, 3))
+
+
+class AveragedNetwork(nn.Module):
+    """Several predictions as one network: logits whose probabilities are the mean of theirs.
+
+    Its calls are those of the networks, so that whatever segments with one network can take it:
+    also :class:`.SubsetInferer`, where all of them encode and fuse apart.
+
+    Args:
+        networks: one or more, of the same inputs and outputs.
+        flips: whether each also sees the image flipped left-right, front-back and both ways.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], *, flips: bool = False) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.views = [(n, axes) for n in networks for axes in (FLIPS if flips else FLIPS[:1])]
+
+    @property
+    def can_fuse(self) -> bool:
+        """Whether all networks encode and fuse apart."""
+        return all(getattr(network, "can_fuse", False) for network in self.networks)
+
+    def forward(self, image: Tensor, *args: Any, **more: Any) -> Tensor:
+        """Give logits (B, classes, X, Y, ...) of images (B, S, X, Y, ...)."""
+        return mean_logits(
+            network(image.flip(axes), *args, **more).flip(axes) for network, axes in self.views
+        )
+
+    def encode(self, image: Tensor) -> dict[str, list[Any]]:
+        """Give the features of each sequence, those of all views."""
+        # Here, since a network pads on the right: after a flip that is another side.
+        stride = math.lcm(*(int(getattr(network, "stride", 1)) for network in self.networks))
+        sides = reversed(image.shape[2:])
+        padded = pad(image, [p for side in sides for p in (0, -side % stride)])
+        views: list[dict[str, Any]] = [n.encode(padded.flip(axes)) for n, axes in self.views]  # type: ignore[operator]
+        return {name: [view[name] for view in views] for name in views[0]}
+
+    def fuse(self, features: dict[str, list[Any]]) -> Tensor:
+        """Give logits of the padded image from the features of `encode`, or of some sequences."""
+        views = [
+            (network, axes, {name: parts[i] for name, parts in features.items()})
+            for i, (network, axes) in enumerate(self.views)
+        ]
+        return mean_logits(network.fuse(parts).flip(axes) for network, axes, parts in views)  # type: ignore[operator]
+
+
+def averaged(network: nn.Module, *, flips: bool = False) -> nn.Module:
+    """Give the network that segments: this one, or the mean over flips of its image.
+
+    Args:
+        network: takes images (B, S, X, Y, ...).
+        flips: see :class:`AveragedNetwork`.
+    """
+    return AveragedNetwork([network], flips=True).eval() if flips else network
+
+
+def mean_logits(several: Iterable[Tensor]) -> Tensor:
+    """Logarithms of the mean probabilities of some logits, shape (B, classes, ...).
+
+    >>> mean_logits([torch.tensor([[0.0, 0.0]]), torch.tensor([[50.0, -50.0]])]).exp()
+    tensor([[0.7500, 0.2500]])
+    """
+    logs = [logits.float().log_softmax(1) for logits in several]
+    return torch.stack(logs).logsumexp(0) - math.log(len(logs))
