@@ -92,7 +92,8 @@ class Study:
         """Train and test one network unless that is done."""
         output, parts = self.output(arm, seed), ("val", "test")
         if not (output / "models" / "done").exists():
-            settings = [*self.overrides, *self.method(arm, seed), "--seed", str(seed)]
+            settings = ["--seed", str(seed), "--val_interval", "100", *self.method(arm, seed)]
+            settings += self.overrides  # the last weights are tested: nothing to validate before
             resume = ["--resume"] if (output / "models" / "last.pt").exists() else []
             self.bundle("train", output, [*settings, *resume])
             (output / "models" / "done").touch()
@@ -119,7 +120,9 @@ class Study:
 
     def bundle(self, command: str, output: Path, settings: Sequence[str]) -> None:
         """Run a command of the bundle; stop where it fails."""
-        words = ["--dataset_dir", self.data, "--split_file", self.split, "--output_dir", output]
+        places = {"dataset_dir": self.data, "split_file": self.split, "output_dir": output}
+        places |= {"cache_dir": self.folder / "cache"}
+        words = [word for name, place in places.items() for word in (f"--{name}", place)]
         command_line = [sys.executable, "-P", "-m", "cggm", command, "brats", *words, *settings]
         output.mkdir(parents=True, exist_ok=True)
         log = output / f"{command}.log"

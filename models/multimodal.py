@@ -23,8 +23,6 @@ class MultimodalNetwork(nn.Module):
         ValueError: when there is no encoder, or a name cannot key a `torch.nn.ModuleDict`.
     """
 
-    scales_present = False  # whether `fuse` scales what is present by M / (number present)
-
     if TYPE_CHECKING:  # an annotation that TorchScript sees must be one of its own types
         head: nn.Module
 

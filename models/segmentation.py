@@ -33,8 +33,6 @@ class SegmentationNetwork(MultimodalNetwork):
             is unknown, or when the weights do not fit it.
     """
 
-    scales_present = True
-
     def __init__(
         self,
         sequences: list[str] | tuple[str, ...] = ("flair", "t1", "t1ce", "t2"),
@@ -60,9 +58,8 @@ class SegmentationNetwork(MultimodalNetwork):
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
         """Segment a batch of slices.
 
-        The features of an absent sequence are left out and the rest scaled by S / (number
-        present), so that the first convolutions of the fusion, sums over sequences, become S
-        times the mean over those present. Nothing changes when all are present.
+        The features of an absent sequence are zeros in the fusion. Nothing else changes: scaling
+        the rest by S / (number present) was measured to be worse (docs/balancing.md).
 
         Args:
             image: normalized slices, one channel per sequence, shape (B, S, H, W), any H and W.
@@ -130,8 +127,8 @@ class SegmentationNetwork(MultimodalNetwork):
         lows: list[Tensor] = []
         for index, name in enumerate(self.modalities):
             high, low = features.get(name, first)
-            highs.append(_weigh(high, rows, index))
-            lows.append(_weigh(low, rows, index))
+            highs.append(_hide(high, rows, index))
+            lows.append(_hide(low, rows, index))
         logits = self.head(self.fusion(torch.cat(highs, dim=1), torch.cat(lows, dim=1)))
         return enlarge(logits)
 
@@ -288,13 +285,11 @@ def _spread(features: Tensor, rows: Tensor) -> Tensor:
     return whole
 
 
-def _weigh(features: Tensor, rows: Tensor | None, index: int) -> Tensor:
-    """Scale one sequence's features by S / number present where it is present, else by zero."""
+def _hide(features: Tensor, rows: Tensor | None, index: int) -> Tensor:
+    """Make one sequence's features zero for the slices that do not have it."""
     if rows is None:
         return features
-    scale = (rows.shape[1] / rows.sum(dim=1)).to(features.dtype).view(-1, 1, 1, 1)
-    here = rows[:, index].view(-1, 1, 1, 1)
-    return torch.where(here, features * scale, torch.zeros_like(features))
+    return torch.where(rows[:, index].view(-1, 1, 1, 1), features, torch.zeros_like(features))
 
 
 def _channels(count: int) -> str:

@@ -42,23 +42,6 @@ def masked(feature: Feature, keep: Tensor) -> Any:
     return feature
 
 
-def scaled(feature: Feature, factor: Tensor) -> Any:
-    """Multiply vectors or maps of each sample by a factor of its own.
-
-    Args:
-        feature: a tensor (B, D) or (B, C, ...), or a tuple of them.
-        factor: shape (B,).
-
-    >>> scaled(torch.ones(2, 2), torch.tensor([1.0, 2.0]))
-    tensor([[1., 1.],
-            [2., 2.]])
-    """
-    if isinstance(feature, list | tuple):
-        parts = [scaled(part, factor) for part in feature]
-        return tuple(parts) if isinstance(feature, tuple) else parts
-    return feature * factor.to(feature).view(-1, *[1] * (feature.ndim - 1))
-
-
 def pooled(feature: Feature) -> Tensor:
     """Give one vector per sample, shape (B, D), with its graph.
 

@@ -137,8 +137,7 @@ def masking_of(
             "only: set it to 0"
         )
     dropout.rates(modalities)
-    scales = bool(getattr(network, "scales_present", False))
-    return Masking(dropout, modalities, scales=scales)
+    return Masking(dropout, modalities)
 
 
 def check_compiled(method: Method) -> None:

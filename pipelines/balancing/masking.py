@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import Capture
-from .features import Feature, batch_size, masked, scaled
+from .features import Feature, batch_size, masked
 from .modality_dropout import ModalityDropout
 
 # The name of the dropout's state, beside what a method remembers.
@@ -22,13 +22,10 @@ class Masking:
     Args:
         dropout: draws; None masks nothing.
         modalities: the network's, in order.
-        scales: whether the network scales what is present by M / (number present).
     """
 
-    def __init__(
-        self, dropout: ModalityDropout | None, modalities: Sequence[str], *, scales: bool = False
-    ) -> None:
-        self.dropout, self.modalities, self.scales = dropout, list(modalities), scales
+    def __init__(self, dropout: ModalityDropout | None, modalities: Sequence[str]) -> None:
+        self.dropout, self.modalities = dropout, list(modalities)
         self.ramp_epochs = 0 if dropout is None else dropout.ramp_epochs
         self._kept = self._available = torch.ones(0, len(self.modalities), dtype=torch.bool)
 
@@ -49,7 +46,6 @@ class Masking:
         if not capture.seen:  # the first encoder of this pass
             self._draw(self.dropout, feature, capture.available, epoch)
         index, size = self.modalities.index(modality), batch_size(feature)
-        factors = self._available.sum(1) / self._kept.sum(1)
         rows = torch.arange(len(self._kept))
         if size != len(rows):
             rows = rows[self._available[:, index]]
@@ -58,8 +54,7 @@ class Masking:
                 f"the encoder of {modality!r} gave features of {size} samples, others of "
                 f"{len(self._kept)}: modality dropout needs all encoders to see the whole batch"
             )
-        seen = masked(feature, self._kept[rows, index])
-        return scaled(seen, factors[rows]) if self.scales else seen
+        return masked(feature, self._kept[rows, index])
 
     def _draw(
         self, dropout: ModalityDropout, feature: Feature, available: Tensor | None, epoch: int

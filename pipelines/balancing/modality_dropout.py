@@ -87,8 +87,8 @@ class ModalityDropout:
     A :class:`Balancer` with it trains the network for every subset of the modalities, beside any
     method: ``Balancer(CGGM(), network, ..., dropout=ModalityDropout(0.3))``. What is dropped is
     absent for the fusion as it is at inference: tokens are hidden from a transformer, maps and
-    vectors are zeros, and where the network scales what is left (``scales_present``), so does the
-    dropout. Classifiers, and with them the scores of a method, see every modality's own features.
+    vectors are zeros. Classifiers, and with them the scores of a method, see every modality's own
+    features.
     A sample that lacks modalities draws from those it has (a network that tells them has
     ``presence``, see :class:`cggm.models.MultimodalNetwork`).
 
@@ -100,6 +100,8 @@ class ModalityDropout:
         sampler: "independent" drops each modality on its own, under the condition that one is
             left; "subsets" takes each non-empty subset as likely as the others (RFNet, mmFormer).
         missing: probabilities of modalities of their own, by name; p is that of the others.
+        complete: share of the samples that keep all they have, whatever the probabilities: with
+            0.5, every second sample on average is as without dropout.
         ramp_epochs: epochs in which the probabilities rise from 0, in equal steps: the first epoch
             drops nothing, epoch ``ramp_epochs + 1`` is the first at full rates. 0 begins with them.
         seed: of the draws.
@@ -114,6 +116,7 @@ class ModalityDropout:
         *,
         sampler: Sampler = "independent",
         missing: Mapping[str, float] | None = None,
+        complete: float = 0.0,
         ramp_epochs: int = 0,
         seed: int = 0,
     ) -> None:
@@ -121,7 +124,8 @@ class ModalityDropout:
         check_choice("sampler", sampler, get_args(Sampler))
         check_whole("ramp_epochs", ramp_epochs, 0)
         check_whole("seed", seed)
-        self.p, self.ramp_epochs, self.seed = p, ramp_epochs, seed
+        check_number("complete", complete, 1)
+        self.p, self.complete, self.ramp_epochs, self.seed = p, complete, ramp_epochs, seed
         self.sampler: Sampler = sampler
         self.missing = _rates(missing)
         if self.missing and sampler == "subsets":
@@ -134,10 +138,13 @@ class ModalityDropout:
     @property
     def is_active(self) -> bool:
         """Whether anything can be dropped; without it training is as without this object."""
-        return self.sampler == "subsets" or self.p > 0 or any(self.missing.values())
+        drops = self.sampler == "subsets" or self.p > 0 or any(self.missing.values())
+        return drops and self.complete < 1
 
     def rates(self, modalities: Sequence[str]) -> dict[str, float]:
-        """Probability that each modality is dropped, before the condition that one is left.
+        """Probability that each modality is dropped from a sample that is not spared.
+
+        Before the condition that one is left, and without the samples of ``complete``.
 
         Raises:
             ValueError: ``missing`` names none of them, or all would be masked.
@@ -188,11 +195,14 @@ class ModalityDropout:
         if self.sampler == "independent":
             full = torch.tensor(list(self.rates(modalities).values()), dtype=torch.float64)
             rates = share * full.clamp(max=_ALMOST_ALWAYS)
-            return draw_kept(samples, count, rates, self.sampler, generator, available)
-        kept = draw_kept(samples, count, 0.0, self.sampler, generator, available)
-        if share == 1:
+            kept = draw_kept(samples, count, rates, self.sampler, generator, available)
+            dropping = 1 - self.complete
+        else:
+            kept = draw_kept(samples, count, 0.0, self.sampler, generator, available)
+            dropping = (1 - self.complete) * share
+        if dropping == 1:
             return kept
-        spared = torch.rand(samples, 1, generator=generator) >= share
+        spared = torch.rand(samples, 1, generator=generator) >= dropping
         return torch.where(spared, torch.ones_like(kept) if available is None else available, kept)
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,7 +236,7 @@ def subset_warning(description: Mapping[str, Any], present: Sequence[str]) -> st
     return (
         f"this network was never trained without {' and '.join(unseen)}, so what it says without "
         f"{'it' if len(unseen) == 1 else 'them'} is not reliable: train it with "
-        "--modality_dropout 0.3"
+        "--modality_dropout 0.5"
     )
 
 

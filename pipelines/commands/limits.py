@@ -56,7 +56,7 @@ LIMITS: dict[str, Limit] = {
             v is None or all(COUNT[1](n) for n in (v.values() if isinstance(v, dict) else [v]))
         ),
     ),
-    "modality_dropout": SHARE,
+    **dict.fromkeys(("modality_dropout", "dropout_complete"), SHARE),
     "missing": (
         "'$None', or numbers from 0 to 1 by modality, such as \"{t1ce: 0.5}\"",
         lambda v: v is None or (isinstance(v, dict) and all(map(SHARE[1], v.values()))),

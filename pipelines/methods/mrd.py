@@ -23,9 +23,8 @@ class MRD(Method):
     The paper on CGGM compares with this method and cites no source for it; "replacing them with 0
     or other fixed values" fits inputs and features. We drop features: an encoder of zeros does not
     give zeros, and its normalization would learn from them. Its p is not told either; 0.3 is ours.
-    What is kept is not scaled up. A sample that lacks modalities by itself may lose the others:
-    the draw does not look at the data. :class:`cggm.ModalityDropout` does, scales as the network
-    does at inference, and goes with every other method.
+    A sample that lacks modalities by itself may lose the others: the draw does not look at the
+    data. :class:`cggm.ModalityDropout` does, and goes with every other method.
 
     Args:
         p: probability that a modality is dropped, in [0, 1).

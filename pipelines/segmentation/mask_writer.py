@@ -17,7 +17,7 @@ from ...data.brats.conventions import REGIONS, region_masks
 from ...data.brats.nifti import Volume, write_mask
 from ...data.errors import InputError
 from ...data.files import write_csv
-from ..balancing import subset_warning
+from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import description_of
 from .case_dataset import ReadCase
 from .overlays import draw_overlay

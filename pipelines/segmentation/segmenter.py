@@ -15,7 +15,7 @@ from ...data.brats.cases import Case, Source
 from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
-from ..balancing import subset_warning
+from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import description_of
 from .averaging import averaged
 from .case_dataset import network_input, presence

@@ -86,6 +86,24 @@ def test_the_rates_rise_over_the_ramp(sampler: Any) -> None:
     assert shares[3] == pytest.approx(0.39 if sampler == "independent" else 7 / 15, abs=0.02)
 
 
+@pytest.mark.parametrize("sampler", ["independent", "subsets"])
+def test_a_share_of_the_samples_stays_complete(sampler: Any) -> None:
+    available = torch.ones(20000, 3, dtype=torch.bool)
+    available[:10000, 2] = False
+
+    def spared(complete: float, ramp_epochs: int = 0) -> float:
+        dropout = ModalityDropout(0.9, sampler=sampler, complete=complete, ramp_epochs=ramp_epochs)
+        kept = dropout.draw(20000, list("abc"), epoch=2, available=available)
+        assert bool(kept.any(1).all()) and not bool((kept & ~available).any())
+        return float((kept == available).all(1).float().mean())
+
+    none = spared(0.0)
+    assert spared(0.6) == pytest.approx(0.6 + 0.4 * none, abs=0.02)
+    assert spared(0.6, ramp_epochs=2) > 0.6 + 0.4 * none + 0.05
+    assert spared(1.0) == 1
+    assert not ModalityDropout(0.9, complete=1).is_active
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_with_a_fusion_trains_alike_in_a_loop_and_in_the_trainer(
     name: str, tmp_path: Path
@@ -208,7 +226,6 @@ def segmented(dropout: ModalityDropout | None, present: Tensor | None) -> tuple[
 
 
 def test_what_is_dropped_is_absent_as_at_inference_for_maps() -> None:
-    """Zeros in place of features, and the others scaled as the network does it."""
     has = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 1], [0, 1, 1]]).bool()
     for present in (None, has):
         expected, (found, kept) = segmented(ModalityDropout(0.6), present)
@@ -252,6 +269,7 @@ def test_a_method_that_has_no_fusion_or_its_own_dropout_is_refused(name: str) ->
         ({"sampler": "subsets", "missing": {"text": 0.5}}, "choose sampler='independent'"),
         ({"sampler": "all"}, "sampler is 'all'"),
         ({"ramp_epochs": -1}, "ramp_epochs is -1"),
+        ({"complete": 1.5}, r"complete is 1.5; it is a number in \[0, 1\]"),
         ({"ramp_epochs": 3}, "3 epochs never see its full rate: choose a ramp of 2 or less"),
     ],
 )
@@ -276,7 +294,7 @@ def test_a_subset_that_was_never_trained_is_warned_of() -> None:
     warning = subset_warning(trained, ["t1"])
     assert warning is not None
     assert "never trained without flair, " in warning
-    assert "--modality_dropout 0.3" in warning
+    assert "--modality_dropout 0.5" in warning
     old = subset_warning({"sequences": names, "method": "joint"}, ["flair"])
     assert old is not None and "without t1 and t1ce, so what it says without them" in old
     for alone in ({"late_fusion": "mean"}, {"method": "mrd"}):
