@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .averaging import averaged
     from .case_dataset import CaseDataset, one_case
     from .evaluation_report import EvaluationReport
-    from .losses import DiceCELoss
+    from .losses import DiceCELoss, RegionLoss, segmentation_loss
     from .mask_writer import MaskWriter
+    from .outputs import output_channels, segmentation_task
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
@@ -28,6 +29,7 @@ _MODULES = {
     "EvaluationReport": "evaluation_report",
     "MaskWriter": "mask_writer",
     "RegionDice": "region_dice",
+    "RegionLoss": "losses",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "SliceBatchInferer": "slice_inference",
@@ -38,7 +40,10 @@ _MODULES = {
     "default_weights": "trained",
     "evaluation_inferer": "subset_inference",
     "one_case": "case_dataset",
+    "output_channels": "outputs",
     "region_score": "region_dice",
+    "segmentation_loss": "losses",
+    "segmentation_task": "outputs",
     "trained_settings": "trained",
 }
 
@@ -48,6 +53,7 @@ __all__ = [
     "EvaluationReport",
     "MaskWriter",
     "RegionDice",
+    "RegionLoss",
     "Segmentation",
     "Segmenter",
     "SliceBatchInferer",
@@ -58,7 +64,10 @@ __all__ = [
     "default_weights",
     "evaluation_inferer",
     "one_case",
+    "output_channels",
     "region_score",
+    "segmentation_loss",
+    "segmentation_task",
     "trained_settings",
 ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from .outputs import mean_logits
 
 # Axes of an image (B, S, X, Y, ...) that are turned round: none, left-right, front-back, both;
 # training flips along the same two.
@@ -68,13 +70,3 @@ def averaged(network: nn.Module, *, flips: bool = False) -> nn.Module:
         flips: see :class:`AveragedNetwork`.
     """
     return AveragedNetwork([network], flips=True).eval() if flips else network
-
-
-def mean_logits(several: Iterable[Tensor]) -> Tensor:
-    """Logarithms of the mean probabilities of some logits, shape (B, classes, ...).
-
-    >>> mean_logits([torch.tensor([[0.0, 0.0]]), torch.tensor([[50.0, -50.0]])]).exp()
-    tensor([[0.7500, 0.2500]])
-    """
-    logs = [logits.float().log_softmax(1) for logits in several]
-    return torch.stack(logs).logsumexp(0) - math.log(len(logs))

@@ -20,6 +20,7 @@ from ..handlers.checkpoint_file import description_of
 from .averaging import averaged
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
+from .outputs import class_probabilities, classes_of
 from .reliability import expected_dice, subset_table, untold_regions
 from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
@@ -193,10 +194,10 @@ class Segmenter:
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             for chosen, logits in batches:
                 slices = chosen.numpy()
-                inside[..., slices] = logits.argmax(1).permute(1, 2, 0).cpu().numpy()
+                inside[..., slices] = classes_of(logits).permute(1, 2, 0).cpu().numpy()
                 if probabilities:
-                    softmax = logits.float().softmax(1)
-                    likely_inside[..., slices] = softmax.permute(1, 2, 3, 0).cpu().numpy()
+                    likelihood = class_probabilities(logits)
+                    likely_inside[..., slices] = likelihood.permute(1, 2, 3, 0).cpu().numpy()
         native = volume.native
         untold, names = untold_regions(volume.images), list(volume.images)
         never_seen = subset_warning(self.trained, names)

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...data.brats.normalization import find_brain
 from ...data.brats.slices import fit
+from .outputs import background_logits, classes_of
 
 MULTIPLE = 16  # pixels: sides of a slice that networks take without padding it themselves
 
@@ -55,7 +56,8 @@ class SliceBatchInferer(Inferer):
             there = None if present is None else present[i]
             removed.append(0)
             for chosen, logits in self.logits(volume, network, *args, present=there):
-                result[i, 0, :, :, chosen] = logits.argmax(1).to("cpu", torch.uint8).movedim(0, -1)
+                classes = classes_of(logits).to("cpu", torch.uint8)
+                result[i, 0, :, :, chosen] = classes.movedim(0, -1)
                 removed[i] += self.removed[0]
         self.removed = removed
         return result
@@ -123,7 +125,5 @@ class CenteredSlices:
     def inside_brain(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
         """Make all outside the brain certainly background; tell how many voxels were tumor."""
         outside = ~self._brain[chosen]
-        removed = int((logits.argmax(1).bool() & outside).sum())
-        background = logits.new_full((1, logits.shape[1], 1, 1), -torch.inf)
-        background[:, 0] = 0
-        return torch.where(outside[:, None], background, logits), removed
+        removed = int((classes_of(logits).bool() & outside).sum())
+        return torch.where(outside[:, None], background_logits(logits), logits), removed

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .outputs import classes_of
 from .slice_inference import CenteredSlices, SliceBatchInferer
 
 
@@ -50,7 +51,7 @@ class SubsetInferer(SliceBatchInferer):
                 chosen = slices.filled[start : start + self.batch_size]
                 for number, logits in enumerate(self._predictions(slices.seen(chosen), network)):
                     inside, _ = slices.inside_brain(slices.restored(logits), chosen)
-                    classes = inside.argmax(1).to("cpu", torch.uint8)
+                    classes = classes_of(inside).to("cpu", torch.uint8)
                     result[i, number, :, :, chosen.cpu()] = classes.movedim(0, -1)
         return result
 

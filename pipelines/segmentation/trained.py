@@ -11,6 +11,7 @@ from torch import nn
 from ...data.errors import InputError
 from ...models import segmentation_network
 from ..handlers.checkpoint_file import load_network, read_description
+from .outputs import output_channels
 
 # What is evaluated and what segments, the first that is there: the last epoch, as in all figures
 # of the README; the epoch with the best validation where a model was passed on without the other.
@@ -26,7 +27,8 @@ def trained_settings(path: str | Path) -> dict[str, Any]:
         path: a ``last.pt``, or a ``model.pt`` with its ``model.json`` beside it.
 
     Returns:
-        ``sequences``, ``encoder``, ``channels``, ``rates``, and ``late_fusion`` where there is one.
+        ``sequences``, ``encoder``, ``channels``, ``rates``, and where the training told them
+        ``late_fusion`` and ``outputs``.
 
     Raises:
         InputError: there are no weights, or nothing says how their network was built.
@@ -54,6 +56,7 @@ def trained_network(
     network = segmentation_network(
         trained["sequences"],
         late_fusion=trained.get("late_fusion"),
+        classes=output_channels(trained.get("outputs", "classes")),
         encoder=trained["encoder"],
         channels=trained["channels"],
         rates=trained["rates"],
