@@ -65,6 +65,9 @@ LIMITS: dict[str, Limit] = {
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
     "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "ema": BELOW_ONE,
+    "outputs": ("'classes' or 'regions'", lambda v: v in ("classes", "regions")),
+    "flips": ("True or False", lambda v: isinstance(v, bool)),
     "max_norm": ("a number above 0, or '$None'", lambda v: v is None or POSITIVE[1](v)),
     "size": (
         "a multiple of 16, or two in a list such as [160, 192]",

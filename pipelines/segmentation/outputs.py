@@ -18,12 +18,21 @@ OUTPUTS = {"classes": len(CLASSES), "regions": len(REGIONS)}  # and how many cha
 GROUPS = [REGION_CLASSES[region] for region in REGIONS]
 
 
-def output_channels(outputs: str) -> int:
+def output_channels(outputs: str, late_fusion: str | None = None) -> int:
     """Give the number of channels of a kind of outputs.
 
+    Args:
+        outputs: "classes" or "regions".
+        late_fusion: the network's rule, if it has one.
+
     Raises:
-        InputError: there is no such kind.
+        InputError: there is no such kind, or not with this late fusion.
     """
+    if outputs == "regions" and late_fusion == "confidence":
+        raise InputError(
+            "the method qmf weighs predictions by the energy of classes that exclude each other, "
+            "which 'outputs' regions are not: pass --outputs classes, or another --method"
+        )
     if outputs not in OUTPUTS:
         raise InputError(f"'outputs' is {outputs!r}; it must be one of {list(OUTPUTS)}")
     return OUTPUTS[outputs]

@@ -68,8 +68,10 @@ def test_training_leaves_its_files(trained: Path) -> None:
     assert grid["voxel_mm"] == [4, 4, 4] and all(20 < side < 60 for side in grid["brain_pixels"])
     assert description == {
         "sequences": [*SEQUENCES],
+        "outputs": "classes",
         **NETWORK,
         "rates": [1, 2, 3],
+        "ema": 0.0,
         "late_fusion": None,
         "method": "cggm",
         "modality_dropout": dict.fromkeys(SEQUENCES, 0.0),
@@ -209,7 +211,9 @@ def test_the_segmenter_gives_the_masks_of_inference(
 
     images = {name: nib.load(file) for name, file in files.items()}
     arrays = {name: np.asarray(image.dataobj) for name, image in images.items()}
-    result = Segmenter.from_folder(trained, flips=flips).segment(arrays, mask.affine, probabilities=True)
+    result = Segmenter.from_folder(trained, flips=flips).segment(
+        arrays, mask.affine, probabilities=True
+    )
     assert np.array_equal(result.codes("brats2021"), mask.dataobj)
     assert {f"{name}_ml": round(ml, 3) for name, ml in result.volumes.items()} == {
         f"{name}_ml": float(row[f"{name}_ml"]) for name in ("WT", "TC", "ET")
