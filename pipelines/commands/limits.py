@@ -61,7 +61,9 @@ LIMITS: dict[str, Limit] = {
         "'$None', or numbers from 0 to 1 by modality, such as \"{t1ce: 0.5}\"",
         lambda v: v is None or (isinstance(v, dict) and all(map(SHARE[1], v.values()))),
     ),
-    **dict.fromkeys(("num_workers", "warmup_epochs", "seed", "split_seed", "dropout_ramp"), NUMBER),
+    **dict.fromkeys(
+        ("num_workers", "warmup_epochs", "seed", "split_seed", "dropout_ramp", "neighbors"), NUMBER
+    ),
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
     "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from .outputs import mean_logits
+from .slice_inference import neighbors_of
 
 # Axes of an image (B, S, X, Y, ...) that are turned round: none, left-right, front-back, both;
 # training flips along the same two.
@@ -31,6 +31,7 @@ class AveragedNetwork(nn.Module):
     def __init__(self, networks: Sequence[nn.Module], *, flips: bool = False) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        self.neighbors = neighbors_of(networks[0])
         self.views = [(n, axes) for n in networks for axes in (FLIPS if flips else FLIPS[:1])]
 
     @property

@@ -78,9 +78,10 @@ class DiceCELoss(nn.Module):
 
 
 class RegionLoss(nn.Module):
-    """Soft Dice of WT, TC and ET, each over the batch, plus lambda times their binary cross-entropy.
+    """Soft Dice of WT, TC and ET, each over the batch, plus lambda times binary cross-entropy.
 
-    Of regions that overlap, as winners of BraTS trained them (Isensee et al., arXiv 2011.00848).
+    Regions overlap, so each is a yes or no of its own, as winners of BraTS
+    trained them (Isensee et al., arXiv 2011.00848).
 
     Args:
         lambda_ce: weight of the cross-entropy, a mean over regions and pixels.

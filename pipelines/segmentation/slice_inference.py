@@ -46,7 +46,8 @@ class SliceBatchInferer(Inferer):
 
         Args:
             inputs: normalized volumes, zeros outside the brain, shape (B, S, X, Y, Z).
-            network: takes (slices, S, X, Y), and ``present`` when it is given.
+            network: takes (slices, S, X, Y), or (slices, S (2n + 1), X, Y) with its n
+                ``neighbors``, and ``present`` when it is given.
             args: further positional arguments of the network.
             present: which sequences exist, shape (B, S).
         """
@@ -81,7 +82,7 @@ class SliceBatchInferer(Inferer):
             network = network.module  # the wrapper waits for processes that have fewer slices
         # Saying that all are there costs nothing to leave out, and any network takes the call.
         extra = {} if present is None or bool(present.all()) else {"present": present}
-        slices = CenteredSlices(volume)
+        slices = CenteredSlices(volume, neighbors_of(network))
         for start in range(0, len(slices.filled), self.batch_size):  # none for an empty volume
             chosen = slices.filled[start : start + self.batch_size]
             logits = slices.restored(network(slices.seen(chosen), *args, **extra))
@@ -95,12 +96,14 @@ class CenteredSlices:
 
     Args:
         volume: normalized, zeros outside the brain, shape (S, X, Y, Z).
+        neighbors: slices on either side that the network sees, too; beyond the brain, its outermost
+            slice again.
 
     Attributes:
         filled: indices of the slices that are not empty, along Z.
     """
 
-    def __init__(self, volume: Tensor) -> None:
+    def __init__(self, volume: Tensor, neighbors: int = 0) -> None:
         self._slices = volume.movedim(-1, 0)
         inside = volume.any(0)
         self.filled = torch.nonzero(inside.flatten(0, 1).any(0))[:, 0]
@@ -109,11 +112,16 @@ class CenteredSlices:
         brain, (self._x, self._y, _) = find_brain(inside.cpu().numpy())
         self._brain = torch.from_numpy(brain).movedim(-1, 0).to(volume.device)
         self._box = (self._x.stop - self._x.start, self._y.stop - self._y.start)
+        self._around = torch.arange(-neighbors, neighbors + 1, device=volume.device)
         self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._box)
 
     def seen(self, chosen: Tensor) -> Tensor:
-        """Give slices to the network, shape (n, S, H, W) with H and W multiples of 16."""
-        box = self._slices[chosen][:, :, self._x, self._y]
+        """Give slices to the network, shape (n, S, H, W) with H and W multiples of 16.
+
+        With neighbors S (2 neighbors + 1) channels, those of a sequence in a row.
+        """
+        numbers = (chosen[:, None] + self._around).clamp(self.filled[0], self.filled[-1])
+        box = self._slices[:, :, self._x, self._y][numbers].movedim(1, 2).flatten(1, 2)
         return fit(box, (self._size[0], self._size[1]))
 
     def restored(self, logits: Tensor) -> Tensor:
@@ -127,3 +135,8 @@ class CenteredSlices:
         outside = ~self._brain[chosen]
         removed = int((classes_of(logits).bool() & outside).sum())
         return torch.where(outside[:, None], background_logits(logits), logits), removed
+
+
+def neighbors_of(network: nn.Module) -> int:
+    """Slices on either side of the one it segments that a network sees, too."""
+    return int(getattr(network, "neighbors", 0))  # type: ignore[arg-type]

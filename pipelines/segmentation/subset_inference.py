@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .outputs import classes_of
-from .slice_inference import CenteredSlices, SliceBatchInferer
+from .slice_inference import CenteredSlices, SliceBatchInferer, neighbors_of
 
 
 def subsets_of(sequences: Sequence[str]) -> list[tuple[str, ...]]:
@@ -46,7 +46,7 @@ class SubsetInferer(SliceBatchInferer):
         """Return class numbers, uint8 of shape (B, subsets, X, Y, Z), in the order of `subsets`."""
         result = torch.zeros(len(inputs), len(self.subsets), *inputs.shape[2:], dtype=torch.uint8)
         for i, volume in enumerate(inputs):
-            slices = CenteredSlices(volume)
+            slices = CenteredSlices(volume, neighbors_of(network))
             for start in range(0, len(slices.filled), self.batch_size):
                 chosen = slices.filled[start : start + self.batch_size]
                 for number, logits in enumerate(self._predictions(slices.seen(chosen), network)):

@@ -28,7 +28,7 @@ def trained_settings(path: str | Path) -> dict[str, Any]:
 
     Returns:
         ``sequences``, ``encoder``, ``channels``, ``rates``, and where the training told them
-        ``late_fusion`` and ``outputs``.
+        ``late_fusion``, ``outputs`` and ``neighbors``.
 
     Raises:
         InputError: there are no weights, or nothing says how their network was built.
@@ -56,6 +56,7 @@ def trained_network(
     network = segmentation_network(
         trained["sequences"],
         late_fusion=trained.get("late_fusion"),
+        neighbors=trained.get("neighbors", 0),
         classes=output_channels(trained.get("outputs", "classes")),
         encoder=trained["encoder"],
         channels=trained["channels"],

@@ -69,6 +69,7 @@ def test_training_leaves_its_files(trained: Path) -> None:
     assert description == {
         "sequences": [*SEQUENCES],
         "outputs": "classes",
+        "neighbors": 0,
         **NETWORK,
         "rates": [1, 2, 3],
         "ema": 0.0,

@@ -76,3 +76,11 @@ def test_the_average_of_the_weights_is_what_is_validated_and_used(
     (judged,) = table(tmp_path / "evaluation" / "evaluation.csv")
     dice = 100 * float(row["validation/dice/mean"])
     assert float(judged["volumetric_mean"]) == pytest.approx(dice, abs=0.01) and dice > 0
+
+
+def test_neighbors_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None:
+    brats.run("train.json", tmp_path, neighbors=1, lr=3e-3)
+    state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    first = [name for name in state if state[name].shape[1:2] == (3,)]
+    assert len(first) == 4, "the first convolution of each encoder"
+    check_agreement(brats, tmp_path, Segmenter.from_folder(tmp_path, flips=True), flips=True)
