@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .slice_inference import SliceBatchInferer
     from .subset_inference import SubsetInferer, evaluation_inferer
     from .subset_report import SubsetReport
-    from .trained import default_weights, trained_settings
+    from .trained import default_weights, load_networks, trained_settings
     from .volume_dice import VolumeDice
 
 _MODULES = {
@@ -39,6 +39,7 @@ _MODULES = {
     "averaged": "averaging",
     "default_weights": "trained",
     "evaluation_inferer": "subset_inference",
+    "load_networks": "trained",
     "one_case": "case_dataset",
     "output_channels": "outputs",
     "region_score": "region_dice",
@@ -63,6 +64,7 @@ __all__ = [
     "averaged",
     "default_weights",
     "evaluation_inferer",
+    "load_networks",
     "one_case",
     "output_channels",
     "region_score",

@@ -31,6 +31,7 @@ class AveragedNetwork(nn.Module):
     def __init__(self, networks: Sequence[nn.Module], *, flips: bool = False) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        self.stride = math.lcm(*(int(getattr(n, "stride", 1)) for n in networks))
         self.neighbors = neighbors_of(networks[0])
         self.views = [(n, axes) for n in networks for axes in (FLIPS if flips else FLIPS[:1])]
 
@@ -48,9 +49,8 @@ class AveragedNetwork(nn.Module):
     def encode(self, image: Tensor) -> dict[str, list[Any]]:
         """Give the features of each sequence, those of all views."""
         # Here, since a network pads on the right: after a flip that is another side.
-        stride = math.lcm(*(int(getattr(network, "stride", 1)) for network in self.networks))
         sides = reversed(image.shape[2:])
-        padded = pad(image, [p for side in sides for p in (0, -side % stride)])
+        padded = pad(image, [p for side in sides for p in (0, -side % self.stride)])
         views: list[dict[str, Any]] = [n.encode(padded.flip(axes)) for n, axes in self.views]  # type: ignore[operator]
         return {name: [view[name] for view in views] for name in views[0]}
 
@@ -63,11 +63,12 @@ class AveragedNetwork(nn.Module):
         return mean_logits(network.fuse(parts).flip(axes) for network, axes, parts in views)  # type: ignore[operator]
 
 
-def averaged(network: nn.Module, *, flips: bool = False) -> nn.Module:
-    """Give the network that segments: this one, or the mean over flips of its image.
+def averaged(networks: nn.Module | Sequence[nn.Module], *, flips: bool = False) -> nn.Module:
+    """Give the network that segments: the only one, or the mean of several or over flips.
 
     Args:
-        network: takes images (B, S, X, Y, ...).
+        networks: one or more that take images (B, S, X, Y, ...).
         flips: see :class:`AveragedNetwork`.
     """
-    return AveragedNetwork([network], flips=True).eval() if flips else network
+    several = [networks] if isinstance(networks, nn.Module) else list(networks)
+    return several[0] if len(several) == 1 and not flips else AveragedNetwork(several, flips=flips)

@@ -16,7 +16,7 @@ from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
 from ..balancing.modality_dropout import subset_warning
-from ..handlers.checkpoint_file import description_of
+from ..handlers.checkpoint_file import Weights, description_of, files_of
 from .averaging import averaged
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
@@ -71,7 +71,7 @@ class Segmenter:
         network: takes slices (B, S, X, Y) and ``present``, see
             :class:`cggm.models.SegmentationNetwork`.
         sequences: names of its S channels.
-        weights: its file, when it has one; beside it lies what it was trained for and what each
+        weights: its files, when it has some; beside them lies what it was trained for and what each
             subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
         batch_size: slices per forward pass.
@@ -84,7 +84,7 @@ class Segmenter:
         network: nn.Module,
         sequences: Sequence[str],
         *,
-        weights: str | Path | None = None,
+        weights: Weights | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 32,
         flips: bool = False,
@@ -99,7 +99,7 @@ class Segmenter:
     @classmethod
     def from_folder(
         cls,
-        path: str | Path,
+        path: Weights,
         *,
         device: str | torch.device | None = None,
         batch_size: int = 32,
@@ -108,15 +108,17 @@ class Segmenter:
         """Load a model that ``train.json`` left.
 
         Args:
-            path: its output folder, the folder ``models`` in it, or the path of the weights.
+            path: its output folder, the folder ``models`` in it, or the path of the weights; a list
+                of these, such as the folds of a cross-validation, segments by their mean.
             device: as for the class.
             batch_size: likewise.
             flips: likewise.
 
         Raises:
-            InputError: there is no model, or its ``model.json`` does not say how it was built.
+            InputError: there is no model, its ``model.json`` does not say how it was built, or
+                several are not alike.
         """
-        weights = weights_in(path)
+        weights = [weights_in(one) for one in files_of(path)]
         network, sequences = trained_network(weights)
         return cls(
             network,

@@ -14,10 +14,11 @@ from torch import Tensor
 from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.errors import InputError
-from ...data.files import digest_of, write_csv, write_json
+from ...data.files import write_csv, write_json
 from ...data.splits import patient_of
+from ..handlers.checkpoint_file import Weights
 from .region_dice import region_counts
-from .reliability import FILE, joined
+from .reliability import FILE, digests, joined, table_file
 from .subset_inference import subsets_of
 from .volume_dice import dice_of_counts
 
@@ -54,14 +55,14 @@ class SubsetReport:
         folder: str,
         *,
         sequences: Sequence[str],
-        weights: str | Path,
+        weights: Weights,
         data: str,
         part: str,
         flips: bool = False,
         seed: int = 0,
         show: bool = True,
     ) -> None:
-        self.folder, self.weights = Path(folder), Path(weights)
+        self.folder, self.weights = Path(folder), weights
         self.subsets = subsets_of(sequences)
         self.about = {"data": data, "part": part, "flips": flips}
         self.seed, self.show = seed, show
@@ -102,9 +103,9 @@ class SubsetReport:
             self._keep(table)
 
     def _keep(self, table: Mapping[str, Any]) -> None:
-        path = self.weights.with_name(FILE)
+        path = table_file(self.weights)
         try:
-            write_json(path, {"weights": digest_of(self.weights), **table})
+            write_json(path, {"weights": digests(self.weights), **table})
         except InputError as error:  # such as weights in a folder of somebody else
             print(f"the table of subsets is not kept beside the weights: {error}", flush=True)
 

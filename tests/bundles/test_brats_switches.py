@@ -12,6 +12,7 @@ import torch
 
 from cggm import Segmenter
 from cggm.data.brats.cases import find_cases
+from cggm.data.errors import InputError
 from cggm.pipelines.commands.failures import explain
 
 from .conftest import Bundle
@@ -84,3 +85,41 @@ def test_neighbors_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None
     first = [name for name in state if state[name].shape[1:2] == (3,)]
     assert len(first) == 4, "the first convolution of each encoder"
     check_agreement(brats, tmp_path, Segmenter.from_folder(tmp_path, flips=True), flips=True)
+
+
+def test_folds_segment_together(brats: Bundle, tmp_path: Path) -> None:
+    settings = {"lr": 3e-3, "method": "joint"}
+    for seed in (0, 1):
+        brats.run("train.json", tmp_path / str(seed), seed=seed, **settings)
+    folders = [tmp_path / "0", tmp_path / "1"]
+    files = [str(folder / "models" / "last.pt") for folder in folders]
+    out = tmp_path / "both"
+    split = {"split_file": str(folders[0] / "split.json")}
+    brats.run("evaluate.json", out, subsets=True, ckpt_path=files, **split)
+    summary = json.loads((out / "evaluation" / "evaluation.json").read_text())
+    assert summary["weights"] == files and len(set(summary["digests"])) == 2
+    kept = json.loads((folders[0] / "models" / "ensemble_subsets.json").read_text())
+    assert kept["weights"] == summary["digests"]
+    (row,) = table(out / "evaluation" / "evaluation.csv")
+    (case,) = (c for c in find_cases(brats.data["dataset_dir"]) if c.name == row["case"])
+    images = {name: source.path for name, source in case.images.items()}
+    segmenter = Segmenter.from_folder(folders)
+    result = segmenter.segment_files(images, out / "mask.nii.gz", probabilities=True)
+    assert result.expected.startswith("WT Dice ")
+    alone = [Segmenter.from_folder(f).segment_files(images, probabilities=True) for f in folders]
+    mean = np.mean([one.probabilities for one in alone], axis=0)
+    assert np.allclose(result.probabilities, mean, atol=1e-5)
+    truth = np.asarray(nib.load(case.label.path).dataobj) > 0  # type: ignore[union-attr]
+    found = result.classes > 0
+    dice = 200 * (truth & found).sum() / (truth.sum() + found.sum())
+    assert float(row["volumetric_WT"]) == pytest.approx(dice, abs=0.006)
+
+    with pytest.raises(RuntimeError) as error:
+        brats.run("evaluate.json", out, part="train", ckpt_path=[files[0], files[0] + "x"], **split)
+    assert "last.ptx cannot be read" in str(explain(error.value))
+    description = json.loads((folders[1] / "models" / "model.json").read_text())
+    (folders[1] / "models" / "model.json").write_text(
+        json.dumps(description | {"outputs": "regions"})
+    )
+    with pytest.raises(InputError, match="networks that segment together are alike"):
+        Segmenter.from_folder([folders[0], folders[1] / "models" / "model.pt"])

@@ -48,6 +48,16 @@ def test_probabilities_are_the_mean_over_flips(late_fusion: str | None) -> None:
         assert (expected - one(image, rows).softmax(1)).abs().max() > 1e-4
 
 
+@torch.no_grad()
+def test_several_networks_and_flips_are_one_mean() -> None:
+    first, second, image = network(0), network(1), images(2, 2, 16, 32)
+    both = averaged([first, second])
+    expected = (first(image).softmax(1) + second(image).softmax(1)) / 2
+    torch.testing.assert_close(both(image).softmax(1), expected)
+    expected = (by_hand(first, image) + by_hand(second, image)) / 2
+    torch.testing.assert_close(averaged([first, second], flips=True)(image).softmax(1), expected)
+
+
 def test_without_flips_the_network_is_the_same_object() -> None:
     one = network()
     assert averaged(one) is one
