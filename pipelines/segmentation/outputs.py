@@ -11,8 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from ...data.brats.conventions import CLASSES, REGION_CLASSES, REGIONS
 from ...data.errors import InputError
-from ..balancing.region_task import RegionTask
-from ..balancing.tasks import SegmentationTask
+from ..balancing import RegionTask, SegmentationTask
 
 OUTPUTS = {"classes": len(CLASSES), "regions": len(REGIONS)}  # and how many channels tell them
 GROUPS = [REGION_CLASSES[region] for region in REGIONS]
