@@ -19,8 +19,8 @@ _WRAPPERS = ("module.", "encoder.", "backbone.", "model.")
 _FILE_ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
 
 
-def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
-    """Build a one-channel backbone of five levels and give the stride of its last level.
+def build_backbone(name: str, weights: str | None, channels: int = 1) -> tuple[nn.Module, int]:
+    """Build a backbone of five levels and give the stride of its last level.
 
     The stride is 16 (the last stage dilated, as in DeepLabV3+), or 32 where the backbone cannot
     be dilated.
@@ -29,6 +29,7 @@ def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
         name: an encoder of segmentation-models-pytorch, or of timm as "tu-<name>".
         weights: None for a random start, a name such as "imagenet" to download, or the path of
             a state dict.
+        channels: of its input.
 
     Raises:
         ValueError: when the name is unknown, the backbone has no features at a quarter of the
@@ -36,10 +37,10 @@ def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
     """
     _check_name(name)
     path = None if weights is None else _local_file(weights)
-    backbone = _build(name, None if path else weights)
-    stride = _last_stride(name, backbone)
+    backbone = _build(name, None if path else weights, channels)
+    stride = _last_stride(name, backbone, channels)
     if path is not None:
-        _load(backbone, path, f"encoder {name!r}")
+        _load(backbone, path, f"encoder {name!r}", channels)
     return backbone, stride
 
 
@@ -50,13 +51,13 @@ def _check_name(name: str) -> None:
         raise ValueError(f"no encoder is called {name!r}; nearest names: {', '.join(near)}")
 
 
-def _build(name: str, weights: str | None) -> nn.Module:
+def _build(name: str, weights: str | None, channels: int) -> nn.Module:
     # segmentation-models-pytorch knows timm's weights only as "there are some".
     wanted = True if weights is not None and name.startswith("tu-") else weights
     for stride in (16, 32):
         try:
             return smp.encoders.get_encoder(
-                name, in_channels=1, depth=5, weights=wanted, output_stride=stride
+                name, in_channels=channels, depth=5, weights=wanted, output_stride=stride
             )
         except KeyError as error:
             raise ValueError(f"encoder {name!r} has no weights {weights!r}: {error}") from error
@@ -72,13 +73,13 @@ def _build(name: str, weights: str | None) -> nn.Module:
     raise ValueError(f"encoder {name!r} cannot serve as a backbone here: {problem}") from problem
 
 
-def _last_stride(name: str, backbone: nn.Module) -> int:
+def _last_stride(name: str, backbone: nn.Module, channels: int) -> int:
     """Find the stride by running one image, which also refuses what cannot be a backbone."""
     side = 64
     backbone.eval()
     try:
         with torch.no_grad():
-            levels = backbone(torch.zeros(1, 1, side, side))
+            levels = backbone(torch.zeros(1, channels, side, side))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ValueError(f"encoder {name!r} takes no image of {side}x{side}: {error}") from error
     backbone.train()
@@ -97,15 +98,17 @@ def _local_file(weights: str) -> Path | None:
     return None
 
 
-def _load(backbone: nn.Module, path: Path, what: str) -> None:
+def _load(backbone: nn.Module, path: Path, what: str, channels: int) -> None:
     """Fill a backbone from a file; layers of an ImageNet classifier are left aside."""
     expected = backbone.state_dict()
     state = _match_names(_read(path), expected)
     for key in expected.keys() & state.keys():
-        shape = expected[key].shape
-        # A first convolution on colors: their sum answers to a gray image as the original does.
-        if len(shape) == 4 and shape[1] == 1 and state[key].ndim == 4 and state[key].shape[1] == 3:
-            state[key] = state[key].sum(dim=1, keepdim=True)
+        shape, given = expected[key].shape, state[key].shape
+        # A first convolution on colors: their sum, spread over the slices, answers to equal slices
+        # as the original does to a gray image. Three slices take the places of the colors.
+        if len(shape) == len(given) == 4 and shape[1] == channels != 3 == given[1]:
+            gray = state[key].sum(dim=1, keepdim=True) / channels
+            state[key] = gray.repeat(1, channels, 1, 1)
     counters = {key for key in expected if key.endswith("num_batches_tracked")}
     problems = {
         "missing": sorted(expected.keys() - state.keys() - counters),

@@ -43,4 +43,4 @@ def segmentation_network(
     members: dict[str, nn.Module] = {
         name: SegmentationNetwork([name], **settings) for name in sequences
     }
-    return SegmentationLateFusion(members, late_fusion)
+    return SegmentationLateFusion(members, late_fusion, neighbors=settings.get("neighbors", 0))

@@ -77,19 +77,29 @@ class LateFusion(nn.Module):
 
 
 class SegmentationLateFusion(LateFusion):
-    """Late fusion for slices: an image of shape (B, S, H, W), its channels in order."""
+    """Late fusion for slices: an image of shape (B, S, H, W), its channels in order.
+
+    With n neighbors it is one of shape (B, S (2n + 1), H, W), see :class:`SegmentationNetwork`.
+    """
+
+    def __init__(
+        self, members: dict[str, nn.Module], rule: str = "mean", *, neighbors: int = 0
+    ) -> None:
+        super().__init__(members, rule)
+        self.neighbors, self.depth = neighbors, 2 * neighbors + 1
 
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Predict logits (B, classes, H, W).
 
         Args:
-            image: normalized slices, shape (B, S, H, W).
+            image: normalized slices, shape (B, S, H, W), see the class.
             present: which sequences exist, shape (S,) or (B, S); all when not given.
         """
         count = len(self.modalities)
-        if image.dim() != 4 or image.shape[1] != count:
+        channels = count * self.depth
+        if image.dim() != 4 or image.shape[1] != channels:
             raise ValueError(
-                f"the network takes slices of shape (B, {count}, H, W), got {image.shape}"
+                f"the network takes slices of shape (B, {channels}, H, W), got {image.shape}"
             )
         rows = torch.ones([image.shape[0], count], dtype=torch.bool, device=image.device)
         if present is not None:
@@ -97,6 +107,6 @@ class SegmentationLateFusion(LateFusion):
         predictions: list[Tensor] = []
         here: list[Tensor] = []
         for index, member in enumerate(self.members.values()):
-            predictions.append(member(image[:, index : index + 1]))
+            predictions.append(member(image[:, index * self.depth : (index + 1) * self.depth]))
             here.append(rows[:, index])
         return self.combine(predictions, here)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from .backbones import LOW_LEVEL, LOW_STRIDE, build_backbone
 from .multimodal import MultimodalNetwork, check_modalities
+from .pooled_norm import PooledBatchNorm
 
 LOW_CHANNELS = 48  # width of the low-level path, as in the DeepLabV3+ paper
 DROPOUT = 0.1  # after the pyramid pooling, as in the DeepLab authors' own code
@@ -25,6 +26,7 @@ class SegmentationNetwork(MultimodalNetwork):
             path of a state dict; random and different for each sequence when None.
         classes: number of classes, background included.
         channels: width of the pyramid pooling and of the fusion (256 in DeepLabV3+).
+        neighbors: slices before and after the one that is segmented which an encoder sees, too.
         rates: dilations of the pyramid pooling. A rate beyond (side of the image / 16) reaches
             only padding, so small images want small rates.
 
@@ -40,17 +42,24 @@ class SegmentationNetwork(MultimodalNetwork):
         encoder: str = "resnet18",
         weights: str | None = None,
         classes: int = 4,
+        neighbors: int = 0,
         channels: int = 256,
         rates: tuple[int, int, int] = (6, 12, 18),
     ) -> None:
         if isinstance(sequences, str):
             raise ValueError(f"sequences must be a list of names, got the text {sequences!r}")
         check_modalities(list(sequences))
-        encoders = {name: SequenceEncoder(encoder, weights, channels, rates) for name in sequences}
+        if neighbors < 0:
+            raise ValueError(f"neighbors is {neighbors}; it is a number of slices, 0 or more")
+        depth = 2 * neighbors + 1
+        encoders = {
+            name: SequenceEncoder(encoder, weights, channels, rates, depth) for name in sequences
+        }
         super().__init__(encoders)
         one = encoders[sequences[0]]
         self.stride = one.stride
         self.rates = tuple(rates)
+        self.neighbors, self.depth = neighbors, depth
         self.high_channels, self.low_channels = channels, one.low_channels
         self.fusion = ConvolutionalFusion(len(encoders), channels, one.low_channels)
         self.head = nn.Conv2d(channels, classes, kernel_size=1)
@@ -62,7 +71,9 @@ class SegmentationNetwork(MultimodalNetwork):
         the rest by S / (number present) was measured to be worse (docs/balancing.md).
 
         Args:
-            image: normalized slices, one channel per sequence, shape (B, S, H, W), any H and W.
+            image: normalized slices, one channel per sequence, shape (B, S, H, W), any H and W;
+                with n neighbors (B, S (2n + 1), H, W), the slices of a sequence next to each other
+                in their order.
             present: which sequences exist, for the batch or for each slice, shape (S,) or (B, S).
 
         Returns:
@@ -89,8 +100,8 @@ class SegmentationNetwork(MultimodalNetwork):
         where its features are zeros: every method finds those of all sequences.
 
         Args:
-            image: shape (B, S, H, W).
-            present: as in `forward`.
+            image: as in `forward`.
+            present: likewise.
 
         Returns:
             By name, high-level features (B, channels, H / stride, W / stride) and low-level
@@ -102,11 +113,11 @@ class SegmentationNetwork(MultimodalNetwork):
         image = F.pad(image, [0, -image.shape[3] % self.stride, 0, -image.shape[2] % self.stride])
         features: dict[str, tuple[Tensor, Tensor]] = {}
         for index, (name, encoder) in enumerate(self.encoders.items()):
-            channel = image[:, index : index + 1]
+            own = image[:, index * self.depth : (index + 1) * self.depth]
             if rows is None or bool(rows[:, index].all()):
-                features[name] = encoder(channel)
+                features[name] = encoder(own)
             elif self.training or bool(rows[:, index].any()):
-                features[name] = encoder(channel, rows[:, index])
+                features[name] = encoder(own, rows[:, index])
         return features
 
     def fuse(
@@ -150,7 +161,7 @@ class SegmentationNetwork(MultimodalNetwork):
         return found if rows is None else found & rows
 
     def _check_image(self, image: Tensor) -> None:
-        count = len(self.modalities)
+        count = len(self.modalities) * self.depth
         if image.ndim != 4:
             raise ValueError(
                 f"the network takes slices of shape (B, {count}, H, W), "
@@ -171,13 +182,19 @@ class SequenceEncoder(nn.Module):
         weights: its start, see `SegmentationNetwork`.
         channels: width of the pyramid pooling.
         rates: its three dilations.
+        depth: slices that it sees at once.
     """
 
     def __init__(
-        self, encoder: str, weights: str | None, channels: int, rates: tuple[int, int, int]
+        self,
+        encoder: str,
+        weights: str | None,
+        channels: int,
+        rates: tuple[int, int, int],
+        depth: int = 1,
     ) -> None:
         super().__init__()
-        self.backbone, self.stride = build_backbone(encoder, weights)
+        self.backbone, self.stride = build_backbone(encoder, weights, depth)
         widths: list[int] = list(self.backbone.out_channels)  # pyright: ignore
         self.low_level = LOW_LEVEL  # TorchScript sees attributes, not globals
         self.low_channels = widths[LOW_LEVEL]
@@ -186,7 +203,7 @@ class SequenceEncoder(nn.Module):
         self.aspp.convs[-1].register_module("2", PooledBatchNorm(channels))
 
     def forward(self, image: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give high- and low-level features of one channel, shape (B, 1, H, W).
+        """Give high- and low-level features of one sequence, shape (B, depth, H, W).
 
         Args:
             image: of one sequence.
@@ -216,25 +233,6 @@ class SequenceEncoder(nn.Module):
             module.training = mode
         count = image.shape[0]
         return 0 * high.expand(count, -1, -1, -1), 0 * low.expand(count, -1, -1, -1)
-
-
-class PooledBatchNorm(nn.Module):
-    """Batch normalization after global pooling that can also train on a batch of one.
-
-    One value per channel has no variance and torch refuses it; the running statistics stand in.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Normalize means over whole images, shape (B, channels, 1, 1)."""
-        if self.training and pooled.shape[0] == 1:
-            norm = self.norm
-            mean, variance = norm.running_mean, norm.running_var
-            return F.batch_norm(pooled, mean, variance, norm.weight, norm.bias, eps=norm.eps)
-        return self.norm(pooled)
 
 
 class ConvolutionalFusion(nn.Module):

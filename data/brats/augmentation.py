@@ -16,13 +16,16 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 
-def train_transform(size: int | Sequence[int], *, strength: float = 1.0) -> Compose:
+def train_transform(
+    size: int | Sequence[int], *, strength: float = 1.0, neighbors: int = 0
+) -> Compose:
     """Build the augmentation of a training slice.
 
     Args:
         size: height and width in pixels of the random crop, as given to the data set.
         strength: 1 is the usual augmentation, 0 none at all; in between, and up to 2, ranges and
             probabilities grow in proportion (probabilities up to 1).
+        neighbors: as of the data set; the slices of a sequence are changed alike.
 
     Raises:
         ValueError: `strength` is out of range.
@@ -46,6 +49,7 @@ def train_transform(size: int | Sequence[int], *, strength: float = 1.0) -> Comp
                 shift=0.1 * strength,
                 gamma=0.3 * strength,
                 noise=0.1 * strength,
+                depth=2 * neighbors + 1,
             ),
         ]
     )
@@ -129,6 +133,7 @@ class RandBrainIntensityd(Randomizable, MapTransform):
         gamma: contrast; the span from the darkest to the brightest brain pixel is raised to a
             power, log-uniform from 1 / (1 + gamma) to 1 + gamma.
         noise: the standard deviation of Gaussian noise is uniform from 0 to this.
+        depth: channels of a sequence, next to each other; they are changed alike.
     """
 
     def __init__(
@@ -139,8 +144,10 @@ class RandBrainIntensityd(Randomizable, MapTransform):
         shift: float = 0.1,
         gamma: float = 0.3,
         noise: float = 0.1,
+        depth: int = 1,
     ) -> None:
         MapTransform.__init__(self, ["image"])
+        self.depth = depth
         self.prob = prob
         self.scale = scale
         self.shift = shift
@@ -149,18 +156,21 @@ class RandBrainIntensityd(Randomizable, MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         image = torch.as_tensor(data["image"], dtype=torch.float32)
-        return {**data, "image": torch.stack([self._change(channel) for channel in image])}
+        return {
+            **data,
+            "image": torch.cat([self._change(part) for part in image.split(self.depth)]),
+        }
 
-    def _change(self, channel: Tensor) -> Tensor:
-        """Change one sequence, shape (X, Y)."""
+    def _change(self, sequence: Tensor) -> Tensor:
+        """Change one sequence, shape (depth, X, Y)."""
         power = math.exp(self._amount(math.log1p(self.gamma)))
         factor, shift = 1 + self._amount(self.scale), self._amount(self.shift)
         noise = abs(self._amount(self.noise))
         seed = int(self.R.randint(2**31 - 1))
-        brain = channel != 0
-        values = channel[brain]
+        brain = sequence != 0
+        values = sequence[brain]
         if values.numel() == 0:
-            return channel
+            return sequence
         if power != 1:
             low, high = values.aminmax()
             span = (high - low).clamp_min(1e-6)
@@ -169,7 +179,7 @@ class RandBrainIntensityd(Randomizable, MapTransform):
         if noise:
             draws = torch.Generator().manual_seed(seed)
             values = values + noise * torch.randn(values.shape, generator=draws)
-        return torch.zeros_like(channel).masked_scatter_(brain, values)
+        return torch.zeros_like(sequence).masked_scatter_(brain, values)
 
     def _amount(self, limit: float) -> float:
         return self.R.uniform(-limit, limit) if self.R.random() < self.prob else 0.0

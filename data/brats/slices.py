@@ -44,6 +44,8 @@ class SliceDataset(Dataset[dict[str, Any]]):
         sampling: see above.
         slices_per_case: items per case and epoch (for "tumor" only).
         tumor_share: share of tumor slices among them, from 0 to 1 (for "tumor" only).
+        neighbors: slices before and after it that an item shows, too; at an end of the case, the
+            outermost slice again.
         seed: seed of the draws and of the augmentation.
         complete: refuse cases that lack a sequence.
 
@@ -63,14 +65,15 @@ class SliceDataset(Dataset[dict[str, Any]]):
         sampling: str = "tumor",
         slices_per_case: int = 8,
         tumor_share: float = 2 / 3,
+        neighbors: int = 0,
         seed: int = 0,
         complete: bool = False,
     ) -> None:
-        _check_settings(sampling, slices_per_case, tumor_share, seed)
+        _check_settings(sampling, slices_per_case, tumor_share, neighbors, seed)
         self.transform = transform
         self.sampling = sampling
         self.tumor_share = tumor_share
-        self.seed = seed
+        self.neighbors, self.seed = neighbors, seed
         self.cases = [store.load(name) for name in data]
         if not self.cases:
             raise InputError("no case to take slices from; expected at least one")
@@ -102,14 +105,15 @@ class SliceDataset(Dataset[dict[str, Any]]):
 
         Returns:
             "image": float32 z-scores, shape (S, H, W), first axis left to right, second posterior
-            to anterior, zeros for a sequence that the case does not have; "present": which it has,
-            bool (S,); "label": int64 classes 0 to 3, shape (1, H, W); "case": its name;
-            "slice": position among the stored slices of the case; "index": `index`.
+            to anterior, zeros for a sequence that the case does not have; with n neighbors
+            (S (2n + 1), H, W), those of a sequence in a row; "present": which it has, bool (S,);
+            "label": int64 classes 0 to 3, shape (1, H, W); "case": its name; "slice": position
+            among the stored slices of the case; "index": `index`.
         """
         number, slot = self._locate(index)
         case = self.cases[number]
         position = self._position(case, number, slot)
-        item = read_slice(case, position, self._channels[number])
+        item = read_slice(case, position, self._channels[number], self.neighbors)
         if self.transform is not None:
             self._seed_transform(index)
             item = self.transform(item)
@@ -161,13 +165,17 @@ def draw_slices(
     return np.concatenate([chosen, others])
 
 
-def read_slice(case: StoredCase, position: int, channels: Sequence[int]) -> dict[str, Any]:
-    """Read one stored slice: float32 "image" (S, X, Y) and uint8 "label" (1, X, Y)."""
+def read_slice(
+    case: StoredCase, position: int, channels: Sequence[int], neighbors: int = 0
+) -> dict[str, Any]:
+    """Read a stored slice: float32 "image" (S (2n + 1), X, Y), n neighbors, uint8 "label"."""
     label = case.label
     if label is None:
         raise InputError(f"{case.name} has no label")
-    image = case.images[position][list(channels)].astype(np.float32)
-    return {"image": torch.from_numpy(image), "label": torch.from_numpy(label[position][None] + 0)}
+    around = np.arange(position - neighbors, position + neighbors + 1).clip(0, case.slices - 1)
+    stack = case.images[around][:, list(channels)].astype(np.float32)
+    image = torch.from_numpy(stack).movedim(0, 1).flatten(0, 1)
+    return {"image": image, "label": torch.from_numpy(label[position][None] + 0)}
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -241,12 +249,16 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _check_settings(sampling: str, slices_per_case: int, tumor_share: float, seed: int) -> None:
+def _check_settings(
+    sampling: str, slices_per_case: int, tumor_share: float, neighbors: int, seed: int
+) -> None:
     if sampling not in SAMPLINGS:
         raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLINGS)}")
     if slices_per_case < 1:
         raise InputError(f"slices_per_case is {slices_per_case}; expected 1 or more")
     if not 0 <= tumor_share <= 1:
         raise InputError(f"tumor_share is {tumor_share}; expected a number from 0 to 1")
+    if neighbors < 0:
+        raise InputError(f"neighbors is {neighbors}; expected 0 or more")
     if seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more")

@@ -4,6 +4,7 @@ from .balancer import Balancer
 from .method import Method, Run, Step
 from .modality_dropout import ModalityDropout
 from .optimization import parameter_groups
+from .region_task import RegionTask
 from .scores import Dice, score_by_name
 from .tasks import ClassificationTask, RegressionTask, SegmentationTask, Task
 
@@ -13,6 +14,7 @@ __all__ = [
     "Dice",
     "Method",
     "ModalityDropout",
+    "RegionTask",
     "RegressionTask",
     "Run",
     "SegmentationTask",

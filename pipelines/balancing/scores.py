@@ -44,13 +44,17 @@ class Dice:
 
     def regions(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Dice of each sample and group, shape (B, G)."""
+        overlap, predicted, true = self.counts(prediction, label).unbind(-1)
+        return 2 * (overlap + self.smooth) / (predicted + true + 2 * self.smooth)
+
+    def counts(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Pixels of each sample and group: in both, predicted, true; shape (B, G, 3)."""
         groups = self.groups or [(number,) for number in range(1, prediction.shape[1])]
         if self.soft:
-            counts = soft_counts(prediction.float().softmax(1), label[:, 0], groups)
-        else:
-            counts = group_counts(prediction.argmax(1), label[:, 0], groups)
-        overlap, predicted, true = counts.unbind(-1)
-        return 2 * (overlap + self.smooth) / (predicted + true + 2 * self.smooth)
+            probabilities = prediction.float().softmax(1)
+            parts = [probabilities[:, list(group)].sum(1) for group in groups]
+            return soft_counts(torch.stack(parts, 1), label[:, 0], groups)
+        return group_counts(prediction.argmax(1), label[:, 0], groups)
 
 
 def group_counts(predicted: Tensor, true: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
@@ -83,23 +87,29 @@ def soft_counts(probabilities: Tensor, true: Tensor, groups: Sequence[Sequence[i
     """The same with probabilities for predicted pixels.
 
     Args:
-        probabilities: of the classes, shape (B, C, ...).
+        probabilities: of the groups, shape (B, G, ...).
         true: class numbers, shape (B, ...).
         groups: class numbers of each group.
 
     Returns:
         float32 sums, shape (B, G, 3).
     """
-    counts = []
-    for group in groups:
-        p = probabilities[:, list(group)].sum(1).flatten(1)
-        t = _members(true, group).flatten(1)
-        counts.append(torch.stack([(p * t).sum(1), p.sum(1), t.sum(1)], dim=-1))
-    return torch.stack(counts, dim=1)
+    p, t = probabilities.flatten(2), group_members(true, groups).flatten(2)
+    return torch.stack([(p * t).sum(2), p.sum(2), t.sum(2)], dim=-1)
 
 
-def _members(classes: Tensor, group: Sequence[int]) -> Tensor:
-    return torch.isin(classes, torch.tensor(list(group), device=classes.device))
+def group_members(classes: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Tell which pixels belong to each group of classes, bool of shape (B, G, ...).
+
+    Args:
+        classes: class numbers, shape (B, ...).
+        groups: class numbers of each group.
+
+    >>> group_members(torch.tensor([[0, 1, 2]]), [(1, 2), (2,)]).int().tolist()
+    [[[0, 1, 1], [0, 0, 1]]]
+    """
+    numbers = [torch.tensor(list(group), device=classes.device) for group in groups]
+    return torch.stack([torch.isin(classes, group) for group in numbers], dim=1)
 
 
 def accuracy(prediction: Tensor, label: Tensor) -> Tensor:

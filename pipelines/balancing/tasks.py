@@ -50,6 +50,13 @@ class Task:
         """Give the class of each sample, or of each pixel, as whole numbers from 0."""
         raise NotImplementedError(self._unknown("classes"))
 
+    def choices(self, prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Give logits of choices that exclude each other, (B, C, ...), and the true one, (B, ...).
+
+        They are added up where predictions are.
+        """
+        return prediction, self.classes(label)
+
     def errors(self, prediction: Tensor, label: Tensor) -> Tensor | None:
         """Give the error of each sample, shape (B,), where losses have no scale of their own.
 

@@ -19,6 +19,10 @@ def _is_range(value: Any) -> bool:
     return value is None or (len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1])
 
 
+def _is_text_or_list(value: Any) -> bool:
+    return all(isinstance(part, str) for part in _listed(value))
+
+
 Limit = tuple[str, Callable[[Any], bool]]
 
 COUNT: Limit = ("a whole number, 1 or more", lambda v: isinstance(v, int) and v >= 1)
@@ -29,7 +33,7 @@ SHARE: Limit = ("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
 BELOW_ONE: Limit = ("a number from 0 up to, not including, 1", lambda v: SHARE[1](v) and v < 1)
 FRACTION: Limit = ("a number above 0 and below 1", lambda v: _is_number(v) and 0 < v < 1)
 
-TEXTS = ("dataset_dir", "cache_dir", "output_dir", "split_file", "ckpt_path", "weights")
+TEXTS = ("dataset_dir", "cache_dir", "output_dir", "split_file", "weights")
 NAMES: Limit = (
     "a list of names such as \"['text']\"",
     lambda v: v is None or (isinstance(v, list | tuple) and all(isinstance(n, str) for n in v)),
@@ -61,10 +65,16 @@ LIMITS: dict[str, Limit] = {
         "'$None', or numbers from 0 to 1 by modality, such as \"{t1ce: 0.5}\"",
         lambda v: v is None or (isinstance(v, dict) and all(map(SHARE[1], v.values()))),
     ),
-    **dict.fromkeys(("num_workers", "warmup_epochs", "seed", "split_seed", "dropout_ramp"), NUMBER),
+    **dict.fromkeys(
+        ("num_workers", "warmup_epochs", "seed", "split_seed", "dropout_ramp", "neighbors"), NUMBER
+    ),
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
     "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "ckpt_path": ("the path of weights, or a list of such paths in quotes", _is_text_or_list),
+    "ema": BELOW_ONE,
+    "outputs": ("'classes' or 'regions'", lambda v: v in ("classes", "regions")),
+    "flips": ("True or False", lambda v: isinstance(v, bool)),
     "max_norm": ("a number above 0, or '$None'", lambda v: v is None or POSITIVE[1](v)),
     "size": (
         "a multiple of 16, or two in a list such as [160, 192]",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from ...data.errors import InputError, some
 from ...data.identity import digest
-from ..handlers.checkpoint_file import TRAINED_ON, description_of
+from ..handlers.checkpoint_file import TRAINED_ON, Weights, description_of
 
 
 def samples_to_judge(
     split: Mapping[str, Sequence[str]],
     part: str,
     *,
-    ckpt_path: str | Path,
+    ckpt_path: Weights,
     owner_of: Callable[[str], str],
 ) -> list[str]:
     """The names of a part, none of which the network was trained on, unless the part is train.
@@ -24,7 +23,7 @@ def samples_to_judge(
     Args:
         split: names by part.
         part: "train", "val", "test", or "all" for all samples that there are.
-        ckpt_path: the network's weights.
+        ckpt_path: the weights of the network, or of several that predict together.
         owner_of: the patient or group of a name, as in training.
 
     Raises:

@@ -11,6 +11,7 @@ from .progress import Announcement, EpochLog, SetEpoch
 from .recorder import Recorder
 from .replicas import SameBuffers
 from .same_run import experiment_parameters
+from .weight_average import WeightAverage
 
 __all__ = [
     "Announcement",
@@ -23,6 +24,7 @@ __all__ = [
     "SameBuffers",
     "SetEpoch",
     "TrainingCheckpoint",
+    "WeightAverage",
     "experiment_parameters",
     "listed",
     "load_network",

@@ -15,6 +15,8 @@ from ..balancing import weights
 from ..balancing.weights import description_beside
 from .same_run import flag_value
 
+Weights = str | Path | Sequence[str | Path]  # one file, or several that predict together
+
 # What a description tells of the data; everything else in it is a setting of the same name.
 _OF_DATA = ("widths", "classes", "sources")
 # Its entry with digests of the training samples, which `same_run` compares.
@@ -141,14 +143,29 @@ def check_fit(
         )
 
 
-def description_of(path: str | Path) -> dict[str, Any]:
-    """Tell what the weights in a file were trained as; empty when nothing tells it.
+def files_of(weights: Weights) -> list[Path]:
+    """List the files of some weights.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [weights] if isinstance(weights, str | Path) else list(weights)
+    if not files:
+        raise InputError("no weights are given: pass the path of one file, or a list of paths")
+    return [Path(file) for file in files]
+
+
+def description_of(weights: Weights) -> dict[str, Any]:
+    """Tell what some weights were trained as; empty when nothing tells it.
+
+    Of several files, what the first tells, with the training samples of all.
 
     Raises:
         InputError: there is no such file, or it holds something else.
     """
-    path = Path(path)
-    return description_beside(path) or read(path).get("description") or {}
+    several = [description_beside(f) or read(f).get("description") or {} for f in files_of(weights)]
+    samples = {name: None for told in several for name in told.get(TRAINED_ON, ())}
+    return several[0] | ({TRAINED_ON: list(samples)} if samples else {})
 
 
 def read_description(

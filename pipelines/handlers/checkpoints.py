@@ -22,6 +22,7 @@ from ...data.files import remove_leftovers, write_json
 from ..balancing.distributed import is_main_process
 from .checkpoint_file import check_fit, is_finite, load_network, read, save
 from .same_run import check_settings, plain_settings, settings_of_states
+from .weight_average import WeightAverage
 
 __all__ = ["Stateful", "TrainingCheckpoint", "load_network"]
 
@@ -59,6 +60,8 @@ class TrainingCheckpoint:
         scheduler: learning rate schedule.
         method: what modulates gradients, or its handler.
         classifiers: auxiliary classifiers, kept out of `model.pt`.
+        average: of the network's weights; the averaged ones are what both files hold as the
+            network's.
         evaluator: its best key metric chooses `model.pt`.
         records: further files of the run, moved away by a fresh start too.
         resume: take up `last.pt` instead of starting anew, as if training had not been stopped:
@@ -78,6 +81,7 @@ class TrainingCheckpoint:
         scheduler: LRScheduler | None = None,
         method: Stateful | None = None,
         classifiers: nn.Module | None = None,
+        average: WeightAverage | None = None,
         evaluator: Evaluator | None = None,
         records: Sequence[str | Path] = (),
         resume: bool = False,
@@ -85,7 +89,7 @@ class TrainingCheckpoint:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.network = network
+        self.network = _unwrapped(network if average is None else average.network)
         self.evaluator = evaluator
         self.records = [Path(file) for file in records]
         self.resume = resume
@@ -96,6 +100,7 @@ class TrainingCheckpoint:
         }
         self.settings = plain_settings(settings or {})
         parts = {"optimizer": optimizer, "scheduler": scheduler, "method": method}
+        parts["average"] = average
         self.parts: dict[str, Stateful] = {k: v for k, v in parts.items() if v is not None}
         if classifiers is not None:
             self.parts["classifiers"] = _unwrapped(classifiers)
@@ -113,7 +118,7 @@ class TrainingCheckpoint:
         weights are not in `model.pt`.
         """
         self._forget_nan()
-        if not is_finite(_unwrapped(self.network).state_dict()):
+        if not is_finite(self.network.state_dict()):
             raise InputError(
                 f"the network's weights are no longer finite after epoch {engine.state.epoch}; "
                 "nothing was saved of it: train with a lower --lr, or clip with --max_norm"
@@ -125,7 +130,7 @@ class TrainingCheckpoint:
         if self._best()["epoch"] in (-1, engine.state.epoch):
             if self.description:
                 write_json(self.folder / "model.json", self.description)
-            save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
+            save(self.network.state_dict(), self.folder / "model.pt")
             if "classifiers" in self.parts:
                 save(self.parts["classifiers"].state_dict(), self.folder / "classifiers.pt")
         save(self._content(engine), self.folder / "last.pt")
@@ -134,7 +139,7 @@ class TrainingCheckpoint:
         state = engine.state
         names = ("epoch", "iteration", "epoch_length", "max_epochs")
         return {
-            "network": _unwrapped(self.network).state_dict(),
+            "network": self.network.state_dict(),
             **{name: _plain(part.state_dict()) for name, part in self.parts.items()},
             "trainer": {name: getattr(state, name) for name in names},
             "scaler": engine.scaler.state_dict() if engine.amp and engine.scaler else {},
@@ -168,11 +173,11 @@ class TrainingCheckpoint:
         content = read(path)
         if "network" not in content or "trainer" not in content:
             raise InputError(f"{path} holds no whole training run, so it cannot be resumed")
-        network = _unwrapped(self.network)
-        check_fit(path, network, content["network"], content["description"], self.description)
+        state = content["network"]
+        check_fit(path, self.network, state, content["description"], self.description)
         self._check_settings(content, path)
         self._check_run(engine, content, path)
-        network.load_state_dict(content["network"])
+        self.network.load_state_dict(state)
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")
         if content["scaler"] and engine.amp and engine.scaler:
@@ -193,7 +198,7 @@ class TrainingCheckpoint:
 
     def _check_run(self, engine: SupervisedTrainer, content: dict[str, Any], path: Path) -> None:
         missing = [name for name in self.parts if name not in content]
-        stored = {"optimizer", "scheduler", "method", "classifiers"} & content.keys()
+        stored = {"optimizer", "scheduler", "method", "average", "classifiers"} & content.keys()
         differing = missing or sorted(stored - self.parts.keys())
         if differing:
             has = "holds no" if missing else "holds a"

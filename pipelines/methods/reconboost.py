@@ -252,13 +252,16 @@ class ReconBoost(Method):
         rest = step.task.residual(nothing if others is None else others, step.label)
         if rest is not None:
             return residual_error(prediction, rest, self.error)
-        label = step.task.classes(step.label)
+        logits, label = step.task.choices(prediction, step.label)
+        if others is not None:
+            others, _ = step.task.choices(others, step.label)
         form = residual_loss if self.residual == "paper" else released_residual_loss
-        loss = form(prediction, others, label, self.w1, self.w2)
+        loss = form(logits, others, label, self.w1, self.w2)
         stage, _ = self.stage(step.run)
         before = step.modalities[(stage - 1) % len(step.modalities)]
         if stage > 0 and before != name and self.alpha > 0:
-            loss = loss + self.alpha * memory_loss(prediction, step.predictions[before].float())
+            memory, _ = step.task.choices(step.predictions[before].float(), step.label)
+            loss = loss + self.alpha * memory_loss(logits, memory)
         return loss
 
     def gradients(self, step: Step) -> None:

@@ -9,16 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .averaging import averaged
     from .case_dataset import CaseDataset, one_case
     from .evaluation_report import EvaluationReport
-    from .losses import DiceCELoss
+    from .losses import DiceCELoss, RegionLoss, segmentation_loss
     from .mask_writer import MaskWriter
+    from .outputs import output_channels, segmentation_task
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
     from .subset_inference import SubsetInferer, evaluation_inferer
     from .subset_report import SubsetReport
-    from .trained import default_weights, trained_settings
+    from .trained import default_weights, load_networks, trained_settings
     from .volume_dice import VolumeDice
 
 _MODULES = {
@@ -27,16 +29,22 @@ _MODULES = {
     "EvaluationReport": "evaluation_report",
     "MaskWriter": "mask_writer",
     "RegionDice": "region_dice",
+    "RegionLoss": "losses",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "SliceBatchInferer": "slice_inference",
     "SubsetInferer": "subset_inference",
     "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
+    "averaged": "averaging",
     "default_weights": "trained",
     "evaluation_inferer": "subset_inference",
+    "load_networks": "trained",
     "one_case": "case_dataset",
+    "output_channels": "outputs",
     "region_score": "region_dice",
+    "segmentation_loss": "losses",
+    "segmentation_task": "outputs",
     "trained_settings": "trained",
 }
 
@@ -46,16 +54,22 @@ __all__ = [
     "EvaluationReport",
     "MaskWriter",
     "RegionDice",
+    "RegionLoss",
     "Segmentation",
     "Segmenter",
     "SliceBatchInferer",
     "SubsetInferer",
     "SubsetReport",
     "VolumeDice",
+    "averaged",
     "default_weights",
     "evaluation_inferer",
+    "load_networks",
     "one_case",
+    "output_channels",
     "region_score",
+    "segmentation_loss",
+    "segmentation_task",
     "trained_settings",
 ]
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
+from ..handlers.checkpoint_file import Weights
 from .region_dice import region_counts
-from .reliability import other_voxels, trained_grid, untold_regions
+from .reliability import digests, other_voxels, trained_grid, untold_regions
 from .slice_inference import SliceBatchInferer
 from .subset_inference import having
 from .volume_dice import dice_of_counts
@@ -53,7 +54,8 @@ class EvaluationReport:
         data: what the patients are, for the reader: a folder, or "synthetic".
         about: further facts to keep with the figures, such as method and checkpoint.
         sequences: the network's; None knows nothing of them.
-        weights: the network's file, to compare the cases with those of its training.
+        weights: of the network or of several, to compare the cases with those of the training,
+            and to keep their digests with the figures.
         draws: how often a random tumor slice per patient is drawn.
         seed: seed of the draws and of the bootstrap.
         show: print the means.
@@ -67,7 +69,7 @@ class EvaluationReport:
         data: str,
         about: Mapping[str, Any] | None = None,
         sequences: Sequence[str] | None = None,
-        weights: str | Path | None = None,
+        weights: Weights | None = None,
         draws: int = 20,
         seed: int = 0,
         show: bool = True,
@@ -78,6 +80,8 @@ class EvaluationReport:
         self.show = show
         self.about = {"data": data, **(about or {})}
         self.draws, self.seed = draws, seed
+        if weights is not None:
+            self.about["digests"] = digests(weights)
         self.summary: dict[str, Any] = {}
         self._sequences = None if sequences is None else tuple(sequences)
         self._untold: dict[str, dict[str, str]] = {}  # by case

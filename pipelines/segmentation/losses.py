@@ -1,4 +1,4 @@
-"""The segmentation loss of the paper: soft Dice plus weighted cross-entropy."""
+"""Losses of segmentation: the paper's soft Dice plus weighted cross-entropy; likewise by region."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from monai.losses import DiceLoss
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+
+from ..balancing.scores import group_members
+from .outputs import GROUPS, output_channels
 
 
 class DiceCELoss(nn.Module):
@@ -72,3 +75,53 @@ class DiceCELoss(nn.Module):
         truth = one_hot(label[:, 0], prediction.shape[1]).movedim(-1, 1)[:, 1:]
         overlap = (probability * truth).sum()
         return 1 - 2 * overlap / (probability.sum() + truth.sum() + self.SMOOTH)
+
+
+class RegionLoss(nn.Module):
+    """Soft Dice of WT, TC and ET, each over the batch, plus lambda times binary cross-entropy.
+
+    Regions overlap, so each is a yes or no of its own, as winners of BraTS
+    trained them (Isensee et al., arXiv 2011.00848).
+
+    Args:
+        lambda_ce: weight of the cross-entropy, a mean over regions and pixels.
+    """
+
+    def __init__(self, *, lambda_ce: float = 1.0) -> None:
+        super().__init__()
+        self.lambda_ce = lambda_ce
+        smooth = DiceCELoss.SMOOTH
+        self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=0.0, smooth_dr=smooth)
+
+    def forward(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            prediction: logits of the regions, shape (B, 3, ...).
+            label: class numbers, shape (B, 1, ...).
+        """
+        prediction = prediction.float()
+        truth = group_members(label[:, 0], GROUPS).to(prediction)
+        ce = binary_cross_entropy_with_logits(prediction, truth)
+        return self.dice(prediction, truth) + self.lambda_ce * ce
+
+
+def segmentation_loss(
+    outputs: str,
+    class_weights: Sequence[float] = (0.2, 0.3, 0.25, 0.25),
+    *,
+    lambda_ce: float = 1.0,
+    dice: str = "class",
+) -> nn.Module:
+    """Build the loss of a kind of outputs.
+
+    Args:
+        outputs: "classes" for :class:`DiceCELoss`, "regions" for :class:`RegionLoss`.
+        class_weights: of the classes; regions have none.
+        lambda_ce: weight of the cross-entropy.
+        dice: of the classes; a region has always a Dice of its own.
+    """
+    output_channels(outputs)
+    if outputs == "regions":
+        return RegionLoss(lambda_ce=lambda_ce)
+    return DiceCELoss(class_weights, lambda_ce=lambda_ce, dice=dice)

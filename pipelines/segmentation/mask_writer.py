@@ -18,7 +18,7 @@ from ...data.brats.nifti import Volume, write_mask
 from ...data.errors import InputError
 from ...data.files import write_csv
 from ..balancing.modality_dropout import subset_warning
-from ..handlers.checkpoint_file import description_of
+from ..handlers.checkpoint_file import Weights, description_of
 from .case_dataset import ReadCase
 from .overlays import draw_overlay
 from .region_dice import region_counts
@@ -40,7 +40,8 @@ class MaskWriter:
         folder: gets ``masks/<case>.nii.gz``, ``overlays/<case>.png`` and ``volumes.csv``.
         label_convention: of the masks; that of the case's layout when not given.
         overlays: draw the pictures.
-        weights: the network's file; beside it lies what it was trained on and what it is worth.
+        weights: of the network or of several; beside them lies what they were trained on and what
+            they are worth.
         inferer: what segments, to tell how much it removed outside the brain.
 
     Raises:
@@ -53,7 +54,7 @@ class MaskWriter:
         *,
         label_convention: str | None = None,
         overlays: bool = True,
-        weights: str | Path | None = None,
+        weights: Weights | None = None,
         inferer: SliceBatchInferer | None = None,
     ) -> None:
         self.folder = Path(folder)

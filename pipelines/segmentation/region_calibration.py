@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...data.brats.conventions import REGION_CLASSES, REGIONS
+from .outputs import class_probabilities
 from .scoring.calibration import BINS, calibration_gaps
 
 
@@ -30,7 +31,7 @@ class RegionCalibration:
             truth: class numbers, shape (n, ...).
         """
         brain = logits[:, 1] != -torch.inf
-        likely = logits.float().softmax(1).movedim(1, -1)[brain].cpu().numpy()  # (N, classes)
+        likely = class_probabilities(logits).movedim(1, -1)[brain].cpu().numpy()  # (N, classes)
         true = truth.to(brain.device)[brain].cpu().numpy()
         self._voxels += len(true)
         for row, region in zip(self._gaps, REGIONS, strict=True):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...data.brats.conventions import REGION_CLASSES, REGIONS
-from ..balancing.scores import Dice, group_counts
-
-_GROUPS = [REGION_CLASSES[region] for region in REGIONS]
+from ..balancing.scores import Dice, group_counts, soft_counts
+from .outputs import GROUPS, classes_of, tells_regions
 
 
 class RegionDice(Dice):
     """Mean Dice of WT, TC and ET, per sample: the rule BraTS used until 2022.
 
-    Predictions are logits of the classes background, NCR, ED and ET, shape (B, 4, H, W);
-    :meth:`regions` is in the order WT, TC, ET.
+    Predictions are logits of the classes background, NCR, ED and ET, shape (B, 4, H, W), or of the
+    regions WT, TC and ET, shape (B, 3, H, W); :meth:`regions` is in the order WT, TC, ET.
 
     Args:
         smooth: see :class:`cggm.pipelines.balancing.scores.Dice`.
@@ -22,7 +20,15 @@ class RegionDice(Dice):
     """
 
     def __init__(self, smooth: float = 1e-3, *, soft: bool = False) -> None:
-        super().__init__(smooth, soft=soft, groups=_GROUPS)
+        super().__init__(smooth, soft=soft, groups=GROUPS)
+
+    def counts(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """See :class:`cggm.pipelines.balancing.scores.Dice`."""
+        if not tells_regions(prediction):
+            return super().counts(prediction, label)
+        if self.soft:
+            return soft_counts(prediction.float().sigmoid(), label[:, 0], GROUPS)
+        return group_counts(classes_of(prediction), label[:, 0], GROUPS)
 
 
 def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
@@ -35,7 +41,7 @@ def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
     Returns:
         float32 counts, shape (B, 3 regions, 3).
     """
-    return group_counts(predicted, true, _GROUPS)
+    return group_counts(predicted, true, GROUPS)
 
 
 def region_score(name: str) -> RegionDice:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data.brats.conventions import REGION_NEEDS, REGIONS
 from ...data.files import digest_of
-from ..handlers.checkpoint_file import description_of
+from ..handlers.checkpoint_file import Weights, description_of, files_of
 
 FILE = "subsets.json"  # beside the weights
 GRID = "grid"  # entry of a description, see `cggm.data.describe_grid`
@@ -32,12 +32,23 @@ def untold_regions(sequences: Collection[str]) -> dict[str, str]:
     }
 
 
-def subset_table(weights: str | Path) -> Mapping[str, Any]:
+def table_file(weights: Weights) -> Path:
+    """Say where the table of some weights lies: beside them, of several beside the first."""
+    first, *others = files_of(weights)
+    return first.with_name(f"ensemble_{FILE}" if others else FILE)
+
+
+def digests(weights: Weights) -> str | list[str]:
+    """Digest of a file of weights, or of each of several."""
+    found = [digest_of(file) for file in files_of(weights)]
+    return found[0] if len(found) == 1 else found
+
+
+def subset_table(weights: Weights) -> Mapping[str, Any]:
     """Read what ``cggm evaluate brats --subsets True`` kept beside these very weights, or {}."""
-    weights = Path(weights)
     try:
-        table = json.loads(weights.with_name(FILE).read_text())
-        return table if table["weights"] == digest_of(weights) else {}
+        table = json.loads(table_file(weights).read_text())
+        return table if table["weights"] == digests(weights) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -55,7 +66,8 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
     if row is None:
         return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
     figures = [untold.get(region) or _figure(row, region) for region in REGIONS]
-    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}"
+    how = ", with flips" if table.get("flips") else ""
+    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}{how}"
 
 
 def _figure(row: Mapping[str, Any], region: str) -> str:
@@ -64,7 +76,7 @@ def _figure(row: Mapping[str, Any], region: str) -> str:
     return f"{region} Dice {row[f'{region}_dice']:.1f}{interval}"
 
 
-def trained_grid(weights: str | Path) -> Mapping[str, Any]:
+def trained_grid(weights: Weights) -> Mapping[str, Any]:
     """The voxel and slice sizes of the training cases, {} where nothing tells them."""
     return description_of(weights).get(GRID) or {}
 

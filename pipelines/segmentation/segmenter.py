@@ -16,9 +16,11 @@ from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.errors import InputError
 from ..balancing.modality_dropout import subset_warning
-from ..handlers.checkpoint_file import description_of
+from ..handlers.checkpoint_file import Weights, description_of, files_of
+from .averaging import averaged
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
+from .outputs import class_probabilities, classes_of
 from .reliability import expected_dice, subset_table, untold_regions
 from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
@@ -69,10 +71,12 @@ class Segmenter:
         network: takes slices (B, S, X, Y) and ``present``, see
             :class:`cggm.models.SegmentationNetwork`.
         sequences: names of its S channels.
-        weights: its file, when it has one; beside it lies what it was trained for and what each
+        weights: its files, when it has some; beside them lies what it was trained for and what each
             subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
         batch_size: slices per forward pass.
+        flips: also segment the images flipped left-right, front-back and both ways, and take the
+            mean of the four probabilities.
     """
 
     def __init__(
@@ -80,12 +84,13 @@ class Segmenter:
         network: nn.Module,
         sequences: Sequence[str],
         *,
-        weights: str | Path | None = None,
+        weights: Weights | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 32,
+        flips: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network.to(self.device).eval()
+        self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
         self.inferer = SliceBatchInferer(batch_size)
         self.trained = {} if weights is None else description_of(weights)
@@ -93,21 +98,36 @@ class Segmenter:
 
     @classmethod
     def from_folder(
-        cls, path: str | Path, *, device: str | torch.device | None = None, batch_size: int = 32
+        cls,
+        path: Weights,
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        flips: bool = False,
     ) -> Segmenter:
         """Load a model that ``train.json`` left.
 
         Args:
-            path: its output folder, the folder ``models`` in it, or the path of the weights.
+            path: its output folder, the folder ``models`` in it, or the path of the weights; a list
+                of these, such as the folds of a cross-validation, segments by their mean.
             device: as for the class.
             batch_size: likewise.
+            flips: likewise.
 
         Raises:
-            InputError: there is no model, or its ``model.json`` does not say how it was built.
+            InputError: there is no model, its ``model.json`` does not say how it was built, or
+                several are not alike.
         """
-        weights = weights_in(path)
+        weights = [weights_in(one) for one in files_of(path)]
         network, sequences = trained_network(weights)
-        return cls(network, sequences, weights=weights, device=device, batch_size=batch_size)
+        return cls(
+            network,
+            sequences,
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            flips=flips,
+        )
 
     def segment(
         self,
@@ -178,10 +198,10 @@ class Segmenter:
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             for chosen, logits in batches:
                 slices = chosen.numpy()
-                inside[..., slices] = logits.argmax(1).permute(1, 2, 0).cpu().numpy()
+                inside[..., slices] = classes_of(logits).permute(1, 2, 0).cpu().numpy()
                 if probabilities:
-                    softmax = logits.float().softmax(1)
-                    likely_inside[..., slices] = softmax.permute(1, 2, 3, 0).cpu().numpy()
+                    likelihood = class_probabilities(logits)
+                    likely_inside[..., slices] = likelihood.permute(1, 2, 3, 0).cpu().numpy()
         native = volume.native
         untold, names = untold_regions(volume.images), list(volume.images)
         never_seen = subset_warning(self.trained, names)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...data.brats.normalization import find_brain
 from ...data.brats.slices import fit
+from .outputs import background_logits, classes_of
 from .region_calibration import RegionCalibration
 
 MULTIPLE = 16  # pixels: sides of a slice that networks take without padding it themselves
@@ -56,7 +57,8 @@ class SliceBatchInferer(Inferer):
 
         Args:
             inputs: normalized volumes, zeros outside the brain, shape (B, S, X, Y, Z).
-            network: takes (slices, S, X, Y), and ``present`` when it is given.
+            network: takes (slices, S, X, Y), or (slices, S (2n + 1), X, Y) with its n
+                ``neighbors``, and ``present`` when it is given.
             args: further positional arguments of the network.
             present: which sequences exist, shape (B, S).
             truth: class numbers, shape (B, 1, X, Y, Z), to measure the calibration.
@@ -72,7 +74,8 @@ class SliceBatchInferer(Inferer):
             calibration = RegionCalibration()
             known = None if brain is None else brain[i]
             for chosen, logits in self.logits(volume, network, *args, present=there, brain=known):
-                result[i, 0, :, :, chosen] = logits.argmax(1).to("cpu", torch.uint8).movedim(0, -1)
+                classes = classes_of(logits).to("cpu", torch.uint8)
+                result[i, 0, :, :, chosen] = classes.movedim(0, -1)
                 removed[i] += self.removed[0]
                 if truth is not None:
                     calibration.add(logits, truth[i, 0, :, :, chosen].movedim(-1, 0))
@@ -106,7 +109,7 @@ class SliceBatchInferer(Inferer):
             network = network.module  # the wrapper waits for processes that have fewer slices
         # Saying that all are there costs nothing to leave out, and any network takes the call.
         extra = {} if present is None or bool(present.all()) else {"present": present}
-        slices = CenteredSlices(volume, brain)
+        slices = CenteredSlices(volume, brain, neighbors_of(network))
         for start in range(0, len(slices.filled), self.batch_size):  # none for an empty volume
             chosen = slices.filled[start : start + self.batch_size]
             logits = slices.restored(network(slices.seen(chosen), *args, **extra))
@@ -121,48 +124,57 @@ class CenteredSlices:
     Args:
         volume: normalized, zeros outside the brain, shape (S, X, Y, Z).
         brain: of a volume that was cropped to its box, bool, shape (X, Y, Z); found when not given.
+        neighbors: slices on either side that the network sees, too; beyond the brain, its outermost
+            slice again.
 
     Attributes:
         filled: indices of the slices that are not empty, along Z.
+        x, y: where the box of the brain lies.
     """
 
-    def __init__(self, volume: Tensor, brain: Tensor | None = None) -> None:
+    def __init__(self, volume: Tensor, brain: Tensor | None = None, neighbors: int = 0) -> None:
         self._slices = volume.movedim(-1, 0)
         inside = volume.any(0)
         self.filled = torch.nonzero(inside.flatten(0, 1).any(0))[:, 0]
         if not len(self.filled):
             return
         if brain is None:
-            found, (self._x, self._y, _) = find_brain(inside.cpu().numpy())
+            found, (self.x, self.y, _) = find_brain(inside.cpu().numpy())
             brain = torch.from_numpy(found)
         else:
-            self._x, self._y = (slice(0, side) for side in volume.shape[1:3])
+            self.x, self.y = (slice(0, side) for side in volume.shape[1:3])
         self._brain = brain.movedim(-1, 0).to(volume.device)
-        self._box = (self._x.stop - self._x.start, self._y.stop - self._y.start)
+        self._box = (self.x.stop - self.x.start, self.y.stop - self.y.start)
+        self._around = torch.arange(-neighbors, neighbors + 1, device=volume.device)
         self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._box)
 
     def seen(self, chosen: Tensor) -> Tensor:
-        """Give slices to the network, shape (n, S, H, W) with H and W multiples of 16."""
-        box = self._slices[chosen][:, :, self._x, self._y]
+        """Give slices to the network, shape (n, S, H, W) with H and W multiples of 16.
+
+        With neighbors S (2 neighbors + 1) channels, those of a sequence in a row.
+        """
+        numbers = (chosen[:, None] + self._around).clamp(self.filled[0], self.filled[-1])
+        box = self._slices[:, :, self.x, self.y][numbers].movedim(1, 2).flatten(1, 2)
         return fit(box, (self._size[0], self._size[1]))
 
     def restored(self, logits: Tensor) -> Tensor:
         """Bring logits (n, classes, H, W) to the slices of the volume, (n, classes, X, Y)."""
         whole = logits.new_zeros(*logits.shape[:2], *self._slices.shape[2:])
-        whole[:, :, self._x, self._y] = fit(logits, self._box)
+        whole[:, :, self.x, self.y] = fit(logits, self._box)
         return whole
 
-    def classes(self, logits: Tensor, chosen: Tensor) -> Tensor:
-        """Decide from logits (n, classes, H, W): class numbers of the slices, uint8 (n, X, Y)."""
-        inside = fit(logits, self._box).argmax(1) * self._brain[chosen][:, self._x, self._y]
-        whole = inside.new_zeros(len(chosen), *self._slices.shape[2:], dtype=torch.uint8)
-        whole[:, self._x, self._y] = inside.to(torch.uint8)
-        return whole
+    def inside_box(self, logits: Tensor, chosen: Tensor) -> Tensor:
+        """Bring logits (n, classes, H, W) to the box of the brain, certain background around it."""
+        box, brain = fit(logits, self._box), self._brain[chosen][:, self.x, self.y]
+        return torch.where(brain[:, None], box, background_logits(box))
 
     def inside_brain(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
         """Make all outside the brain certainly background; tell how many voxels were tumor."""
         outside = ~self._brain[chosen]
-        removed = int((logits.argmax(1).bool() & outside).sum())
-        background = logits.new_full((1, logits.shape[1], 1, 1), -torch.inf)
-        background[:, 0] = 0
-        return torch.where(outside[:, None], background, logits), removed
+        removed = int((classes_of(logits).bool() & outside).sum())
+        return torch.where(outside[:, None], background_logits(logits), logits), removed
+
+
+def neighbors_of(network: nn.Module) -> int:
+    """Slices on either side of the one it segments that a network sees, too."""
+    return int(getattr(network, "neighbors", 0))  # type: ignore[arg-type]

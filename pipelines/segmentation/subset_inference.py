@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .outputs import classes_of
 from .region_calibration import RegionCalibration
-from .slice_inference import CenteredSlices, SliceBatchInferer
+from .slice_inference import CenteredSlices, SliceBatchInferer, neighbors_of
 
 
 def subsets_of(sequences: Sequence[str]) -> list[tuple[str, ...]]:
@@ -49,23 +50,25 @@ class SubsetInferer(SliceBatchInferer):
         *args: Any,
         present: Tensor | None = None,
         truth: Tensor | None = None,
+        brain: Tensor | None = None,
     ) -> Tensor:
         """Return class numbers, uint8 of shape (B, subsets, X, Y, Z), in the order of `subsets`."""
         result = torch.zeros(len(inputs), len(self.subsets), *inputs.shape[2:], dtype=torch.uint8)
         self.calibration = []
         for i, volume in enumerate(inputs):
             calibrations = [RegionCalibration() for _ in self.subsets]
-            slices = CenteredSlices(volume)
+            known = None if brain is None else brain[i]
+            slices = CenteredSlices(volume, known, neighbors_of(network))
             there = None if present is None or bool(present[i].all()) else present[i]
             for start in range(0, len(slices.filled), self.batch_size):
                 chosen = slices.filled[start : start + self.batch_size]
                 seen = slices.seen(chosen)
                 for number, logits in self._predictions(seen, network, there):
-                    classes = slices.classes(logits, chosen).cpu()
-                    result[i, number, :, :, chosen.cpu()] = classes.movedim(0, -1)
+                    inside = slices.inside_box(logits, chosen)
+                    classes = classes_of(inside).to("cpu", torch.uint8).movedim(0, -1)
+                    result[i, number, slices.x, slices.y, chosen.cpu()] = classes
                     if truth is not None:
-                        inside, _ = slices.inside_brain(slices.restored(logits), chosen)
-                        true = truth[i, 0, :, :, chosen].movedim(-1, 0)
+                        true = truth[i, 0, slices.x, slices.y, chosen].movedim(-1, 0)
                         calibrations[number].add(inside, true)
             self.calibration.append(np.stack([each.errors for each in calibrations]))
         return result
@@ -76,7 +79,8 @@ class SubsetInferer(SliceBatchInferer):
         """Number of a subset, and logits (n, classes, H, W), of each that a case has."""
         extra = {} if present is None else {"present": present}
         names = having(self.sequences, present)
-        features = network.encode(seen, **extra) if hasattr(network, "fuse") else None
+        fuses = getattr(network, "can_fuse", False)
+        features = network.encode(seen, **extra) if fuses else None
         for number, subset in enumerate(self.subsets):
             if number == len(self.subsets) - 1:
                 subset = names

@@ -12,11 +12,12 @@ from ignite.engine import Engine, Events
 from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.errors import InputError
-from ...data.files import digest_of, write_csv, write_json
+from ...data.files import write_csv, write_json
 from ...data.splits import patient_of
+from ..handlers.checkpoint_file import Weights
 from .region_dice import region_counts
 from .region_hd95 import EMPTY_REGIONS, region_hd95
-from .reliability import FILE, joined
+from .reliability import FILE, digests, joined, table_file
 from .slice_inference import SliceBatchInferer
 from .subset_inference import having, subsets_of
 from .volume_dice import dice_of_counts
@@ -45,6 +46,7 @@ class SubsetReport:
         weights: what was evaluated; nothing is kept beside them after part "train".
         data: what the cases are, for the reader.
         part: of the split.
+        flips: whether masks are means over flips of the images.
         seed: of the bootstrap.
         show: print the table.
         inferer: what segments, to tell its calibration where it was given the truth.
@@ -55,17 +57,18 @@ class SubsetReport:
         folder: str,
         *,
         sequences: Sequence[str],
-        weights: str | Path,
+        weights: Weights,
         data: str,
         part: str,
+        flips: bool = False,
         seed: int = 0,
         show: bool = True,
         inferer: SliceBatchInferer | None = None,
     ) -> None:
-        self.folder, self.weights = Path(folder), Path(weights)
+        self.folder, self.weights = Path(folder), weights
         self.inferer = inferer
         self.sequences, self.subsets = tuple(sequences), subsets_of(sequences)
-        self.about = {"data": data, "part": part}
+        self.about = {"data": data, "part": part, "flips": flips}
         self.seed, self.show = seed, show
         self._figures: dict[str, dict[str, np.ndarray]] = {}
 
@@ -123,9 +126,9 @@ class SubsetReport:
             self._keep(table)
 
     def _keep(self, table: Mapping[str, Any]) -> None:
-        path = self.weights.with_name(FILE)
+        path = table_file(self.weights)
         try:
-            write_json(path, {"weights": digest_of(self.weights), **table})
+            write_json(path, {"weights": digests(self.weights), **table})
         except InputError as error:  # such as weights in a folder of somebody else
             print(f"the table of subsets is not kept beside the weights: {error}", flush=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +12,50 @@ from torch import nn
 
 from ...data.errors import InputError
 from ...models import segmentation_network
-from ..handlers.checkpoint_file import load_network, read_description
+from ..handlers.checkpoint_file import Weights, files_of, load_network, read_description
+from .averaging import averaged
+from .outputs import output_channels
 
 # What is evaluated and what segments, the first that is there: the last epoch, as in all figures
 # of the README; the epoch with the best validation where a model was passed on without the other.
 WEIGHTS = ("last.pt", "model.pt")
 
 _NEEDED = ("sequences", "encoder", "channels", "rates")
+_OPTIONAL = {"late_fusion": None, "outputs": "classes", "neighbors": 0}
 
 
-def trained_settings(path: str | Path) -> dict[str, Any]:
+def trained_settings(path: Weights) -> dict[str, Any]:
     """Say what a network was built and trained as, so that nobody has to repeat it.
 
     Args:
-        path: a ``last.pt``, or a ``model.pt`` with its ``model.json`` beside it.
+        path: a ``last.pt``, or a ``model.pt`` with its ``model.json`` beside it; or several, of
+            networks that are alike.
 
     Returns:
-        ``sequences``, ``encoder``, ``channels``, ``rates``, and ``late_fusion`` where there is one.
+        ``sequences``, ``encoder``, ``channels``, ``rates``, and where the training told them
+        ``late_fusion``, ``outputs`` and ``neighbors``.
 
     Raises:
-        InputError: there are no weights, or nothing says how their network was built.
+        InputError: there are no weights, nothing says how their network was built, or several are
+            not alike.
     """
     flags = ", ".join(f"--{name}" for name in _NEEDED)
-    return read_description(path, _NEEDED, remedy=f"copy both, or pass {flags} as in training")
+    remedy = f"copy both, or pass {flags} as in training"
+    files = files_of(path)
+    first, *others = (read_description(file, _NEEDED, remedy=remedy) for file in files)
+    for file, told in zip(files[1:], others, strict=True):
+        for name, usual in {**dict.fromkeys(_NEEDED), **_OPTIONAL}.items():
+            was, now = first.get(name, usual), told.get(name, usual)
+            if was != now:
+                raise InputError(
+                    f"{file} was trained with {name} {now}, {files[0]} with {was}: networks that "
+                    "segment together are alike; leave one of them out"
+                )
+    return first
 
 
 def trained_network(
-    path: str | Path, *, device: str | torch.device = "cpu"
+    path: Weights, *, device: str | torch.device = "cpu"
 ) -> tuple[nn.Module, list[str]]:
     """Build the network of some weights and load them.
 
@@ -45,7 +64,8 @@ def trained_network(
         device: where the network goes.
 
     Returns:
-        The network, ready to segment, and its sequences in the order of its channels.
+        The network, ready to segment, the mean of all where there are several; and its sequences in
+        the order of its channels.
 
     Raises:
         InputError: the weights or what says how they were built are missing or damaged.
@@ -57,8 +77,29 @@ def trained_network(
         encoder=trained["encoder"],
         channels=trained["channels"],
         rates=trained["rates"],
+        neighbors=trained.get("neighbors", 0),
+        classes=output_channels(trained.get("outputs", "classes")),
     )
-    return load_network(path, network).to(device).eval(), list(trained["sequences"])
+    networks = load_networks(path, network)
+    return averaged(networks).to(device).eval(), list(trained["sequences"])
+
+
+def load_networks(
+    path: Weights, network: nn.Module, *, description: Mapping[str, Any] | None = None
+) -> list[nn.Module]:
+    """Load each file of weights into a network of its own.
+
+    Args:
+        path: one file or more.
+        network: gets the weights of the first; the others go into copies.
+        description: what it is, see :func:`cggm.pipelines.handlers.load_network`.
+
+    Raises:
+        InputError: a file cannot be read or belongs to another network.
+    """
+    first, *others = files_of(path)
+    copies = [(file, copy.deepcopy(network)) for file in others]
+    return [load_network(f, n, description=description) for f, n in [(first, network), *copies]]
 
 
 def weights_in(path: str | Path) -> Path:

@@ -68,8 +68,11 @@ def test_training_leaves_its_files(trained: Path) -> None:
     assert grid["voxel_mm"] == [4, 4, 4] and all(20 < side < 60 for side in grid["brain_pixels"])
     assert description == {
         "sequences": [*SEQUENCES],
+        "outputs": "classes",
+        "neighbors": 0,
         **NETWORK,
         "rates": [1, 2, 3],
+        "ema": 0.0,
         "late_fusion": None,
         "method": "cggm",
         "modality_dropout": dict.fromkeys(SEQUENCES, 0.0),
@@ -183,11 +186,11 @@ def test_models_of_earlier_versions(brats: Bundle, trained: Path, tmp_path: Path
     assert "model.json that training wrote beside it is needed" in sentence(error.value)
 
 
-@pytest.mark.parametrize("sequences", [SEQUENCES, ("flair", "t1ce")])
+@pytest.mark.parametrize(("sequences", "flips"), [(SEQUENCES, False), (("flair", "t1ce"), True)])
 def test_the_segmenter_gives_the_masks_of_inference(
-    sequences: tuple[str, ...], brats: Bundle, trained: Path, tmp_path: Path
+    sequences: tuple[str, ...], flips: bool, brats: Bundle, trained: Path, tmp_path: Path
 ) -> None:
-    """Voxel for voxel, from arrays and from files, with all sequences and with some."""
+    """Voxel for voxel, from arrays and from files, with all sequences and with some and flips."""
     source = find_cases(brats.data["dataset_dir"])[0]
     folder = tmp_path / "in" / source.name
     folder.mkdir(parents=True)
@@ -201,6 +204,7 @@ def test_the_segmenter_gives_the_masks_of_inference(
         dataset_dir=str(tmp_path / "in"),
         ckpt_path=str(weights_file),
         allow_missing=True,
+        flips=flips,
     )
     written = tmp_path / "out" / "masks" / f"{source.name}.nii.gz"
     mask = nib.load(written)
@@ -208,7 +212,9 @@ def test_the_segmenter_gives_the_masks_of_inference(
 
     images = {name: nib.load(file) for name, file in files.items()}
     arrays = {name: np.asarray(image.dataobj) for name, image in images.items()}
-    result = Segmenter.from_folder(trained).segment(arrays, mask.affine, probabilities=True)
+    result = Segmenter.from_folder(trained, flips=flips).segment(
+        arrays, mask.affine, probabilities=True
+    )
     assert np.array_equal(result.codes("brats2021"), mask.dataobj)
     assert {f"{name}_ml": round(ml, 3) for name, ml in result.volumes.items()} == {
         f"{name}_ml": float(row[f"{name}_ml"]) for name in ("WT", "TC", "ET")
@@ -219,7 +225,7 @@ def test_the_segmenter_gives_the_masks_of_inference(
 
     for number, place in enumerate((trained, trained / "models", weights_file)):
         output = tmp_path / f"mask{number}.nii.gz"
-        again = Segmenter.from_folder(place).segment_files(files, output)
+        again = Segmenter.from_folder(place, flips=flips).segment_files(files, output)
         assert np.array_equal(again.classes, result.classes) and again.probabilities is None
         assert output.read_bytes() == written.read_bytes()
 

@@ -66,6 +66,17 @@ def test_all_slices_in_order_make_up_the_volume(store: SliceStore) -> None:
         np.testing.assert_array_equal(labels, stored.label)
 
 
+def test_neighbors_are_the_slices_around_and_the_outermost_again(store: SliceStore) -> None:
+    stored = store.load("P0")
+    settings: dict[str, Any] = {"size": (24, 28), "sampling": "all", "sequences": ["t2", "flair"]}
+    dataset = SliceDataset(store, ["P0"], neighbors=2, **settings)
+    plain = [item["image"] for item in SliceDataset(store, ["P0"], **settings)]
+    for position, item in enumerate(dataset):
+        around = [min(max(position + d, 0), stored.slices - 1) for d in range(-2, 3)]
+        expected = [plain[number][channel] for channel in range(2) for number in around]
+        assert torch.equal(item["image"], torch.stack(expected))
+
+
 def test_epochs_differ_and_come_again(store: SliceStore) -> None:
     dataset, again = augmented(store), augmented(store)
     first = [dataset[index] for index in range(len(dataset))]

@@ -21,6 +21,7 @@ from cggm.pipelines.handlers.checkpoint_file import load_network, read, save
 from cggm.pipelines.handlers.checkpoints import TrainingCheckpoint
 from cggm.pipelines.handlers.learning_rate import warmup_cosine
 from cggm.pipelines.handlers.progress import SetEpoch
+from cggm.pipelines.handlers.weight_average import WeightAverage
 
 from ..children import in_a_child
 
@@ -70,6 +71,7 @@ class Run:
         metrics: list[float] | None = changes.pop("metrics", None)
         width: int = changes.pop("width", 5)
         before: list[Any] = changes.pop("before", [])
+        ema: float = changes.pop("ema", 0)
         torch.manual_seed(0)
         np.random.seed(0)
         self.network = nn.Sequential(nn.Linear(3, width), nn.Dropout(0.5), nn.Linear(width, 1))
@@ -85,6 +87,7 @@ class Run:
             self.optimizer, epochs=4, epoch_length=len(loader), warmup_epochs=1
         )
         self.method = Memory()
+        self.average = WeightAverage(self.network, ema) if ema else None
         self.evaluator = None if metrics is None else self._evaluator(metrics)
         self.checkpoint = TrainingCheckpoint(
             folder,
@@ -93,11 +96,14 @@ class Run:
             scheduler=self.scheduler,
             method=self.method,
             classifiers=self.classifiers,
+            average=self.average,
             evaluator=self.evaluator,
             **changes,
         )
         handlers: list[Any] = [*before, SetEpoch(data), self.method]
         handlers.append(LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False))
+        if self.average is not None:
+            handlers.append(self.average)
         if self.evaluator is not None:
             handlers.append(ValidationHandler(1, self.evaluator))
         self.trainer = SupervisedTrainer(

@@ -41,6 +41,22 @@ def test_weights_from_a_file_fill_every_encoder(
         assert torch.equal(filled["conv1.weight"], state["conv1.weight"].sum(1, keepdim=True))
 
 
+@torch.no_grad()
+def test_colors_fill_a_backbone_for_several_slices(
+    tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    """Equal slices are answered as the original answers to gray; three take the colors' places."""
+    path = saved(tmp_path, state)
+    gray = torch.rand(1, 1, 32, 32)
+    colors, _ = build_backbone(NAME, path, 3)
+    assert torch.equal(colors.state_dict()["conv1.weight"], state["conv1.weight"])
+    expected = colors.eval()(gray.repeat(1, 3, 1, 1))[-1]
+    for slices in (1, 5):
+        backbone, _ = build_backbone(NAME, path, slices)
+        found = backbone.eval()(gray.repeat(1, slices, 1, 1))[-1]
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_weights_of_timm_need_no_prefix(tmp_path: Path) -> None:
     backbone, _ = build_backbone("tu-test_resnet", None)
     model = backbone.get_submodule("model")

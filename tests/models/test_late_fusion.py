@@ -94,6 +94,16 @@ def test_slices_are_given_channel_by_channel(rule: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@torch.no_grad()
+def test_neighbors_belong_to_their_sequence() -> None:
+    settings = {"encoder": "tu-test_resnet", "channels": 8, "rates": (1, 2, 3), "neighbors": 1}
+    built = segmentation_network(["flair", "t1"], late_fusion="mean", **settings).eval()
+    image = torch.randn(2, 6, 16, 16)
+    members = built.members
+    expected = (members["flair"](image[:, :3]) + members["t1"](image[:, 3:])) / 2
+    torch.testing.assert_close(built(image), expected)
+
+
 def test_torchscript_gives_the_same() -> None:
     built = network("confidence")
     torch.testing.assert_close(torch.jit.script(built)(sequences()), built(sequences()))

@@ -174,6 +174,30 @@ def test_script_gives_the_same_for_every_shape_and_subset(trained: SegmentationN
                 assert torch.allclose(scripted(image, present), expected, atol=1e-6)
 
 
+def test_neighbors_are_further_channels_of_a_sequence() -> None:
+    torch.manual_seed(0)
+    settings = {"encoder": ENCODER, "channels": 8, "rates": (1, 2, 3)}
+    built = SegmentationNetwork(["flair", "t1"], neighbors=1, **settings).eval()
+    image = images(2, 33, 17, sequences=6)
+    with torch.no_grad():
+        logits = built(image)
+        assert logits.shape == (2, 4, 33, 17)
+        for channel in (0, 2):  # slices before and after the one of FLAIR
+            other = image.clone()
+            other[:, channel] += 1
+            assert not torch.equal(built(other), logits)
+            absent = torch.tensor([False, True])
+            assert torch.equal(built(other, absent), built(image, absent))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            scripted = torch.jit.script(built)
+        torch.testing.assert_close(scripted(image), logits)
+    with pytest.raises(ValueError, match=r"\(6 channels\), got 2 channels"):
+        built(image[:, :2])
+    with pytest.raises(ValueError, match="neighbors is -1; it is a number of slices, 0 or more"):
+        SegmentationNetwork(["flair"], neighbors=-1, **settings)
+
+
 @pytest.mark.parametrize(
     ("shape", "present", "message"),
     [

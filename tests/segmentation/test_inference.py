@@ -17,7 +17,13 @@ from cggm.data.brats.cases import SEQUENCES, find_cases
 from cggm.data.brats.nifti import read_case
 from cggm.data.brats.normalization import brain_and_box, normalize
 from cggm.data.errors import InputError
-from cggm.pipelines.segmentation import CaseDataset, MaskWriter, SliceBatchInferer, one_case
+from cggm.pipelines.segmentation import (
+    CaseDataset,
+    MaskWriter,
+    SliceBatchInferer,
+    SubsetInferer,
+    one_case,
+)
 from cggm.pipelines.segmentation.mask_writer import describe_mask
 
 SHAPE = (12, 14, 9)
@@ -131,6 +137,28 @@ def test_batches_of_slices_equal_a_loop_and_skip_empty_slices() -> None:
             filled = bool(image[volume, ..., z].any())
             expected = logits.argmax(1)[0] if filled else torch.zeros(6, 5)
             assert torch.equal(result[volume, 0, ..., z], expected.to(torch.uint8))
+
+
+class Around(nn.Module):
+    """Tumor where the slice before is above 1 (class 1) or that after (class 3), by FLAIR alone."""
+
+    neighbors = 1
+
+    def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+        before, own, after = image[:, 0], image[:, 1], image[:, 2]
+        zero = torch.zeros_like(own)
+        return torch.stack([zero, before - 1, zero - 1, after - 1], dim=1)
+
+
+def test_neighbors_are_seen_in_their_places() -> None:
+    volume = torch.full((1, 2, 6, 6, 7), 0.5)
+    volume[..., 0] = volume[..., -1] = 0  # outside the brain
+    volume[0, 0, ..., 3] = 2
+    for inferer in (SliceBatchInferer(2), SubsetInferer(["flair", "t2"], 2)):
+        found = inferer(volume, Around())[0, -1, 3, 3]
+        assert found.tolist() == [0, 0, 3, 0, 1, 0, 0]
+    volume[0, 0, ..., 1] = 2  # the first slice of the brain comes before itself, too
+    assert SliceBatchInferer(2)(volume, Around())[0, 0, 3, 3].tolist()[:3] == [0, 1, 1]
 
 
 def test_an_empty_volume_needs_no_network() -> None:
