@@ -17,23 +17,23 @@ Rule = Literal["pairs", "shares"]
 def pair_factors(improvement: Tensor, strength: float, floor: float) -> Tensor:
     """Factors from pairs of modalities that both improve: what one loses the other gains.
 
-    With gains g, the improvements above 0, modality i has 1 plus ``strength`` times the mean over
-    the others, j, of 4 g_i g_j (g_j - g_i) / (g_i + g_j + floor)^3. A pair of which one does not
-    improve, since it is noise or has finished, changes nothing; so does a pair that improves
-    alike, and one that hardly improves. A pair's term is largest, 0.38, where one gains 4 times
-    as much as the other.
+    With gains g, what the improvements are above ``floor``, modality i has 1 plus ``strength``
+    times the mean over the others, j, of 4 g_i g_j (g_j - g_i) / (g_i + g_j + floor)^3. A pair of
+    which one does not improve, since it is noise or has finished, changes nothing; so does a pair
+    that improves alike. A pair's term is largest, 0.38, where one gains 4 times as much as the
+    other.
 
     Args:
         improvement: how much each classifier's score rises, shape (M,), M > 1.
         strength: how far the factors leave 1; up to 2 none is negative. Their mean is 1.
-        floor: gains far below it count as none, in units of the score; above 0.
+        floor: improvements up to it count as none, in units of the score; above 0.
 
     >>> pair_factors(torch.tensor([0.4, 0.1]), strength=1.0, floor=1e-6)
     tensor([0.6160, 1.3840])
     >>> pair_factors(torch.tensor([0.4, 0.0]), strength=1.0, floor=0.01)
     tensor([1., 1.])
     """
-    gains = improvement.clamp(min=0)
+    gains = (improvement - floor).clamp(min=0)
     own, other = gains[:, None], gains[None, :]
     terms = 4 * own * other * (other - own) / (own + other + floor) ** 3
     return 1 + strength * terms.sum(1) / (len(gains) - 1)
@@ -77,7 +77,7 @@ class ProgressRates(Method):
             so the noise of single batches leaves both. About 1 / (1 - s) steps count.
         rule: "pairs" (see :func:`pair_factors`), or "shares", that of earlier versions
             (:func:`share_factors`), kept to show what it does.
-        floor: gains far below it count as none (rule "pairs"), in units of the score.
+        floor: improvements up to it count as none (rule "pairs"), in units of the score.
 
     Raises:
         ValueError: a setting out of its range.

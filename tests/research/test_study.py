@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,22 +250,24 @@ def test_trainings_are_kept_one_by_one_and_not_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_outlives_a_study_that_was_killed(tmp_path: Path) -> None:
-    jobs = search_left([], ["dial-100"], "", range(1))
+    first, *others = search_left([], ["dial-100"], "", range(1))
+    jobs = [replace(first, epochs=1), *(replace(job, epochs=100_000) for job in others)]
     study = in_a_child(lambda: work(jobs, tmp_path / "results.jsonl", 2))
 
     def at_work() -> list[Path]:
         listed = Path(f"/proc/{study}/task/{study}/children").read_text().split()
         return [Path("/proc", number) for number in listed]
 
-    wait_for(lambda: len(at_work()) >= 2 and (tmp_path / "results.jsonl").is_file())
+    results = tmp_path / "results.jsonl"
+    wait_for(lambda: results.is_file() and results.stat().st_size > 0)
     processes = at_work()
-    time.sleep(8)  # until they have imported what they need
+    assert len(processes) >= 2
     os.kill(study, signal.SIGKILL)
     os.waitpid(study, 0)
     wait_for(lambda: not any(process.exists() for process in processes))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 400) -> None:
     """Return when a condition holds; fail when it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
