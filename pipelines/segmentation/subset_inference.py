@@ -49,13 +49,14 @@ class SubsetInferer(SliceBatchInferer):
         *args: Any,
         present: Tensor | None = None,
         truth: Tensor | None = None,
+        brain: Tensor | None = None,
     ) -> Tensor:
         """Return class numbers, uint8 of shape (B, subsets, X, Y, Z), in the order of `subsets`."""
         result = torch.zeros(len(inputs), len(self.subsets), *inputs.shape[2:], dtype=torch.uint8)
         self.calibration = []
         for i, volume in enumerate(inputs):
             calibrations = [RegionCalibration() for _ in self.subsets]
-            slices = CenteredSlices(volume)
+            slices = CenteredSlices(volume, None if brain is None else brain[i])
             there = None if present is None or bool(present[i].all()) else present[i]
             for start in range(0, len(slices.filled), self.batch_size):
                 chosen = slices.filled[start : start + self.batch_size]
