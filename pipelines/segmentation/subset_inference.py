@@ -70,7 +70,8 @@ class SubsetInferer(SliceBatchInferer):
                     if truth is not None:
                         true = truth[i, 0, slices.x, slices.y, chosen].movedim(-1, 0)
                         calibrations[number].add(inside, true)
-            self.calibration.append(np.stack([each.errors for each in calibrations]))
+            if truth is not None:
+                self.calibration.append(np.stack([each.errors for each in calibrations]))
         return result
 
     def _predictions(

@@ -152,14 +152,14 @@ def subset_rows(
     owners = np.array([patient_of(name) for name in names])
     rows: list[dict[str, Any]] = []
     for i, subset in enumerate(subsets):
-        having = np.isfinite(figures["dice"][:, i, 0])
-        if not having.any():
+        here = np.isfinite(figures["dice"][:, i, 0])
+        if not here.any():
             continue
-        row: dict[str, Any] = {"sequences": joined(subset), "cases": int(having.sum())}
-        of_cases = {key: values[having, i] for key, values in figures.items()}
+        row: dict[str, Any] = {"sequences": joined(subset), "cases": int(here.sum())}
+        of_cases = {key: values[here, i] for key, values in figures.items()}
         for j, region in enumerate(REGIONS):
             of_region = {key: values[:, j] for key, values in of_cases.items()}
-            interval = mean_interval(of_region["dice"], owners[having].tolist(), seed=seed)
+            interval = mean_interval(of_region["dice"], owners[here].tolist(), seed=seed)
             low, high = interval or (None, None)
             row |= {
                 f"{region}_dice": _rounded(of_region["dice"].mean(), 2),
