@@ -100,7 +100,7 @@ class TrainingCheckpoint:
         }
         self.settings = plain_settings(settings or {})
         parts = {"optimizer": optimizer, "scheduler": scheduler, "method": method}
-        parts["average"] = average
+        parts["moving_average"] = average
         self.parts: dict[str, Stateful] = {k: v for k, v in parts.items() if v is not None}
         if classifiers is not None:
             self.parts["classifiers"] = _unwrapped(classifiers)
@@ -198,7 +198,8 @@ class TrainingCheckpoint:
 
     def _check_run(self, engine: SupervisedTrainer, content: dict[str, Any], path: Path) -> None:
         missing = [name for name in self.parts if name not in content]
-        stored = {"optimizer", "scheduler", "method", "average", "classifiers"} & content.keys()
+        parts = {"optimizer", "scheduler", "method", "moving_average", "classifiers"}
+        stored = parts & content.keys()
         differing = missing or sorted(stored - self.parts.keys())
         if differing:
             has = "holds no" if missing else "holds a"
