@@ -89,7 +89,7 @@ class TrainingCheckpoint:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.network = _unwrapped(network if average is None else average.network)
+        self.network = network if average is None else average.network
         self.evaluator = evaluator
         self.records = [Path(file) for file in records]
         self.resume = resume
@@ -100,7 +100,7 @@ class TrainingCheckpoint:
         }
         self.settings = plain_settings(settings or {})
         parts = {"optimizer": optimizer, "scheduler": scheduler, "method": method}
-        parts["average"] = average
+        parts["moving_average"] = average
         self.parts: dict[str, Stateful] = {k: v for k, v in parts.items() if v is not None}
         if classifiers is not None:
             self.parts["classifiers"] = _unwrapped(classifiers)
@@ -118,7 +118,7 @@ class TrainingCheckpoint:
         weights are not in `model.pt`.
         """
         self._forget_nan()
-        if not is_finite(self.network.state_dict()):
+        if not is_finite(_unwrapped(self.network).state_dict()):
             raise InputError(
                 f"the network's weights are no longer finite after epoch {engine.state.epoch}; "
                 "nothing was saved of it: train with a lower --lr, or clip with --max_norm"
@@ -130,7 +130,7 @@ class TrainingCheckpoint:
         if self._best()["epoch"] in (-1, engine.state.epoch):
             if self.description:
                 write_json(self.folder / "model.json", self.description)
-            save(self.network.state_dict(), self.folder / "model.pt")
+            save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
             if "classifiers" in self.parts:
                 save(self.parts["classifiers"].state_dict(), self.folder / "classifiers.pt")
         save(self._content(engine), self.folder / "last.pt")
@@ -139,7 +139,7 @@ class TrainingCheckpoint:
         state = engine.state
         names = ("epoch", "iteration", "epoch_length", "max_epochs")
         return {
-            "network": self.network.state_dict(),
+            "network": _unwrapped(self.network).state_dict(),
             **{name: _plain(part.state_dict()) for name, part in self.parts.items()},
             "trainer": {name: getattr(state, name) for name in names},
             "scaler": engine.scaler.state_dict() if engine.amp and engine.scaler else {},
@@ -173,11 +173,11 @@ class TrainingCheckpoint:
         content = read(path)
         if "network" not in content or "trainer" not in content:
             raise InputError(f"{path} holds no whole training run, so it cannot be resumed")
-        state = content["network"]
-        check_fit(path, self.network, state, content["description"], self.description)
+        network = _unwrapped(self.network)
+        check_fit(path, network, content["network"], content["description"], self.description)
         self._check_settings(content, path)
         self._check_run(engine, content, path)
-        self.network.load_state_dict(state)
+        network.load_state_dict(content["network"])
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")
         if content["scaler"] and engine.amp and engine.scaler:
@@ -198,7 +198,8 @@ class TrainingCheckpoint:
 
     def _check_run(self, engine: SupervisedTrainer, content: dict[str, Any], path: Path) -> None:
         missing = [name for name in self.parts if name not in content]
-        stored = {"optimizer", "scheduler", "method", "average", "classifiers"} & content.keys()
+        parts = {"optimizer", "scheduler", "method", "moving_average", "classifiers"}
+        stored = parts & content.keys()
         differing = missing or sorted(stored - self.parts.keys())
         if differing:
             has = "holds no" if missing else "holds a"

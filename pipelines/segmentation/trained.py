@@ -39,7 +39,7 @@ def trained_settings(path: Weights) -> dict[str, Any]:
         InputError: there are no weights, nothing says how their network was built, or several are
             not alike.
     """
-    flags = ", ".join(f"--{name}" for name in _NEEDED)
+    flags = ", ".join(f"--{name}" for name in (*_NEEDED, *_OPTIONAL))
     remedy = f"copy both, or pass {flags} as in training"
     files = files_of(path)
     first, *others = (read_description(file, _NEEDED, remedy=remedy) for file in files)

@@ -159,9 +159,11 @@ def test_weights_without_their_description(brats: Bundle, trained: Path, tmp_pat
         brats.run("inference.json", tmp_path, **settings)
     message = sentence(error.value)
     assert message.startswith(f"error: nothing says how the network in {bare} was built: the file ")
-    assert message.endswith("or pass --sequences, --encoder, --channels, --rates as in training")
+    names = ("sequences", "encoder", "channels", "rates", "late_fusion", "outputs", "neighbors")
+    flags = ", ".join(f"--{name}" for name in names)
+    assert message.endswith(f"or pass {flags} as in training")
     # All is said, so that nothing is read beside the weights; only tensors can differ.
-    settings |= {"rates": [1, 2, 3], "late_fusion": None}
+    settings |= {"rates": [1, 2, 3], "late_fusion": None, "outputs": "classes", "neighbors": 0}
     brats.run("inference.json", tmp_path / "out", **settings)
     assert len(table(tmp_path / "out" / "volumes.csv")) == 6
     with pytest.raises(RuntimeError) as error:

@@ -40,15 +40,18 @@ def check_agreement(brats: Bundle, out: Path, segmenter: Segmenter, **settings: 
     assert mask.any() and np.array_equal(result.codes("brats2021"), mask)
 
 
-def test_regions_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None:
-    brats.run("train.json", tmp_path, outputs="regions", lr=3e-3)
+def test_switches_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None:
+    """Regions and neighbors, with flips: in the figures, the masks and from Python."""
+    brats.run("train.json", tmp_path, outputs="regions", neighbors=1, lr=3e-3)
     description = json.loads((tmp_path / "models" / "model.json").read_text())
-    assert description["outputs"] == "regions"
+    assert (description["outputs"], description["neighbors"]) == ("regions", 1)
     state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert state["head.weight"].shape[0] == 3
+    first = [name for name in state if state[name].shape[1:2] == (3,)]
+    assert len(first) == 4, "the first convolution of each encoder sees three slices"
     (row,) = table(tmp_path / "history.csv")
     assert all(math.isfinite(float(value)) for value in row.values())
-    check_agreement(brats, tmp_path, Segmenter.from_folder(tmp_path))
+    check_agreement(brats, tmp_path, Segmenter.from_folder(tmp_path, flips=True), flips=True)
     with pytest.raises(RuntimeError) as error:
         brats.run("evaluate.json", tmp_path, outputs="classes")
     assert str(explain(error.value)).endswith(
@@ -79,19 +82,9 @@ def test_the_average_of_the_weights_is_what_is_validated_and_used(
     assert float(judged["volumetric_mean"]) == pytest.approx(dice, abs=0.01) and dice > 0
 
 
-def test_neighbors_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None:
-    brats.run("train.json", tmp_path, neighbors=1, lr=3e-3)
-    state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    first = [name for name in state if state[name].shape[1:2] == (3,)]
-    assert len(first) == 4, "the first convolution of each encoder"
-    check_agreement(brats, tmp_path, Segmenter.from_folder(tmp_path, flips=True), flips=True)
-
-
-def test_folds_segment_together(brats: Bundle, tmp_path: Path) -> None:
-    settings = {"lr": 3e-3, "method": "joint"}
-    for seed in (0, 1):
-        brats.run("train.json", tmp_path / str(seed), seed=seed, **settings)
-    folders = [tmp_path / "0", tmp_path / "1"]
+def test_folds_segment_together(brats: Bundle, trained: Path, tmp_path: Path) -> None:
+    brats.run("train.json", tmp_path / "one", lr=3e-3, method="joint")
+    folders = [tmp_path / "one", trained]
     files = [str(folder / "models" / "last.pt") for folder in folders]
     out = tmp_path / "both"
     split = {"split_file": str(folders[0] / "split.json")}
@@ -117,9 +110,8 @@ def test_folds_segment_together(brats: Bundle, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as error:
         brats.run("evaluate.json", out, part="train", ckpt_path=[files[0], files[0] + "x"], **split)
     assert "last.ptx cannot be read" in str(explain(error.value))
-    description = json.loads((folders[1] / "models" / "model.json").read_text())
-    (folders[1] / "models" / "model.json").write_text(
-        json.dumps(description | {"outputs": "regions"})
-    )
+    models = folders[0] / "models"
+    description = json.loads((models / "model.json").read_text()) | {"outputs": "regions"}
+    (models / "model.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match="networks that segment together are alike"):
-        Segmenter.from_folder([folders[0], folders[1] / "models" / "model.pt"])
+        Segmenter.from_folder([trained, models / "model.pt"])

@@ -73,7 +73,9 @@ def test_resuming_goes_on_with_both(tmp_path: Path) -> None:
     assert whole.average is not None and resumed.average is not None
     assert equal(whole.network, resumed.network)
     assert equal(whole.average.network, resumed.average.network)
-    first, second = (read(tmp_path / folder / "last.pt")["average"] for folder in ("whole", "cut"))
+    first, second = (
+        read(tmp_path / folder / "last.pt")["moving_average"] for folder in ("whole", "cut")
+    )
     assert first["steps"] == second["steps"] == 16
 
 
@@ -82,7 +84,7 @@ def test_a_run_with_an_average_does_not_go_on_without(
     before: float, now: float, tmp_path: Path
 ) -> None:
     Run(tmp_path, 1, ema=before).go()
-    with pytest.raises(InputError, match="holds (a|no) average, unlike this run"):
+    with pytest.raises(InputError, match="holds (a|no) moving_average, unlike this run"):
         Run(tmp_path, 2, ema=now, resume=True).go()
 
 
