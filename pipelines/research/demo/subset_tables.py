@@ -15,7 +15,7 @@ from .steps import content
 PREPARED = Path(__file__).with_name("subsets_over_seeds.json")
 ALL = "all sequences"
 MEAN = "mean over all subsets"
-NOT_RELIABLE = "not reliable"
+NOT_RELIABLE = "not\nreliable"
 
 Arm = Mapping[str, Any]  # "name", "subsets": a row each, "mean" over them
 
@@ -56,9 +56,9 @@ def subset_table(title: str, caption: Sequence[str], arms: Sequence[Arm]) -> Tab
     untold: dict[str, str] = {}
     for label, subset in views(sequences).items():
         untold |= untold_regions(subset)
-        rows.append(_heading(label))
+        rows.append([Cell(label)])
         rows += [_row(arm["name"], _of_subset(arm, subset), untold_regions(subset)) for arm in arms]
-    rows.append(_heading(MEAN))
+    rows.append([Cell(MEAN)])
     rows += [_row(arm["name"], arm["mean"]) for arm in arms]
     caption = [
         *caption,
@@ -72,14 +72,15 @@ def subset_table(title: str, caption: Sequence[str], arms: Sequence[Arm]) -> Tab
 
 def prepared_table(path: Path = PREPARED) -> TablePiece | MissingPiece:
     """Give the table over several seeds that is part of the package."""
-    title = "The same over several seeds, measured before"
+    title = "Dice in percent, several seeds"
     if not path.is_file():
         return MissingPiece("", title, f"{path.name} is not part of this copy.")
     made = content(path)
     arms = made["arms"]
     caption = [
-        f"{made['cases']} test cases ({made['data']}), seeds {', '.join(map(str, made['seeds']))};",
-        f"{made['what']}. Made by {made['command']}.",
+        f"Measured before, on {made['data']}, with seeds {', '.join(map(str, made['seeds']))}, by "
+        f"{made['command']}. Means over cases and seeds; in brackets the 95 % interval of the mean "
+        "over seeds (t), which says how far another start of the training could lead.",
         f"Mean of the three regions over all subsets: {'; '.join(map(headline, arms))}.",
     ]
     return subset_table(title, caption, arms)
@@ -92,10 +93,6 @@ def headline(arm: Arm) -> str:
 
 def _of_subset(arm: Arm, subset: Sequence[str]) -> Mapping[str, Any]:
     return next(row for row in arm["subsets"] if row["sequences"] == joined(subset))
-
-
-def _heading(label: str) -> list[Cell]:
-    return [Cell(label, "group"), *(Cell("") for _ in REGIONS)]
 
 
 def _row(name: str, row: Mapping[str, Any], untold: Mapping[str, str] | None = None) -> list[Cell]:
