@@ -1,4 +1,4 @@
-"""Classification or regression with and without CGGM, on real stand-ins or generated features."""
+"""Classification or regression with CGGM, joint training and single modalities, on open data."""
 
 from __future__ import annotations
 
