@@ -24,8 +24,8 @@ from ...segmentation.overlays import (
 from ..report.pieces import FigurePiece
 from .subset_tables import ALL, views
 
-SHOWN = (ALL, "without t1ce", "flair alone")
-_PANEL = (1.9, 2.35)  # inches
+SHOWN = (ALL, "without t1ce", "without flair", "flair alone")
+_PANEL = (1.9, 2.2)  # inches
 
 
 def mask_figure(case: Case, segmenters: Mapping[str, Segmenter]) -> FigurePiece:

@@ -16,7 +16,7 @@ from ..report.formats import html
 from ..report.pieces import Piece
 from .curves import modality_figure, validation_figure
 from .masks import mask_figure
-from .steps import content, run, shared, table, train
+from .steps import content, run, shared, shown, table, train
 from .subset_tables import arm_of, headline, prepared_table, subset_table, views
 
 # Folder of each training, and its settings; the first is what the bundle does by itself.
@@ -72,8 +72,8 @@ def demonstrate(bundle: Path, folder: Path, settings: Mapping[str, str]) -> Path
     trained = [trained_in(folder / name, took) for name, took in seconds.items()]
     tested = content(folder / "default" / "split.json")["test"]
     cases = cases_of(data, trained[0].segmenter.sequences)
-    shown = [case for case in cases if case.name in tested][:PICTURED]
-    write_text(folder / "report.html", report(trained, shown, synthetic="dataset_dir" not in data))
+    pictured = [case for case in cases if case.name in tested][:PICTURED]
+    write_text(folder / "report.html", report(trained, pictured, settings))
     return folder / "report.html"
 
 
@@ -101,13 +101,13 @@ def cases_of(data: Mapping[str, str], sequences: tuple[str, ...]) -> list[Case]:
     )
 
 
-def report(trained: list[Trained], cases: list[Case], *, synthetic: bool) -> str:
+def report(trained: list[Trained], cases: list[Case], settings: Mapping[str, str]) -> str:
     """The report as an HTML page.
 
     Args:
         trained: the default, then the training it is compared with.
         cases: those with pictures.
-        synthetic: they are no patients.
+        settings: what the user gave.
     """
     default = trained[0]
     arms = [arm_of(one.label, one.subsets) for one in trained]
@@ -129,7 +129,8 @@ def report(trained: list[Trained], cases: list[Case], *, synthetic: bool) -> str
         f"Mean Dice of the three regions over all subsets: {means}.",
         f"The pictures at the end are of the first {len(cases)} test cases in the order of their "
         "names, whatever came of them.",
-        SYNTHETIC if synthetic else "Research use only.",
+        *([f"Settings that were given: {shown(settings)}."] if settings else []),
+        "Research use only." if "dataset_dir" in settings else SYNTHETIC,
     ]
     return html("Tumor segmentation from any of the sequences", sections, notes=notes)
 

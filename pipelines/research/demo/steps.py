@@ -44,8 +44,8 @@ def train(bundle: Path, folder: Path, settings: Mapping[str, str]) -> float:
         before = content(done)
         if before["settings"] != settings:
             raise InputError(
-                f"{folder} was trained with {_shown(before['settings'])}, not with "
-                f"{_shown(settings)}: delete it, or choose another --output_dir"
+                f"{folder} was trained with {shown(before['settings'])}, not with "
+                f"{shown(settings)}: delete it, or choose another --output_dir"
             )
         print(f"{folder.name}: trained already in {folder}", flush=True)
         return before["seconds"]
@@ -88,5 +88,6 @@ def _words(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
-def _shown(settings: Mapping[str, str]) -> str:
+def shown(settings: Mapping[str, str]) -> str:
+    """Settings as they are written on the command line."""
     return shlex.join(_words(settings)) or "the defaults"
