@@ -284,6 +284,6 @@ def test_the_command_ends_with_the_page(tmp_path: Path) -> None:
     page = tmp_path / "out" / "report.html"
     assert result.output.splitlines()[-1] == f"report: {page}"
     text = page.read_text()
-    assert "joint without dropout" in text and str(tmp_path / "data") in text
+    assert "joint training" in text and str(tmp_path / "data") in text
     settings = json.loads((tmp_path / "out" / "joint" / "models" / "model.json").read_text())
     assert settings["method"] == "joint" and not any(settings["modality_dropout"].values())

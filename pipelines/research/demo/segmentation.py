@@ -142,7 +142,7 @@ def what_was_done(trained: list[Trained]) -> str:
     return (
         f"{PURPOSE} Two networks were trained on {subsets['data']}, with the same seed, order of "
         f"data and {len(default.history)} epochs: the bundle's default, {default.label} "
-        f"({default.seconds:.0f} s), and {other.label} without dropout ({other.seconds:.0f} s). "
+        f"({default.seconds:.0f} s), and {other.label} training ({other.seconds:.0f} s). "
         f"Both were tested on {subsets['cases']} cases that no training saw, with each of the "
         f"{len(subsets['subsets'])} subsets of the sequences. One seed and so few cases cannot "
         "tell apart figures whose intervals overlap."
