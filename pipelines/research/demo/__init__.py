@@ -1,1 +1,1 @@
-"""The demonstration: a bundle trained with and without CGGM, compared, drawn, reported."""
+"""The demonstration: a bundle trained, compared with joint training, and drawn on a page."""

@@ -10,6 +10,7 @@ import typer
 
 from ....bundles import path
 from . import features, segmentation
+from .steps import settings_of
 
 
 class Bundle(str, Enum):
@@ -33,12 +34,12 @@ def main(
         typer.Option("--output_dir", help="Where everything goes; default: output/demo/BUNDLE."),
     ] = None,
 ) -> None:
-    """Train a bundle with and without CGGM, compare, draw, report.
+    """Train a bundle, compare with joint training, and write a page with tables and pictures.
 
-    What an earlier call finished is not repeated. Further options are passed on to the training.
+    What an earlier call trained is not repeated. Further options are passed on to the training.
     """
     name = bundle.value
     kind = segmentation if bundle is Bundle.BRATS else features
     folder = output_dir or Path("output/demo", name)
-    report = kind.demonstrate(Path(path(name)), folder, ctx.args)
+    report = kind.demonstrate(Path(path(name)), folder, settings_of(ctx.args))
     print(f"report: {report}")

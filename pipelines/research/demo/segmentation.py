@@ -1,89 +1,160 @@
-"""Tumor segmentation with and without CGGM, on the embedded synthetic cases."""
+"""Tumor segmentation from any subset of sequences: the bundle's default beside joint training."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....data.brats.conventions import REGIONS
+from ....data import open_cases
+from ....data.brats.cases import Case
 from ....data.files import write_text
-from .steps import content, draw_curves, run, shared, table, train
+from ...balancing.modality_dropout import subset_warning
+from ...segmentation import Segmenter
+from ..report.formats import html
+from ..report.pieces import Piece
+from .curves import modality_figure, validation_figure
+from .masks import mask_figure
+from .steps import content, run, shared, shown, table, train
+from .subset_tables import arm_of, headline, prepared_table, subset_table, views
 
-METHODS = ("cggm", "joint")
-SHARED = ("--dataset_dir", "--cache_dir")  # the file beside the weights says the rest
+# Folder of each training, and its settings; the first is what the bundle does by itself.
+TRAININGS: Mapping[str, Mapping[str, str]] = {
+    "default": {},
+    "joint": {"method": "joint", "modality_dropout": "0"},
+}
+# What evaluation is told too; the file beside the weights says the rest.
+DATA = ("dataset_dir", "cache_dir", "layout", "label_convention")
+PICTURED = 3  # cases
+PURPOSE = (
+    "A hospital does not always have all sequences. With modality dropout a network is trained on "
+    "random subsets of them too, without it on all of them only."
+)
+MEASURED = (
+    "Volumetric Dice in percent after the last epoch, mean over test cases; in brackets the 95 % "
+    "interval of a bootstrap over patients.",
+    "A region that is empty in truth and prediction counts as 100.",
+)
+SYNTHETIC = (
+    "These cases are synthetic: what stands here shows that the program works, and says nothing "
+    "about patients."
+)
 
 
-def demonstrate(bundle: Path, folder: Path, overrides: list[str]) -> Path:
-    """Run all steps, then write ``report.md`` with its pictures; give its path."""
-    seconds = {}
-    for method in METHODS:
-        seconds[method] = train(bundle, folder / method, method, overrides)
-        run(bundle / "evaluate.json", folder / method, last_epoch(folder / method, overrides))
-    run(bundle / "inference.json", folder / "cggm", last_epoch(folder / "cggm", overrides))
-    draw_curves(folder / "curves.png", folder / "cggm" / "modulation.csv", "Dice")
-    write_text(folder / "report.md", report(folder, seconds))
-    return folder / "report.md"
+@dataclass(frozen=True)
+class Trained:
+    """One of the trainings, with what came of it.
 
-
-def last_epoch(folder: Path, overrides: list[str]) -> list[str]:
-    """What evaluation and inference are told: the weights of the last epoch.
-
-    Not those of the best epoch, `model.pt`: on the handful of embedded validation cases one case
-    without enhancing tumor decides which epoch that is.
+    Attributes:
+        label: its method, and whether sequences were dropped.
+        seconds: that it took.
+        segmenter: the network after the last epoch.
+        subsets: content of ``subsets.json``.
+        history: rows of ``history.csv``.
     """
-    return ["--ckpt_path", str(folder / "models" / "last.pt"), *shared(overrides, SHARED)]
+
+    label: str
+    seconds: float
+    segmenter: Segmenter
+    subsets: Mapping[str, Any]
+    history: list[dict[str, str]]
 
 
-def report(folder: Path, seconds: dict[str, float | None]) -> str:
-    """The report as Markdown."""
-    results = {m: content(folder / m / "evaluation" / "evaluation.json") for m in METHODS}
-    first = results[METHODS[0]]
-    lines = [
-        "# Demonstration: four-sequence tumor segmentation with CGGM",
-        "",
-        f"Data: **{first['data']}**, {first['patients']} test cases that no training saw. Figures "
-        "on synthetic cases say that the program works; they say nothing about patients.",
-        "",
+def demonstrate(bundle: Path, folder: Path, settings: Mapping[str, str]) -> Path:
+    """Run all steps, then write ``report.html``; give its path."""
+    seconds = {
+        name: train(bundle, folder / name, {**settings, **own}) for name, own in TRAININGS.items()
+    }
+    data = shared(settings, DATA)
+    for name in TRAININGS:
+        run(bundle / "evaluate.json", folder / name, {"subsets": "True", **data})
+    trained = [trained_in(folder / name, took) for name, took in seconds.items()]
+    tested = content(folder / "default" / "split.json")["test"]
+    cases = cases_of(data, trained[0].segmenter.sequences)
+    pictured = [case for case in cases if case.name in tested][:PICTURED]
+    write_text(folder / "report.html", report(trained, pictured, settings))
+    return folder / "report.html"
+
+
+def trained_in(folder: Path, seconds: float) -> Trained:
+    """Read what training and evaluation left in a folder."""
+    segmenter = Segmenter.from_folder(folder)
+    dropped = any(segmenter.trained["modality_dropout"].values())
+    return Trained(
+        segmenter.trained["method"] + (" + dropout" if dropped else ""),
+        seconds,
+        segmenter,
+        content(folder / "evaluation" / "subsets.json"),
+        table(folder / "history.csv"),
+    )
+
+
+def cases_of(data: Mapping[str, str], sequences: tuple[str, ...]) -> list[Case]:
+    """Find the cases of the trainings, sorted by name."""
+    return open_cases(
+        data.get("dataset_dir"),
+        sequences=sequences,
+        layout=data.get("layout", "auto"),
+        label_convention=data.get("label_convention"),
+        cache_dir=data.get("cache_dir"),
+    )
+
+
+def report(trained: list[Trained], cases: list[Case], settings: Mapping[str, str]) -> str:
+    """The report as an HTML page.
+
+    Args:
+        trained: the default, then the training it is compared with.
+        cases: those with pictures.
+        settings: what the user gave.
+    """
+    default = trained[0]
+    arms = [arm_of(one.label, one.subsets) for one in trained]
+    histories = {one.label: one.history for one in trained}
+    segmenters = {one.label: one.segmenter for one in trained}
+    sections: list[tuple[str, Piece]] = [
+        ("Dice in percent, one seed", subset_table("", [*MEASURED, *warnings(trained)], arms)),
+        ("Dice in percent, several seeds", prepared_table()),
+        (
+            "Validation",
+            validation_figure(histories, "validation/dice/mean", "mean Dice, all sequences"),
+        ),
+        (f"Sequences in training: {default.label}", modality_figure(default.history, "Dice")),
     ]
-    for protocol in ("volumetric", "tumor_slices"):
-        name, _, what = first[protocol]["what"].partition(": ")
-        lines += ["", f"## Dice in percent, {name}", "", f"{what}.", ""]
-        lines += _table(results, protocol, seconds)
-    lines += [
-        "",
-        "One run each, with the same seed, data order and budget, and the weights of the last "
-        "epoch: five validation cases are too few to choose an epoch by. One run of ten test cases "
-        "cannot tell apart methods whose intervals overlap.",
-        "",
-        "## What CGGM did to each sequence",
-        "",
-        "![score and balance of each sequence during training](curves.png)",
-        "",
-        "## Test cases",
-        "",
+    sections += [(f"Test case {c.name}", mask_figure(c, segmenters)) for c in cases]
+    means = "; ".join(headline(arm) for arm in arms)
+    notes = [
+        what_was_done(trained),
+        f"Mean Dice of the three regions over all subsets: {means}.",
+        f"The pictures at the end are of the first {len(cases)} test cases in the order of their "
+        "names, whatever came of them.",
+        *([f"Settings that were given: {shown(settings)}."] if settings else []),
+        "Research use only." if "dataset_dir" in settings else SYNTHETIC,
     ]
-    for row in table(folder / "cggm" / "volumes.csv"):
-        dice = ", ".join(f"{region} {row[f'{region}_dice']}" for region in REGIONS)
-        lines += [f"**{row['case']}** Dice {dice}", ""]
-        lines += [f"![{row['case']}](cggm/overlays/{row['case']}.png)", ""]
-    lines += ["Research use only.", ""]
-    return "\n".join(lines)
+    return html("Tumor segmentation from any of the sequences", sections, notes=notes)
 
 
-def _table(
-    results: dict[str, dict[str, Any]], protocol: str, seconds: dict[str, float | None]
-) -> list[str]:
-    names = [*REGIONS, "mean"]
-    lines = [
-        f"| method | {' | '.join(names)} | 95 % interval of the mean | training |",
-        "|---|" + "---:|" * (len(names) + 2),
-    ]
-    for method, result in results.items():
-        part = result[protocol]
-        cells = [f"{part[name]['mean']:.1f}" for name in names]
-        interval = part["mean"]["interval_95"]
-        cells.append("–" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}")
-        took = seconds[method]
-        cells.append("–" if took is None else f"{took:.0f} s")
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return lines
+def what_was_done(trained: list[Trained]) -> str:
+    """A paragraph on data, trainings and evaluation."""
+    default, other = trained
+    subsets = default.subsets
+    return (
+        f"{PURPOSE} Two networks were trained on {subsets['data']}, with the same seed, order of "
+        f"data and {len(default.history)} epochs: the bundle's default, {default.label} "
+        f"({default.seconds:.0f} s), and {other.label} training ({other.seconds:.0f} s). "
+        f"Both were tested on {subsets['cases']} cases that no training saw, with each of the "
+        f"{len(subsets['subsets'])} subsets of the sequences. One seed and so few cases cannot "
+        "tell apart figures whose intervals overlap."
+    )
+
+
+def warnings(trained: list[Trained]) -> list[str]:
+    """What inference says of the masks of a network that never saw a subset."""
+    sentences = []
+    for one in trained:
+        smallest = list(views(one.segmenter.sequences).values())[-1]
+        warning = subset_warning(one.segmenter.trained, smallest)
+        if warning is not None:
+            sentences.append(f"What inference says of masks by {one.label}: “{warning}”.")
+    return sentences

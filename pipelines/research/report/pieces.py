@@ -22,7 +22,10 @@ NONE = Cell("–")
 
 @dataclass(frozen=True)
 class Table:
-    """A table for any format: the first column is text, all others are numbers."""
+    """A table for any format: the first column is text, all others are numbers.
+
+    On a page, a row of one cell is a heading, and a cell may have several lines.
+    """
 
     title: str
     caption: list[str]
