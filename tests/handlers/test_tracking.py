@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ignite.engine import Events
-from monai.engines import SupervisedTrainer
 
 from cggm.bundles import path
+
+from ..processes import commands
 
 ITEMS = "$[{'image': torch.ones(2), 'label': torch.zeros(1)}] * 4"
 
 
-class Balance:
-    """Puts metrics on the trainer, as modulation does."""
+# Puts metrics on the trainer, as modulation does.
+BALANCE = """
+from ignite.engine import Events
 
-    def attach(self, engine: SupervisedTrainer) -> None:
+class Balance:
+    def attach(self, engine):
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: SupervisedTrainer) -> None:
+    def __call__(self, engine):
         engine.state.metrics["balance/flair"] = 0.5 * engine.state.epoch
+"""
 
 
 TRAIN = json.loads((Path(path("brats")) / "train.json").read_text())
@@ -41,7 +41,7 @@ CONFIG: dict[str, Any] = {
     "network_def": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 1},
     "train": {
         "handlers": [
-            {"_target_": "test_tracking.Balance"},
+            {"_target_": "balance.Balance"},
             TRACKER,
         ],
         "trainer": {
@@ -59,44 +59,47 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def run(folder: Path, *words: str) -> None:
-    child = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", "train.json", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-    )
-    assert child.returncode == 0, child.stderr
+# What a killed training leaves behind: a run that is open.
+KILLED = """
+import mlflow
+client = mlflow.MlflowClient("sqlite:///runs/mlruns.db")
+experiment = client.get_experiment_by_name("monai_experiment")
+client.create_run(experiment.experiment_id, run_name="killed")
+"""
 
 
 @pytest.mark.slow
-def test_settings_become_parameters_and_balance_a_curve(tmp_path: Path) -> None:
+def test_settings_become_parameters_and_balance_a_curve(
+    tmp_path: Path,
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     (tmp_path / "train.json").write_text(json.dumps(CONFIG))
-    run(tmp_path, "--rho", "0.9", "--tracking", "mlflow")
+    (tmp_path / "balance.py").write_text(BALANCE)
+    (tmp_path / "killed.py").write_text(KILLED)
+    train = ["monai.bundle", "run", "--config_file", "train.json"]
+    tracked = [*train, "--tracking", "mlflow"]
+    several = [
+        [*train, "--output_dir", "plain"],
+        [*tracked, "--rho", "0.9", "--run_name", "first"],
+        ["killed"],
+        [*tracked, "--rho", "0.8", "--run_name", "second"],
+    ]
+    results = commands(several, tmp_path, ("monai.bundle", "monai.engines", "mlflow"))
+    assert [code for code, _, _ in results] == [0] * 4, results
+    assert {path.parent.name for path in tmp_path.rglob("mlruns*")} == {"runs"}
+
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlruns.db")
     experiment = client.get_experiment_by_name("monai_experiment")
-    (first,) = client.search_runs(experiment.experiment_id)
-    assert first.data.params == {
+    runs = {r.info.run_name: r for r in client.search_runs(experiment.experiment_id)}
+    assert runs["first"].data.params == {
         "rho": "0.9",
         "method/name": "cggm",
         "sequences": "['t1', 't2']",
         "max_epochs": "2",
         "epoch_length": "2",
     }
-    curve = client.get_metric_history(first.info.run_id, "balance/flair")
+    curve = client.get_metric_history(runs["first"].info.run_id, "balance/flair")
     assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 1.0)]
-
-    # What a killed training left open is not taken for this one, whose settings are others.
-    client.create_run(experiment.experiment_id, run_name="killed")
-    run(tmp_path, "--rho", "0.8", "--tracking", "mlflow", "--run_name", "second")
-    runs = {r.info.run_name: r.data.params for r in client.search_runs(experiment.experiment_id)}
-    assert runs["killed"] == {} and runs["second"]["rho"] == "0.8" and len(runs) == 3
-
-
-def test_does_nothing_without_tracking(tmp_path: Path) -> None:
-    (tmp_path / "train.json").write_text(json.dumps(CONFIG))
-    run(tmp_path)
-    assert not list(tmp_path.rglob("mlruns*"))
+    # The open one is not taken for the second, whose settings are others.
+    assert runs["killed"].data.params == {} and runs["second"].data.params["rho"] == "0.8"
+    assert len(runs) == 3
