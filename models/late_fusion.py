@@ -77,19 +77,19 @@ class LateFusion(nn.Module):
 
 
 class SegmentationLateFusion(LateFusion):
-    """Late fusion for slices: an image of shape (B, S, H, W), its channels in order."""
+    """Late fusion for slices (B, S, H, W) or volumes (B, S, X, Y, Z), the channels in order."""
 
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Predict logits (B, classes, H, W).
+        """Predict logits, shape (B, classes, ...) at the resolution of the image.
 
         Args:
-            image: normalized slices, shape (B, S, H, W).
+            image: normalized, as the members take it but with S channels.
             present: which sequences exist, shape (S,) or (B, S); all when not given.
         """
         count = len(self.modalities)
-        if image.dim() != 4 or image.shape[1] != count:
+        if image.dim() < 4 or image.shape[1] != count:
             raise ValueError(
-                f"the network takes slices of shape (B, {count}, H, W), got {image.shape}"
+                f"the network takes images of shape (B, {count}, ...), got {image.shape}"
             )
         rows = torch.ones([image.shape[0], count], dtype=torch.bool, device=image.device)
         if present is not None:
