@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
-    from .subset_inference import SubsetInferer, evaluation_inferer
+    from .subset_inference import SubsetInferer
     from .subset_report import SubsetReport
     from .trained import default_weights, trained_settings
     from .volume_dice import VolumeDice
+    from .window_inference import WindowInferer, case_inferer, evaluation_inferer
 
 _MODULES = {
     "CaseDataset": "case_dataset",
@@ -33,8 +34,10 @@ _MODULES = {
     "SubsetInferer": "subset_inference",
     "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
+    "WindowInferer": "window_inference",
+    "case_inferer": "window_inference",
     "default_weights": "trained",
-    "evaluation_inferer": "subset_inference",
+    "evaluation_inferer": "window_inference",
     "one_case": "case_dataset",
     "region_score": "region_dice",
     "trained_settings": "trained",
@@ -52,6 +55,8 @@ __all__ = [
     "SubsetInferer",
     "SubsetReport",
     "VolumeDice",
+    "WindowInferer",
+    "case_inferer",
     "default_weights",
     "evaluation_inferer",
     "one_case",

@@ -20,8 +20,8 @@ from ..handlers.checkpoint_file import description_of
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .reliability import expected_dice, subset_table, untold_regions
-from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
+from .window_inference import case_inferer
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,12 @@ class Segmenter:
 
     Args:
         network: takes slices (B, S, X, Y) and ``present``, see
-            :class:`cggm.models.SegmentationNetwork`.
+            :class:`cggm.models.SegmentationNetwork`; or volumes, where its weights say so.
         sequences: names of its S channels.
         weights: its file, when it has one; beside it lies what it was trained for and what each
             subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
-        batch_size: slices per forward pass.
+        batch_size: slices, or windows of volumes, per forward pass; None takes 32 or 2.
     """
 
     def __init__(
@@ -82,18 +82,22 @@ class Segmenter:
         *,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
         self.sequences = tuple(sequences)
-        self.inferer = SliceBatchInferer(batch_size)
         self.trained = {} if weights is None else description_of(weights)
+        self.inferer = case_inferer(self.trained.get("patch_size"), batch_size)
         self.table = {} if weights is None else subset_table(weights)
 
     @classmethod
     def from_folder(
-        cls, path: str | Path, *, device: str | torch.device | None = None, batch_size: int = 32
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int | None = None,
     ) -> Segmenter:
         """Load a model that ``train.json`` left.
 

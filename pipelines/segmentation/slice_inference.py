@@ -96,6 +96,7 @@ class CenteredSlices:
 
     Attributes:
         filled: indices of the slices that are not empty, along Z.
+        box: of the brain, where a slice is not empty.
     """
 
     def __init__(self, volume: Tensor) -> None:
@@ -104,7 +105,8 @@ class CenteredSlices:
         self.filled = torch.nonzero(inside.flatten(0, 1).any(0))[:, 0]
         if not len(self.filled):
             return
-        brain, (self._x, self._y, _) = find_brain(inside.cpu().numpy())
+        brain, self.box = find_brain(inside.cpu().numpy())
+        self._x, self._y, _ = self.box
         self._brain = torch.from_numpy(brain).movedim(-1, 0).to(volume.device)
         self._box = (self._x.stop - self._x.start, self._y.stop - self._y.start)
         self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._box)

@@ -46,16 +46,24 @@ class SubsetInferer(SliceBatchInferer):
         result = torch.zeros(len(inputs), len(self.subsets), *inputs.shape[2:], dtype=torch.uint8)
         for i, volume in enumerate(inputs):
             slices = CenteredSlices(volume)
-            for start in range(0, len(slices.filled), self.batch_size):
-                chosen = slices.filled[start : start + self.batch_size]
-                for number, logits in enumerate(self._predictions(slices.seen(chosen), network)):
-                    inside, _ = slices.inside_brain(slices.restored(logits), chosen)
+            for chosen, predictions in self._batches(volume, slices, network):
+                for number, logits in enumerate(predictions):
+                    inside, _ = slices.inside_brain(logits, chosen)
                     classes = inside.argmax(1).to("cpu", torch.uint8)
                     result[i, number, :, :, chosen.cpu()] = classes.movedim(0, -1)
         return result
 
+    def _batches(
+        self, volume: Tensor, slices: CenteredSlices, network: nn.Module
+    ) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
+        """Indices of n slices and, for each subset, their logits (n, classes, X, Y)."""
+        for start in range(0, len(slices.filled), self.batch_size):
+            chosen = slices.filled[start : start + self.batch_size]
+            predictions = self._predictions(slices.seen(chosen), network)
+            yield chosen, (slices.restored(logits) for logits in predictions)
+
     def _predictions(self, seen: Tensor, network: Any) -> Iterator[Tensor]:
-        """Logits (n, classes, H, W) of each subset."""
+        """Logits (n, classes, ...) of each subset."""
         if not hasattr(network, "fuse"):
             for subset in self.subsets:
                 here = torch.tensor([name in subset for name in self.sequences])
@@ -64,11 +72,4 @@ class SubsetInferer(SliceBatchInferer):
         features = network.encode(seen)
         for subset in self.subsets:
             logits = network.fuse({name: features[name] for name in subset})
-            yield logits[:, :, : seen.shape[2], : seen.shape[3]]
-
-
-def evaluation_inferer(
-    sequences: Sequence[str], *, subsets: bool, batch_size: int
-) -> SliceBatchInferer:
-    """Give what ``evaluate.json`` segments with: all sequences, or every subset of them too."""
-    return SubsetInferer(sequences, batch_size) if subsets else SliceBatchInferer(batch_size)
+            yield logits[(..., *map(slice, seen.shape[2:]))]

@@ -26,7 +26,8 @@ def trained_settings(path: str | Path) -> dict[str, Any]:
         path: a ``last.pt``, or a ``model.pt`` with its ``model.json`` beside it.
 
     Returns:
-        ``sequences``, ``encoder``, ``channels``, ``rates``, and ``late_fusion`` where there is one.
+        ``sequences``, ``encoder``, ``channels``, ``rates``, ``architecture`` and ``patch_size``
+        (none of both means DeepLabV3+ and slices), and ``late_fusion`` where there is one.
 
     Raises:
         InputError: there are no weights, or nothing says how their network was built.
@@ -53,6 +54,7 @@ def trained_network(
     trained = trained_settings(path)
     network = segmentation_network(
         trained["sequences"],
+        architecture=trained.get("architecture", "deeplabv3plus"),
         late_fusion=trained.get("late_fusion"),
         encoder=trained["encoder"],
         channels=trained["channels"],
