@@ -71,8 +71,8 @@ LIMITS: dict[str, Limit] = {
         lambda v: all(isinstance(s, int) and s > 0 and s % 16 == 0 for s in _listed(v)),
     ),
     "patch_size": (
-        "a multiple of 8",
-        lambda v: isinstance(v, int) and v > 0 and v % 8 == 0,
+        "a multiple of 8, or '$None' for slices",
+        lambda v: v is None or (isinstance(v, int) and v > 0 and v % 8 == 0),
     ),
     "rates": ("a list of three whole numbers", lambda v: len(_listed(v)) == 3),
     "class_weights": ("a list of four numbers", lambda v: len(_listed(v)) == 4),
