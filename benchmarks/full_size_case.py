@@ -47,7 +47,7 @@ def measure(folder: str, what: str, weights: str | None) -> str:
     (case,) = find_cases(folder)
     files = {name: source.path for name, source in case.images.items()}
     start, cpu = time.perf_counter(), time.process_time()
-    result = segmenter.segment_files(files, Path(folder) / f"{what}.nii.gz")
+    result = segmenter.segment_files(files, Path(f"{folder}-{what}.nii.gz"))
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     shape = " x ".join(map(str, result.classes.shape))

@@ -210,13 +210,19 @@ class SegmentationTask(Task):
         """Mean of the high-level features over the pixels of each class in each image."""
         maps = (feature if isinstance(feature, Tensor) else feature[0]).float()
         areas = one_hot(self.classes(label)).movedim(-1, 1).to(maps)
-        pool = adaptive_avg_pool2d if maps.ndim == 4 else adaptive_avg_pool3d
-        shares = pool(areas, maps.shape[2:]).flatten(2)
+        shares = _averaged(areas, list(maps.shape[2:])).flatten(2)
         totals = shares.sum(2)
         samples, classes = torch.nonzero(totals > 0, as_tuple=True)
         sums = torch.einsum("bkn,bcn->bkc", shares, maps.flatten(2))
         vectors = sums[samples, classes] / totals[samples, classes][:, None]
         return _present(vectors, samples, classes)
+
+
+def _averaged(areas: Tensor, sides: list[int]) -> Tensor:
+    """Bring slices or volumes to the sides of coarser maps."""
+    if len(sides) == 2:
+        return adaptive_avg_pool2d(areas, (sides[0], sides[1]))
+    return adaptive_avg_pool3d(areas, (sides[0], sides[1], sides[2]))
 
 
 def task_by_score(
