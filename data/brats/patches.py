@@ -171,8 +171,8 @@ def training_dataset(
         )
     if neighbors:
         raise InputError(
-            f"neighbors is {neighbors}, but patches of volumes have their neighbors inside: leave "
-            "neighbors out, or train on slices with --architecture deeplabv3plus"
+            f"neighbors is {neighbors}, but patches of volumes have theirs: leave neighbors out, "
+            "or train on slices with --architecture deeplabv3plus"
         )
     return PatchDataset(
         store, data, patch_size=patch_size, patches_per_case=patches_per_case, **common

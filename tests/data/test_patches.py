@@ -45,6 +45,7 @@ def test_item_has_the_promised_shape_and_types(store: SliceStore) -> None:
     assert item["image"].shape == (4, 16, 16, 16) and item["image"].dtype == torch.float32
     assert item["label"].shape == (1, 16, 16, 16) and item["label"].dtype == torch.int64
     assert (item["case"], item["index"]) == ("P1", 5)
+    assert item["present"].tolist() == [True] * 4
     assert item["slice"] in range(store.load("P1").slices)
 
 
@@ -114,6 +115,8 @@ def test_a_size_of_patches_decides_what_a_training_shows(store: SliceStore) -> N
     assert type(slices) is SliceDataset and len(slices) == 6
     cubes = training_dataset(store, store.cases, patch_size=8, **settings)
     assert isinstance(cubes, PatchDataset) and len(cubes) == 9
+    with pytest.raises(InputError, match="neighbors is 1, but patches of volumes have theirs"):
+        training_dataset(store, store.cases, patch_size=8, neighbors=1, **settings)
 
 
 def test_settings_out_of_range_are_refused(store: SliceStore) -> None:

@@ -100,6 +100,19 @@ def test_a_batch_of_one_trains_every_parameter() -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_in_training_a_sequence_nobody_has_gives_zeros_and_learns_nothing() -> None:
+    """But it has gradients: several processes exchange one for each parameter."""
+    network, image = build().train(), volumes()
+    image[:, 1] = torch.nan
+    present = torch.tensor([True, False, True, True])
+    features = network.encode(image, present)
+    assert not any(bool(level.any()) for level in features["t1"])
+    network.fuse(features, present).sum().backward()
+    gradients = [parameter.grad for parameter in network.encoders["t1"].parameters()]
+    assert gradients and all(g is not None and not bool(g.any()) for g in gradients)
+    assert "t1" not in network.eval().encode(image, present)
+
+
 def test_state_dict_holds_only_the_network(network: VolumetricNetwork) -> None:
     state = network.state_dict()
     assert {key.partition(".")[0] for key in state} == {"encoders", "fusion", "head"}
@@ -158,6 +171,8 @@ def test_settings_that_cannot_be_are_refused() -> None:
         segmentation_network(SEQUENCES, architecture="unet")
     with pytest.raises(ValueError, match="segresnet starts at random: leave weights out"):
         segmentation_network(SEQUENCES, architecture="segresnet", weights="imagenet")
+    with pytest.raises(ValueError, match="neighbors is 1; segresnet sees whole volumes: leave"):
+        segmentation_network(SEQUENCES, architecture="segresnet", neighbors=1)
 
 
 def test_settings_of_the_other_architecture_say_nothing() -> None:

@@ -1,11 +1,12 @@
 """Windows of volumes: the same masks as by slices where neighbors do not matter; every subset."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cggm.models import segmentation_network
-from cggm.pipelines.segmentation import SliceBatchInferer, WindowInferer
+from cggm.pipelines.segmentation import SliceBatchInferer, WindowInferer, averaged
 from cggm.pipelines.segmentation.window_inference import (
     SubsetInferer,
     WindowSubsetInferer,
@@ -67,6 +68,67 @@ def test_what_is_absent_is_told_to_the_network(volume: Tensor) -> None:
     present = torch.tensor([[True, False], [True, True]])
     WindowInferer(32)(volume, network, present=present)
     assert network.present == [[True, False], None]
+
+
+@pytest.mark.parametrize("by_subset", [False, True])
+def test_calibration_is_that_of_slices(volume: Tensor, by_subset: bool) -> None:
+    truth = (volume[:, :1] > 0.6) * 3
+    here = torch.tensor([[True, False], [True, True]])
+    kinds = (SubsetInferer(SEQUENCES), WindowSubsetInferer(SEQUENCES, 16))
+    for inferer in kinds if by_subset else (SliceBatchInferer(), WindowInferer(16)):
+        inferer(volume, Thresholds(), present=here, truth=truth)
+        errors = inferer.calibration
+        assert [e.shape for e in errors] == [(3 if by_subset else 1, 3)] * 2
+        if isinstance(inferer, WindowInferer | WindowSubsetInferer):
+            for found, known in zip(errors, expected, strict=True):
+                np.testing.assert_allclose(found, known, atol=1e-6)
+        expected = errors
+
+
+def test_a_brain_that_is_known_is_not_found_again(volume: Tensor) -> None:
+    network, inferer = Thresholds(), WindowInferer(16)
+    box = (slice(None), slice(None), slice(4, 23), slice(3, 26), slice(2, 17))
+    brain = volume[box].any(1)
+    found = inferer(volume, network)[box]
+    brain[:, 1, 1, 1] = False  # the speck
+    assert torch.equal(inferer(volume[box], network, brain=brain), found)
+    brain[:, 9:] = False
+    assert not inferer(volume[box], network, brain=brain)[:, :, 9:].any() and found[:, :, 9:].any()
+
+
+@torch.no_grad()
+def test_flips_and_several_networks_are_averaged_in_every_window(volume: Tensor) -> None:
+    torch.manual_seed(0)
+    networks = [
+        segmentation_network(list(SEQUENCES), architecture="segresnet", classes=3, channels=8)
+        for _ in range(2)
+    ]
+    image = volume[:, :, 4:20, 3:19, 2:18]
+    mean = averaged([network.eval() for network in networks], flips=True)
+    ways: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)]
+    parts = [one(image.flip(w)).sigmoid().flip(w) for one in networks for w in ways]
+    torch.testing.assert_close(mean(image).sigmoid(), torch.stack(parts).mean(0))
+    inferer = WindowSubsetInferer(SEQUENCES, 16)
+    masks = inferer(volume[:1], mean)
+    for number, subset in enumerate(inferer.subsets):
+        present = torch.tensor([[name in subset for name in SEQUENCES]])
+        alone = WindowInferer(16)(volume[:1], mean, present=present)
+        assert torch.equal(masks[:, number : number + 1], alone), subset
+    assert masks.any()
+
+
+def test_a_case_is_segmented_in_the_subsets_that_it_has(volume: Tensor) -> None:
+    torch.manual_seed(0)
+    network = segmentation_network(list(SEQUENCES), architecture="segresnet", channels=8).eval()
+    volume[:, 1] = 0
+    present = torch.tensor([[True, False]] * 2)
+    with torch.no_grad():
+        only_t1ce, only_flair, all_it_has = WindowSubsetInferer(SEQUENCES, 16)(
+            volume, network, present=present
+        ).unbind(1)
+        alone = WindowInferer(16)(volume, network, present=present)[:, 0]
+    assert not only_t1ce.any() and alone.any()
+    assert torch.equal(only_flair, alone) and torch.equal(all_it_has, alone)
 
 
 def test_an_empty_volume_is_background() -> None:
