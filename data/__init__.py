@@ -20,6 +20,7 @@ _NAMES = {
         "open_store",
     ),
     "brats.nifti": ("Volume", "check_cases", "read_case", "write_mask"),
+    "brats.patches": ("PatchDataset", "training_dataset"),
     "brats.slices": ("SliceDataset",),
     "brats.store": ("SliceStore",),
     "brats.volumes": ("VolumeDataset", "describe_grid"),

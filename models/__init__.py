@@ -3,16 +3,19 @@
 from .classifiers import (
     SegmentationClassifier,
     TransformerClassifier,
+    VolumeClassifier,
     segmentation_classifiers,
     transformer_classifiers,
 )
-from .factories import segmentation_network, transformer_network
+from .factories import ARCHITECTURES, segmentation_network, transformer_network
 from .late_fusion import LateFusion, SegmentationLateFusion
 from .multimodal import MultimodalNetwork
 from .segmentation import SegmentationNetwork
 from .transformer import TransformerNetwork
+from .volumetric import VolumetricNetwork
 
 __all__ = [
+    "ARCHITECTURES",
     "LateFusion",
     "MultimodalNetwork",
     "SegmentationClassifier",
@@ -20,6 +23,8 @@ __all__ = [
     "SegmentationNetwork",
     "TransformerClassifier",
     "TransformerNetwork",
+    "VolumeClassifier",
+    "VolumetricNetwork",
     "segmentation_classifiers",
     "segmentation_network",
     "transformer_classifiers",

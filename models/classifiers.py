@@ -9,6 +9,7 @@ from .late_fusion import LateFusion
 from .multimodal import MultimodalNetwork
 from .segmentation import LOW_CHANNELS, SegmentationNetwork, enlarge, join, pointwise, separable
 from .transformer import TokenTransformer, TransformerNetwork, padding_mask
+from .volumetric import GROUPS, Levels, VolumetricNetwork, enlarge_volume, pointwise_volume
 
 
 class SegmentationClassifier(nn.Module):
@@ -49,6 +50,48 @@ class SegmentationClassifier(nn.Module):
         high, low = features
         logits = enlarge(self.head(self.merge(join(self.high(high), self.low(low)))))
         return logits if size is None else logits[:, :, : size[0], : size[1]]
+
+
+class VolumeClassifier(nn.Module):
+    """Light 3D decoder of one sequence's features, for training only.
+
+    Each level is brought to one width and the levels are added; the last layer `head` has the
+    shape of the network's, see :class:`SegmentationClassifier`.
+
+    Args:
+        channels: width of the finest features, and in front of the last layer.
+        classes: number of classes.
+    """
+
+    def __init__(self, channels: int, *, classes: int) -> None:
+        super().__init__()
+        self.deep = pointwise_volume(4 * channels, channels)
+        self.middle = pointwise_volume(2 * channels, channels)
+        self.fine = pointwise_volume(channels, channels)
+        self.merge = nn.Sequential(
+            nn.GroupNorm(GROUPS, channels),
+            nn.ReLU(),
+            pointwise_volume(channels, channels),
+            nn.ReLU(),
+        )
+        self.head = nn.Conv3d(channels, classes, kernel_size=1)
+
+    def forward(self, features: Levels, size: tuple[int, int, int] | None = None) -> Tensor:
+        """Predict from the features that the sequence's encoder gave.
+
+        Args:
+            features: three levels, the deepest first.
+            size: extents of the image when they were no multiples of the network's stride and
+                had to be padded; the logits are cropped to them.
+
+        Returns:
+            Logits, shape (B, classes, X, Y, Z).
+        """
+        deep, middle, fine = features
+        middle = self.middle(middle) + enlarge_volume(self.deep(deep))
+        merged = self.merge(self.fine(fine) + enlarge_volume(middle))
+        logits = enlarge_volume(self.head(merged))
+        return logits if size is None else logits[:, :, : size[0], : size[1], : size[2]]
 
 
 class TransformerClassifier(nn.Module):
@@ -97,7 +140,9 @@ def transformer_classifiers(
     return _classifiers(network, build)
 
 
-def segmentation_classifiers(network: SegmentationNetwork | LateFusion) -> nn.ModuleDict | None:
+def segmentation_classifiers(
+    network: SegmentationNetwork | VolumetricNetwork | LateFusion,
+) -> nn.ModuleDict | None:
     """Build one classifier per sequence on the device and in the precision of the network.
 
     Returns:
@@ -107,7 +152,9 @@ def segmentation_classifiers(network: SegmentationNetwork | LateFusion) -> nn.Mo
         return None
     classes, channels = network.head.get_parameter("weight").shape[:2]
 
-    def build() -> SegmentationClassifier:
+    def build() -> nn.Module:
+        if isinstance(network, VolumetricNetwork):
+            return VolumeClassifier(channels, classes=classes)
         return SegmentationClassifier(
             network.high_channels, network.low_channels, channels=channels, classes=classes
         )

@@ -77,9 +77,9 @@ class LateFusion(nn.Module):
 
 
 class SegmentationLateFusion(LateFusion):
-    """Late fusion for slices: an image of shape (B, S, H, W), its channels in order.
+    """Late fusion for slices (B, S, H, W) or volumes (B, S, X, Y, Z), the channels in order.
 
-    With n neighbors it is one of shape (B, S (2n + 1), H, W), see :class:`SegmentationNetwork`.
+    With n neighbors slices are (B, S (2n + 1), H, W), see :class:`SegmentationNetwork`.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class SegmentationLateFusion(LateFusion):
         self.neighbors, self.depth = neighbors, 2 * neighbors + 1
 
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Predict logits (B, classes, H, W).
+        """Predict logits, shape (B, classes, ...) at the resolution of the image.
 
         Args:
-            image: normalized slices, shape (B, S, H, W), see the class.
+            image: normalized, as the members take it but with the channels of S sequences.
             present: which sequences exist, shape (S,) or (B, S); all when not given.
         """
         count = len(self.modalities)
         channels = count * self.depth
-        if image.dim() != 4 or image.shape[1] != channels:
+        if image.dim() < 4 or image.shape[1] != channels:
             raise ValueError(
-                f"the network takes slices of shape (B, {channels}, H, W), got {image.shape}"
+                f"the network takes images of shape (B, {channels}, ...), got {image.shape}"
             )
         rows = torch.ones([image.shape[0], count], dtype=torch.bool, device=image.device)
         if present is not None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from .backbones import LOW_LEVEL, LOW_STRIDE, build_backbone
 from .multimodal import MultimodalNetwork, check_modalities
 from .pooled_norm import PooledBatchNorm
+from .presence import available_rows, check_image, hide, rows_of, spread
 
 LOW_CHANNELS = 48  # width of the low-level path, as in the DeepLabV3+ paper
 DROPOUT = 0.1  # after the pyramid pooling, as in the DeepLab authors' own code
@@ -88,7 +89,7 @@ class SegmentationNetwork(MultimodalNetwork):
     @torch.jit.unused
     def presence(self, image: Tensor, present: Tensor | None = None) -> Tensor | None:
         """Tell which sequences each slice has, bool (B, S), None for all; see `forward`."""
-        return _rows(present, image.shape[0], len(self.modalities))
+        return rows_of(present, image.shape[0], len(self.modalities), "slice")
 
     def encode(
         self, image: Tensor, present: Tensor | None = None
@@ -108,8 +109,8 @@ class SegmentationNetwork(MultimodalNetwork):
             features (B, low_channels, H / 4, W / 4), zero for slices without the sequence.
         """
         if not torch.jit.is_scripting():
-            self._check_image(image)
-        rows = _rows(present, image.shape[0], len(self.modalities))
+            check_image(image, self.modalities, "slices", "H, W", self.depth)
+        rows = rows_of(present, image.shape[0], len(self.modalities), "slice")
         image = F.pad(image, [0, -image.shape[3] % self.stride, 0, -image.shape[2] % self.stride])
         features: dict[str, tuple[Tensor, Tensor]] = {}
         for index, (name, encoder) in enumerate(self.encoders.items()):
@@ -138,8 +139,8 @@ class SegmentationNetwork(MultimodalNetwork):
         lows: list[Tensor] = []
         for index, name in enumerate(self.modalities):
             high, low = features.get(name, first)
-            highs.append(_hide(high, rows, index))
-            lows.append(_hide(low, rows, index))
+            highs.append(hide(high, rows, index))
+            lows.append(hide(low, rows, index))
         logits = self.head(self.fusion(torch.cat(highs, dim=1), torch.cat(lows, dim=1)))
         return enlarge(logits)
 
@@ -147,31 +148,11 @@ class SegmentationNetwork(MultimodalNetwork):
         self, features: dict[str, tuple[Tensor, Tensor]], present: Tensor | None
     ) -> Tensor | None:
         """Tell which sequences the fusion gets, shape (B, S), or None when it gets them all."""
-        for name in features:
-            if name not in self.modalities:
-                raise ValueError(f"no sequence is called '{name}'; it has {self.modalities}")
         if len(features) == 0:
             raise ValueError("at least one sequence must be present, got features of none")
         high, _ = list(features.values())[0]
-        rows = _rows(present, high.shape[0], len(self.modalities))
-        if len(features) == len(self.modalities):
-            return rows
-        found = torch.tensor([name in features for name in self.modalities], device=high.device)
-        found = found.expand(high.shape[0], -1)
-        return found if rows is None else found & rows
-
-    def _check_image(self, image: Tensor) -> None:
-        count = len(self.modalities) * self.depth
-        if image.ndim != 4:
-            raise ValueError(
-                f"the network takes slices of shape (B, {count}, H, W), "
-                f"got an image of shape {tuple(image.shape)}"
-            )
-        if image.shape[1] != count:
-            raise ValueError(
-                f"the network has sequences {self.modalities} ({_channels(count)}), "
-                f"got {_channels(image.shape[1])}"
-            )
+        rows = rows_of(present, high.shape[0], len(self.modalities), "slice")
+        return available_rows(list(features.keys()), self.modalities, rows, high)
 
 
 class SequenceEncoder(nn.Module):
@@ -214,7 +195,7 @@ class SequenceEncoder(nn.Module):
         if not bool(rows.any()):
             return self._zeros(image)
         high, low = self._levels(image[rows])
-        return _spread(high, rows), _spread(low, rows)
+        return spread(high, rows), spread(low, rows)
 
     def _levels(self, image: Tensor) -> tuple[Tensor, Tensor]:
         levels = self.backbone(image)
@@ -286,36 +267,3 @@ def enlarge(logits: Tensor, factor: int = LOW_STRIDE) -> Tensor:
     """Bring logits from a quarter of the resolution to the whole."""
     size = [factor * logits.shape[2], factor * logits.shape[3]]
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-def _rows(present: Tensor | None, batch: int, sequences: int) -> Tensor | None:
-    """Bring `present` to shape (batch, sequences) and refuse slices that have nothing."""
-    if present is None:
-        return None
-    shape = list(present.shape)
-    if shape != [sequences] and shape != [batch, sequences]:
-        raise ValueError(
-            f"present must have shape ({sequences},) or ({batch}, {sequences}), got {shape}"
-        )
-    rows = present.to(torch.bool).expand(batch, sequences)
-    if not bool(rows.any(dim=1).all()):
-        raise ValueError("at least one sequence must be present in every slice, got none")
-    return rows
-
-
-def _spread(features: Tensor, rows: Tensor) -> Tensor:
-    """Put features of the chosen rows among zeros for the others."""
-    whole = features.new_zeros([rows.shape[0]] + list(features.shape[1:]))
-    whole[rows] = features
-    return whole
-
-
-def _hide(features: Tensor, rows: Tensor | None, index: int) -> Tensor:
-    """Make one sequence's features zero for the slices that do not have it."""
-    if rows is None:
-        return features
-    return torch.where(rows[:, index].view(-1, 1, 1, 1), features, torch.zeros_like(features))
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel" if count == 1 else f"{count} channels"

@@ -1,4 +1,4 @@
-"""Augmentation: one labeled slice becomes a slightly different one.
+"""Augmentation: one labeled slice, or a stack of them, becomes a slightly different one.
 
 The paper augments by "random cropping, random flipping, color jitter, adding noise" (section 4.2);
 rotation is from its released code, zoom is ours. All geometry is one resampling of image and label
@@ -19,7 +19,7 @@ from torch.nn.functional import affine_grid, grid_sample
 def train_transform(
     size: int | Sequence[int], *, strength: float = 1.0, neighbors: int = 0
 ) -> Compose:
-    """Build the augmentation of a training slice.
+    """Build the augmentation of a training slice, or of a stack of slices (C, Z, X, Y).
 
     Args:
         size: height and width in pixels of the random crop, as given to the data set.
@@ -162,7 +162,7 @@ class RandBrainIntensityd(Randomizable, MapTransform):
         }
 
     def _change(self, sequence: Tensor) -> Tensor:
-        """Change one sequence, shape (depth, X, Y)."""
+        """Change one sequence, shape (depth, X, Y), or (depth, Z, X, Y) of a stack."""
         power = math.exp(self._amount(math.log1p(self.gamma)))
         factor, shift = 1 + self._amount(self.scale), self._amount(self.shift)
         noise = abs(self._amount(self.noise))
@@ -186,4 +186,7 @@ class RandBrainIntensityd(Randomizable, MapTransform):
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
-    return grid_sample(image[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+    """Resample (..., X, Y), all slices alike."""
+    flat = image.flatten(0, -3)[None]
+    moved = grid_sample(flat, grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+    return moved.unflatten(0, image.shape[:-2])

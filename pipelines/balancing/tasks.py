@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, one_hot
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, cross_entropy, one_hot
 
 from .features import Feature, pooled
 from .scores import kind_of_score, score_by_name
@@ -178,7 +178,7 @@ class RegressionTask(Task):
 
 
 class SegmentationTask(Task):
-    """Predictions are logits (B, C, H, W), labels are class numbers (B, 1, H, W)."""
+    """Predictions are logits (B, C, ...), labels class numbers (B, 1, ...): slices or volumes."""
 
     kind = "segmentation"
 
@@ -203,19 +203,26 @@ class SegmentationTask(Task):
         return (table * present).sum(1) / present.sum(1)
 
     def classes(self, label: Tensor) -> Tensor:
-        """The labels themselves, (B, H, W)."""
+        """The labels themselves, (B, H, W) or (B, X, Y, Z)."""
         return label[:, 0].long()
 
     def class_vectors(self, feature: Feature, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean of the high-level features over the pixels of each class in each image."""
         maps = (feature if isinstance(feature, Tensor) else feature[0]).float()
         areas = one_hot(self.classes(label)).movedim(-1, 1).to(maps)
-        shares = adaptive_avg_pool2d(areas, (maps.shape[2], maps.shape[3]))
-        totals = shares.sum((2, 3))
+        shares = _averaged(areas, list(maps.shape[2:])).flatten(2)
+        totals = shares.sum(2)
         samples, classes = torch.nonzero(totals > 0, as_tuple=True)
-        sums = torch.einsum("bkhw,bchw->bkc", shares, maps)
+        sums = torch.einsum("bkn,bcn->bkc", shares, maps.flatten(2))
         vectors = sums[samples, classes] / totals[samples, classes][:, None]
         return _present(vectors, samples, classes)
+
+
+def _averaged(areas: Tensor, sides: list[int]) -> Tensor:
+    """Bring slices or volumes to the sides of coarser maps."""
+    if len(sides) == 2:
+        return adaptive_avg_pool2d(areas, (sides[0], sides[1]))
+    return adaptive_avg_pool3d(areas, (sides[0], sides[1], sides[2]))
 
 
 def task_by_score(

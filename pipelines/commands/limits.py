@@ -48,7 +48,7 @@ LIMITS: dict[str, Limit] = {
     **dict.fromkeys(
         ("epochs", "batch_size", "accumulation_steps", "val_interval", "channels", "draws"), COUNT
     ),
-    **dict.fromkeys(("slices_per_case", "lr_step"), COUNT),
+    **dict.fromkeys(("slices_per_case", "patches_per_case", "lr_step"), COUNT),
     **dict.fromkeys(("width", "heads", "layers", "fusion_layers"), COUNT),
     "classifier_layers": ("1 or 2", lambda v: v in (1, 2)),
     **dict.fromkeys(("dropout", "embedding_dropout", "output_dropout"), BELOW_ONE),
@@ -79,6 +79,10 @@ LIMITS: dict[str, Limit] = {
     "size": (
         "a multiple of 16, or two in a list such as [160, 192]",
         lambda v: all(isinstance(s, int) and s > 0 and s % 16 == 0 for s in _listed(v)),
+    ),
+    "patch_size": (
+        "a multiple of 8, or '$None' for slices",
+        lambda v: v is None or (isinstance(v, int) and v > 0 and v % 8 == 0),
     ),
     "rates": ("a list of three whole numbers", lambda v: len(_listed(v)) == 3),
     "class_weights": ("a list of four numbers", lambda v: len(_listed(v)) == 4),

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
-    from .subset_inference import SubsetInferer, evaluation_inferer
+    from .subset_inference import SubsetInferer
     from .subset_report import SubsetReport
     from .trained import default_weights, load_networks, trained_settings
     from .volume_dice import VolumeDice
+    from .window_inference import WindowInferer, case_inferer, evaluation_inferer
 
 _MODULES = {
     "CaseDataset": "case_dataset",
@@ -36,9 +37,11 @@ _MODULES = {
     "SubsetInferer": "subset_inference",
     "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
+    "WindowInferer": "window_inference",
     "averaged": "averaging",
+    "case_inferer": "window_inference",
     "default_weights": "trained",
-    "evaluation_inferer": "subset_inference",
+    "evaluation_inferer": "window_inference",
     "load_networks": "trained",
     "one_case": "case_dataset",
     "output_channels": "outputs",
@@ -61,7 +64,9 @@ __all__ = [
     "SubsetInferer",
     "SubsetReport",
     "VolumeDice",
+    "WindowInferer",
     "averaged",
+    "case_inferer",
     "default_weights",
     "evaluation_inferer",
     "load_networks",

@@ -58,8 +58,8 @@ class DiceCELoss(nn.Module):
         """Return the scalar loss.
 
         Args:
-            prediction: logits, shape (B, C, H, W).
-            label: class numbers, shape (B, 1, H, W).
+            prediction: logits of slices (B, C, H, W) or volumes (B, C, X, Y, Z).
+            label: class numbers, shape (B, 1, ...).
         """
         prediction, label = prediction.float(), label.long()
         weights = self.class_weights.to(prediction)

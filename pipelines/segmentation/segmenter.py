@@ -22,8 +22,8 @@ from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .outputs import class_probabilities, classes_of
 from .reliability import expected_dice, subset_table, untold_regions
-from .slice_inference import SliceBatchInferer
 from .trained import trained_network, weights_in
+from .window_inference import case_inferer
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ class Segmenter:
 
     Args:
         network: takes slices (B, S, X, Y) and ``present``, see
-            :class:`cggm.models.SegmentationNetwork`.
+            :class:`cggm.models.SegmentationNetwork`; or volumes, where its weights say so.
         sequences: names of its S channels.
         weights: its files, when it has some; beside them lies what it was trained for and what each
             subset of the sequences is worth.
         device: where it computes; the first GPU when there is one, else the CPU.
-        batch_size: slices per forward pass.
+        batch_size: slices, or windows of volumes, per forward pass; None takes 32 or 2.
         flips: also segment the images flipped left-right, front-back and both ways, and take the
             mean of the four probabilities.
     """
@@ -86,14 +86,14 @@ class Segmenter:
         *,
         weights: Weights | None = None,
         device: str | torch.device | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         flips: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
-        self.inferer = SliceBatchInferer(batch_size)
         self.trained = {} if weights is None else description_of(weights)
+        self.inferer = case_inferer(self.trained.get("patch_size"), batch_size)
         self.table = {} if weights is None else subset_table(weights)
 
     @classmethod
@@ -102,7 +102,7 @@ class Segmenter:
         path: Weights,
         *,
         device: str | torch.device | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         flips: bool = False,
     ) -> Segmenter:
         """Load a model that ``train.json`` left.

@@ -129,7 +129,7 @@ class CenteredSlices:
 
     Attributes:
         filled: indices of the slices that are not empty, along Z.
-        x, y: where the box of the brain lies.
+        box: of the brain, where a slice is not empty.
     """
 
     def __init__(self, volume: Tensor, brain: Tensor | None = None, neighbors: int = 0) -> None:
@@ -139,14 +139,17 @@ class CenteredSlices:
         if not len(self.filled):
             return
         if brain is None:
-            found, (self.x, self.y, _) = find_brain(inside.cpu().numpy())
+            found, self.box = find_brain(inside.cpu().numpy())
             brain = torch.from_numpy(found)
         else:
-            self.x, self.y = (slice(0, side) for side in volume.shape[1:3])
+            x, y, z = (slice(0, side) for side in volume.shape[1:])
+            self.box = x, y, z
+        x, y, _ = self.box
+        self._x, self._y = x, y
         self._brain = brain.movedim(-1, 0).to(volume.device)
-        self._box = (self.x.stop - self.x.start, self.y.stop - self.y.start)
+        self._sides = (x.stop - x.start, y.stop - y.start)
         self._around = torch.arange(-neighbors, neighbors + 1, device=volume.device)
-        self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._box)
+        self._size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in self._sides)
 
     def seen(self, chosen: Tensor) -> Tensor:
         """Give slices to the network, shape (n, S, H, W) with H and W multiples of 16.
@@ -154,18 +157,18 @@ class CenteredSlices:
         With neighbors S (2 neighbors + 1) channels, those of a sequence in a row.
         """
         numbers = (chosen[:, None] + self._around).clamp(self.filled[0], self.filled[-1])
-        box = self._slices[:, :, self.x, self.y][numbers].movedim(1, 2).flatten(1, 2)
+        box = self._slices[:, :, self._x, self._y][numbers].movedim(1, 2).flatten(1, 2)
         return fit(box, (self._size[0], self._size[1]))
 
     def restored(self, logits: Tensor) -> Tensor:
         """Bring logits (n, classes, H, W) to the slices of the volume, (n, classes, X, Y)."""
         whole = logits.new_zeros(*logits.shape[:2], *self._slices.shape[2:])
-        whole[:, :, self.x, self.y] = fit(logits, self._box)
+        whole[:, :, self._x, self._y] = fit(logits, self._sides)
         return whole
 
     def inside_box(self, logits: Tensor, chosen: Tensor) -> Tensor:
         """Bring logits (n, classes, H, W) to the box of the brain, certain background around it."""
-        box, brain = fit(logits, self._box), self._brain[chosen][:, self.x, self.y]
+        box, brain = fit(logits, self._sides), self._brain[chosen][:, self._x, self._y]
         return torch.where(brain[:, None], box, background_logits(box))
 
     def inside_brain(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, int]:

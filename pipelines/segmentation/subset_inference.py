@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -57,42 +57,55 @@ class SubsetInferer(SliceBatchInferer):
         self.calibration = []
         for i, volume in enumerate(inputs):
             calibrations = [RegionCalibration() for _ in self.subsets]
-            known = None if brain is None else brain[i]
-            slices = CenteredSlices(volume, known, neighbors_of(network))
+            slices = CenteredSlices(
+                volume, None if brain is None else brain[i], neighbors_of(network)
+            )
             there = None if present is None or bool(present[i].all()) else present[i]
-            for start in range(0, len(slices.filled), self.batch_size):
-                chosen = slices.filled[start : start + self.batch_size]
-                seen = slices.seen(chosen)
-                for number, logits in self._predictions(seen, network, there):
-                    inside = slices.inside_box(logits, chosen)
-                    classes = classes_of(inside).to("cpu", torch.uint8).movedim(0, -1)
-                    result[i, number, slices.x, slices.y, chosen.cpu()] = classes
-                    if truth is not None:
-                        true = truth[i, 0, slices.x, slices.y, chosen].movedim(-1, 0)
-                        calibrations[number].add(inside, true)
+            for number, chosen, logits in self._parts(volume, slices, network, there):
+                inside = slices.inside_box(logits, chosen)
+                classes = classes_of(inside).to("cpu", torch.uint8).movedim(0, -1)
+                x, y, _ = slices.box
+                result[i, number, x, y, chosen.cpu()] = classes
+                if truth is not None:
+                    calibrations[number].add(inside, truth[i, 0, x, y, chosen].movedim(-1, 0))
             if truth is not None:
                 self.calibration.append(np.stack([each.errors for each in calibrations]))
         return result
 
-    def _predictions(
-        self, seen: Tensor, network: Any, present: Tensor | None
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Number of a subset, and logits (n, classes, H, W), of each that a case has."""
-        extra = {} if present is None else {"present": present}
+    def _parts(
+        self, volume: Tensor, slices: CenteredSlices, network: nn.Module, present: Tensor | None
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Number of a subset that a case has, indices of n slices, logits (n, classes, H, W)."""
+        kept = self._kept(present)
+        for start in range(0, len(slices.filled), self.batch_size):
+            chosen = slices.filled[start : start + self.batch_size]
+            predictions = self._predictions(slices.seen(chosen), network, kept.values(), present)
+            for number, logits in zip(kept, predictions, strict=True):
+                yield number, chosen, logits
+
+    def _kept(self, present: Tensor | None) -> dict[int, tuple[str, ...]]:
+        """Subsets that a case has, by their number; as the last all of its sequences."""
         names = having(self.sequences, present)
-        fuses = getattr(network, "can_fuse", False)
-        features = network.encode(seen, **extra) if fuses else None
-        for number, subset in enumerate(self.subsets):
-            if number == len(self.subsets) - 1:
-                subset = names
-            elif not set(names).issuperset(subset):
-                continue
-            if features is None:
+        kept = {i: part for i, part in enumerate(self.subsets) if set(names).issuperset(part)}
+        return {**kept, len(self.subsets) - 1: names}
+
+    def _predictions(
+        self,
+        seen: Tensor,
+        network: Any,
+        subsets: Iterable[tuple[str, ...]],
+        present: Tensor | None,
+    ) -> Iterator[Tensor]:
+        """Logits (n, classes, ...) of each subset."""
+        if not getattr(network, "can_fuse", False):
+            for subset in subsets:
                 here = torch.tensor([name in subset for name in self.sequences])
-                yield number, network(seen, present=here.to(seen.device))
-            else:
-                logits = network.fuse({name: features[name] for name in subset})
-                yield number, logits[:, :, : seen.shape[2], : seen.shape[3]]
+                yield network(seen, present=here.to(seen.device))
+            return
+        features = network.encode(seen, **({} if present is None else {"present": present}))
+        for subset in subsets:
+            logits = network.fuse({name: features[name] for name in subset})
+            yield logits[(..., *map(slice, seen.shape[2:]))]
 
 
 def having(sequences: Sequence[str], present: Tensor | None) -> tuple[str, ...]:
@@ -104,10 +117,3 @@ def having(sequences: Sequence[str], present: Tensor | None) -> tuple[str, ...]:
     """
     there = [True] * len(sequences) if present is None else present.tolist()
     return tuple(name for name, here in zip(sequences, there, strict=True) if here)
-
-
-def evaluation_inferer(
-    sequences: Sequence[str], *, subsets: bool, batch_size: int
-) -> SliceBatchInferer:
-    """Give what ``evaluate.json`` segments with: all sequences, or every subset of them too."""
-    return SubsetInferer(sequences, batch_size) if subsets else SliceBatchInferer(batch_size)

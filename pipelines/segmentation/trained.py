@@ -21,7 +21,13 @@ from .outputs import output_channels
 WEIGHTS = ("last.pt", "model.pt")
 
 _NEEDED = ("sequences", "encoder", "channels", "rates")
-_OPTIONAL = {"late_fusion": None, "outputs": "classes", "neighbors": 0}
+_OPTIONAL = {
+    "architecture": "deeplabv3plus",
+    "patch_size": None,
+    "late_fusion": None,
+    "outputs": "classes",
+    "neighbors": 0,
+}
 
 
 def trained_settings(path: Weights) -> dict[str, Any]:
@@ -33,6 +39,7 @@ def trained_settings(path: Weights) -> dict[str, Any]:
 
     Returns:
         ``sequences``, ``encoder``, ``channels``, ``rates``, and where the training told them
+        ``architecture`` and ``patch_size`` (none of both means DeepLabV3+ and slices),
         ``late_fusion``, ``outputs`` and ``neighbors``.
 
     Raises:
@@ -73,6 +80,7 @@ def trained_network(
     trained = trained_settings(path)
     network = segmentation_network(
         trained["sequences"],
+        architecture=trained.get("architecture", "deeplabv3plus"),
         late_fusion=trained.get("late_fusion"),
         encoder=trained["encoder"],
         channels=trained["channels"],

@@ -159,11 +159,13 @@ def test_weights_without_their_description(brats: Bundle, trained: Path, tmp_pat
         brats.run("inference.json", tmp_path, **settings)
     message = sentence(error.value)
     assert message.startswith(f"error: nothing says how the network in {bare} was built: the file ")
-    names = ("sequences", "encoder", "channels", "rates", "late_fusion", "outputs", "neighbors")
+    names = ["sequences", "encoder", "channels", "rates", "architecture", "patch_size"]
+    names += ["late_fusion", "outputs", "neighbors"]
     flags = ", ".join(f"--{name}" for name in names)
     assert message.endswith(f"or pass {flags} as in training")
     # All is said, so that nothing is read beside the weights; only tensors can differ.
     settings |= {"rates": [1, 2, 3], "late_fusion": None, "outputs": "classes", "neighbors": 0}
+    settings |= {"architecture": "deeplabv3plus", "patch_size": None}
     brats.run("inference.json", tmp_path / "out", **settings)
     assert len(table(tmp_path / "out" / "volumes.csv")) == 6
     with pytest.raises(RuntimeError) as error:
@@ -172,12 +174,13 @@ def test_weights_without_their_description(brats: Bundle, trained: Path, tmp_pat
 
 
 def test_models_of_earlier_versions(brats: Bundle, trained: Path, tmp_path: Path) -> None:
-    """Their description has no late fusion yet; one without the dilations is refused."""
+    """Their description has neither late fusion nor architecture; the dilations it must have."""
     models = tmp_path / "models"
     models.mkdir()
     (models / "model.pt").write_bytes((trained / "models" / "model.pt").read_bytes())
     description = json.loads((trained / "models" / "model.json").read_text())
-    del description["late_fusion"]
+    for name in ("late_fusion", "architecture", "patch_size"):
+        del description[name]
     (models / "model.json").write_text(json.dumps(description))
     brats.run("evaluate.json", tmp_path, split_file=str(trained / "split.json"))
     assert (tmp_path / "evaluation" / "evaluation.json").is_file()

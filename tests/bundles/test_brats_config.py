@@ -88,7 +88,7 @@ def test_a_setting_that_configs_share_has_one_default() -> None:
 @pytest.mark.parametrize("name", ["evaluate.json", "inference.json"])
 def test_what_training_wrote_beside_the_weights_is_not_asked_again(name: str) -> None:
     config = json.loads((BUNDLE / name).read_text())
-    optional = ("late_fusion", "outputs", "neighbors")
+    optional = ("architecture", "patch_size", "late_fusion", "outputs", "neighbors")
     for setting in ("sequences", "encoder", "channels", "rates", *optional):
         assert config[setting].startswith("$@trained"), setting
         assert config["network"]["networks"]["description"][setting] == f"@{setting}"

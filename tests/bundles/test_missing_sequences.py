@@ -69,7 +69,19 @@ def test_training_uses_them_and_says_so(lacking: Bundle, trained: Path) -> None:
     workflow.finalize()
 
 
-def test_they_are_evaluated_in_the_subsets_that_they_have(lacking: Bundle, trained: Path) -> None:
+@pytest.fixture(scope="module")
+def volumes(lacking: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An epoch of the network for volumes, with CGGM and modality dropout."""
+    out = tmp_path_factory.mktemp("volumes")
+    lacking.run("train.json", out, architecture="segresnet", patch_size=16, batch_size=1, lr=1e-3)
+    return out
+
+
+@pytest.mark.parametrize("network", ["trained", "volumes"])
+def test_they_are_evaluated_in_the_subsets_that_they_have(
+    lacking: Bundle, network: str, request: pytest.FixtureRequest
+) -> None:
+    trained: Path = request.getfixturevalue(network)
     lacking.run("evaluate.json", trained, subsets=True)
     rows = table(trained / "evaluation" / "subsets.csv")
     assert [row["sequences"] for row in rows] == [
