@@ -8,9 +8,9 @@ and order of data; a seed changes weights, augmentation and draws. Every network
 15 subsets. What is finished is not repeated; an interrupted training goes on.
 
 The table has means over cases and seeds, and 95 % intervals of the mean over seeds (t), which say
-how far another start of the training could lead. `constant + dropout` scales every encoder's step
-by the mean factor of the same seed's `cggm + dropout`: what is left of CGGM when it does not look
-at the sequences.
+how far another start of the training could lead. `constant factor + dropout` scales every
+encoder's step by the mean factor of the same seed's `cggm + dropout`: what is left of CGGM when it
+does not look at the sequences.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from cggm.data.splits import split_cases
 DROPOUT = 0.5
 EMBEDDED, TESTED = 48, 48
 REGIONS = ("WT", "TC", "ET")
-CONSTANT = "constant + dropout"
+CONSTANT = "constant factor + dropout"
 ARMS: dict[str, tuple[str, float]] = {  # method and rate of dropout
     "joint": ("joint", 0.0),
     "joint + dropout": ("joint", DROPOUT),
@@ -104,7 +104,7 @@ class Study:
 
     def output(self, arm: str, seed: int) -> Path:
         """Folder of a training."""
-        return self.folder / f"{arm.replace(' + ', '_')}_{seed}"
+        return self.folder / f"{arm.replace(' + ', '_').replace(' ', '_')}_{seed}"
 
     def method(self, arm: str, seed: int) -> list[str]:
         """Overrides that make an arm."""
