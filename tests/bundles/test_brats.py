@@ -75,7 +75,10 @@ def test_training_leaves_its_files(trained: Path) -> None:
         "ema": 0.0,
         "late_fusion": None,
         "method": "cggm",
-        "modality_dropout": dict.fromkeys(SEQUENCES, 0.0),
+        "modality_dropout": dict.fromkeys(SEQUENCES, 0.5),
+        "absent": dict.fromkeys(SEQUENCES, 0.0),
+        "architecture": "deeplabv3plus",
+        "patch_size": None,
     }
 
 

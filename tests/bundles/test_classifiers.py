@@ -66,7 +66,7 @@ def test_a_classifier_sees_its_own_modality(bundle: Bundle, tmp_path: Path) -> N
     classifiers = workflow.parser.get_parsed_content("classifiers").eval()
     batch = next(iter(workflow.parser.get_parsed_content("train#dataloader")))
     prepare = workflow.parser.get_parsed_content("train#trainer").prepare_batch
-    inputs, label = prepare(batch, torch.device("cpu"), False)
+    inputs, label, *_ = prepare(batch, torch.device("cpu"), False)
     for name, classifier in classifiers.items():
         with torch.no_grad():
             found = ByClassifier(network, name, classifier).eval()(inputs)

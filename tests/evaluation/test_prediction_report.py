@@ -252,8 +252,8 @@ def test_predictions_of_values(tmp_path: Path, capsys: Any) -> None:
     assert strict_json(tmp_path / "predictions.json") == {
         "task": "regression",
         "samples": [
-            {"id": "s00", "prediction": 0.5, "modalities": ["text"]},
-            {"id": "s01", "prediction": -1.25, "modalities": ["text", "audio"]},
+            {"id": "s00", "prediction": 0.5, "modalities": ["text"], "remark": ""},
+            {"id": "s01", "prediction": -1.25, "modalities": ["text", "audio"], "remark": ""},
         ],
     }
     assert [row["prediction"] for row in rows(tmp_path / "predictions.csv")] == ["0.5", "-1.25"]
