@@ -22,7 +22,7 @@ UNTRACKED = {
     *("val_fraction", "test_fraction", "split_seed", "fold", "test_fold"),
     *("epochs", "resume", "num_workers", "amp", "device", "is_main", "record_gradients"),
     *("tracking_uri", "experiment_name", "run_name", "save_execute_config"),
-    *("weights", "network", "initialize", "run"),
+    *("weights", "network", "judged", "initialize", "run"),
 }
 _WIDTH = 100  # of a line
 

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from cggm.pipelines.extraction.parts import alone
 
-from ..children import in_a_child
 from .conftest import start, text_table
 from .test_run import others
 
 
-def test_killed_run_goes_on(
-    bert: Path, tmp_path: Path, command: Callable[..., object], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.slow
+def test_killed_run_goes_on(bert: Path, tmp_path: Path) -> None:
     table = text_table(tmp_path / "samples.csv", 1500)
     words = ["text", "--table", table, "--model", bert, "--batch_size", 4, "--chunk", 8]
-
-    def extract_alone() -> None:
-        torch.set_num_threads(1)  # those of the parent are not there
-        command(*words, "--output", tmp_path / "text.npy")
-
-    killed = in_a_child(extract_alone)
+    clean = start(*words, "--output", tmp_path / "clean.npy")
+    killed = start(*words, "--output", tmp_path / "text.npy")
     wait_for(lambda: (tmp_path / "text.npy.parts" / "part-000020.npz").exists())
-    os.kill(killed, signal.SIGKILL)
-    os.waitpid(killed, 0)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
     assert not (tmp_path / "text.npy").exists()
-    for name in ("clean.npy", "text.npy"):
-        command(*words, "--output", tmp_path / name)
-        out, err = capsys.readouterr()
+    again = start(*words, "--output", tmp_path / "text.npy")
+    for process in (clean, again):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
         assert "1,500 samples, width 32" in out
         assert err == ""
     for ending in (".npy", ".npy.json"):
