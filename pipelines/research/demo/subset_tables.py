@@ -82,6 +82,7 @@ def prepared_table(path: Path = PREPARED) -> TablePiece | MissingPiece:
         f"{made['command']}. Means over cases and seeds; in brackets the 95 % interval of the mean "
         "over seeds (t), which says how far another start of the training could lead.",
         f"Mean of the three regions over all subsets: {'; '.join(map(headline, arms))}.",
+        *made.get("notes", ()),
     ]
     return subset_table(title, caption, arms)
 
