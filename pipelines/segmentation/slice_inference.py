@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -110,12 +110,22 @@ class SliceBatchInferer(Inferer):
         # Saying that all are there costs nothing to leave out, and any network takes the call.
         extra = {} if present is None or bool(present.all()) else {"present": present}
         slices = CenteredSlices(volume, brain, neighbors_of(network))
-        for start in range(0, len(slices.filled), self.batch_size):  # none for an empty volume
-            chosen = slices.filled[start : start + self.batch_size]
-            logits = slices.restored(network(slices.seen(chosen), *args, **extra))
-            logits, removed = slices.inside_brain(logits, chosen)
+
+        def predict(seen: Tensor) -> Tensor:
+            return network(seen, *args, **extra)
+
+        for chosen, boxed in self._predicted(volume, slices, predict):  # none if all is empty
+            logits, removed = slices.inside_brain(slices.restored(boxed), chosen)
             self.removed = [removed]
             yield chosen.cpu(), logits
+
+    def _predicted(
+        self, volume: Tensor, slices: CenteredSlices, predict: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices of n slices that are not empty, and their logits (n, classes, H, W)."""
+        for start in range(0, len(slices.filled), self.batch_size):
+            chosen = slices.filled[start : start + self.batch_size]
+            yield chosen, predict(slices.seen(chosen))
 
 
 class CenteredSlices:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from .slice_inference import CenteredSlices, SliceBatchInferer
 from .subset_inference import SubsetInferer
@@ -33,29 +31,13 @@ class WindowInferer(SliceBatchInferer):
         super().__init__(batch_size)
         self.window = checked_window(window)
 
-    def logits(
-        self,
-        volume: Tensor,
-        network: nn.Module,
-        *args: Any,
-        present: Tensor | None = None,
-        brain: Tensor | None = None,
+    def _predicted(
+        self, volume: Tensor, slices: CenteredSlices, predict: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give logits of all slices that are not empty, in one part; see the base class."""
-        if isinstance(network, DistributedDataParallel):
-            network = network.module  # the wrapper waits for processes that have fewer windows
-        extra = {} if present is None or bool(present.all()) else {"present": present}
-
-        def predict(window: Tensor) -> Tensor:
-            return network(window, *args, **extra)
-
-        slices = CenteredSlices(volume, brain)
+        """All slices that are not empty, in one part; see the base class."""
         if len(slices.filled):
             boxed = predict_windows(volume, slices, predict, self.window, self.batch_size)
-            logits = slices.restored(in_slices(boxed, volume, slices))
-            logits, removed = slices.inside_brain(logits, slices.filled)
-            self.removed = [removed]
-            yield slices.filled.cpu(), logits
+            yield slices.filled, in_slices(boxed, volume, slices)
 
 
 class WindowSubsetInferer(SubsetInferer):
