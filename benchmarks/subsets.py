@@ -47,7 +47,10 @@ WHAT = (
     "the mean over seeds (t); a region empty in truth and prediction counts as 100"
 )
 NOTES = [
-    "Constant factor: every encoder's step times the mean factor of the same seed's cggm + dropout."
+    "Constant factor: every encoder's step times the mean factor of the same seed's cggm + "
+    "dropout.",
+    "Of every network ET below the volume that its validation chose (at most 0.5 ml) counts as "
+    "NCR.",
 ]
 
 
@@ -95,8 +98,9 @@ class Study:
         """Train and test one network unless that is done."""
         output, parts = self.output(arm, seed), ("val", "test")
         if not (output / "models" / "done").exists():
-            settings = ["--seed", str(seed), "--val_interval", "100", *self.method(arm, seed)]
-            settings += self.overrides  # the last weights are tested: nothing to validate before
+            # The last weights are tested: nothing to validate before.
+            settings = ["--seed", str(seed), "--val_interval", "$@epochs", *self.method(arm, seed)]
+            settings += self.overrides
             resume = ["--resume"] if (output / "models" / "last.pt").exists() else []
             self.bundle("train", output, [*settings, *resume])
             (output / "models" / "done").touch()

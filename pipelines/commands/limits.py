@@ -70,7 +70,9 @@ LIMITS: dict[str, Limit] = {
     ),
     **dict.fromkeys(("lr", "classifier_lr"), POSITIVE),
     **dict.fromkeys(("momentum", "start_factor", "final_factor"), SHARE),
-    "weight_decay": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    **dict.fromkeys(
+        ("weight_decay", "smallest_et"), ("a number, 0 or more", lambda v: _is_number(v) and v >= 0)
+    ),
     "ckpt_path": ("the path of weights, or a list of such paths in quotes", _is_text_or_list),
     "ema": BELOW_ONE,
     "outputs": ("'classes' or 'regions'", lambda v: v in ("classes", "regions")),

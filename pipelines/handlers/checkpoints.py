@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -68,6 +68,8 @@ class TrainingCheckpoint:
             with other settings it is refused.
         description: what the network is (`{"encoder": "resnet18", "sequences": [...]}`), with the
             names of the settings as keys; a checkpoint described otherwise is refused.
+        measured: what validation says of the network beyond its metric, by the name under which the
+            description tells it; asked when weights are saved, None before any validation.
         settings: how it is trained, by the names on the command line, and below "data" what it is
             trained on, as digests; the number of epochs is none of them.
     """
@@ -86,6 +88,7 @@ class TrainingCheckpoint:
         records: Sequence[str | Path] = (),
         resume: bool = False,
         description: Mapping[str, Any] | None = None,
+        measured: Mapping[str, Callable[[], Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
@@ -98,6 +101,8 @@ class TrainingCheckpoint:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (description or {}).items()
         }
+        self.measured = dict(measured or {})
+        self._measured_before: dict[str, Any] = {}
         self.settings = plain_settings(settings or {})
         parts = {"optimizer": optimizer, "scheduler": scheduler, "method": method}
         parts["moving_average"] = average
@@ -129,7 +134,7 @@ class TrainingCheckpoint:
         # Until the first validation the latest weights stand in: a short run has a `model.pt` too.
         if self._best()["epoch"] in (-1, engine.state.epoch):
             if self.description:
-                write_json(self.folder / "model.json", self.description)
+                write_json(self.folder / "model.json", self._described())
             save(_unwrapped(self.network).state_dict(), self.folder / "model.pt")
             if "classifiers" in self.parts:
                 save(self.parts["classifiers"].state_dict(), self.folder / "classifiers.pt")
@@ -145,10 +150,16 @@ class TrainingCheckpoint:
             "scaler": engine.scaler.state_dict() if engine.amp and engine.scaler else {},
             "best": self._best(),
             "rng": _random_states(),
-            "description": self.description,
+            "description": self._described(),
             "settings": self.settings,
             "versions": {name: version(name) for name in ("torch", "monai", "cggm")},
         }
+
+    def _described(self) -> dict[str, Any]:
+        """The description with what the last validation measured, that before a resume included."""
+        now = {name: ask() for name, ask in self.measured.items()}
+        told = {name: value for name, value in now.items() if value is not None}
+        return self.description | self._measured_before | told
 
     def _start(self, engine: SupervisedTrainer) -> None:
         if is_main_process():
@@ -178,6 +189,8 @@ class TrainingCheckpoint:
         self._check_settings(content, path)
         self._check_run(engine, content, path)
         network.load_state_dict(content["network"])
+        told = content["description"]
+        self._measured_before = {name: told[name] for name in self.measured if name in told}
         for name, part in self.parts.items():
             _load(part, content[name], f"the {name} in {path}")
         if content["scaler"] and engine.amp and engine.scaler:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .region_dice import RegionDice, region_score
     from .segmenter import Segmentation, Segmenter
     from .slice_inference import SliceBatchInferer
+    from .small_enhancing import DropSmallET, smallest_et
     from .subset_inference import SubsetInferer
     from .subset_report import SubsetReport
     from .trained import default_weights, load_networks, trained_settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "CaseDataset": "case_dataset",
     "DiceCELoss": "losses",
+    "DropSmallET": "small_enhancing",
     "EvaluationReport": "evaluation_report",
     "MaskWriter": "mask_writer",
     "RegionDice": "region_dice",
@@ -48,12 +50,14 @@ _MODULES = {
     "region_score": "region_dice",
     "segmentation_loss": "losses",
     "segmentation_task": "outputs",
+    "smallest_et": "small_enhancing",
     "trained_settings": "trained",
 }
 
 __all__ = [
     "CaseDataset",
     "DiceCELoss",
+    "DropSmallET",
     "EvaluationReport",
     "MaskWriter",
     "RegionDice",
@@ -75,6 +79,7 @@ __all__ = [
     "region_score",
     "segmentation_loss",
     "segmentation_task",
+    "smallest_et",
     "trained_settings",
 ]
 

@@ -32,8 +32,9 @@ class CaseDataset(Dataset):
     """Whole cases, normalized and cropped to the brain as in training.
 
     An item holds ``image`` (1, S, X, Y, Z), zeros for a sequence that is absent, ``present``
-    (1, S), ``brain`` (1, X, Y, Z) and ``read``, the :class:`ReadCase`. A case that cannot be read
-    gives an empty image and the reason in ``read.error``, so that the others are still segmented.
+    (1, S), ``brain`` (1, X, Y, Z), ``voxel_ml`` (1,) and ``read``, the :class:`ReadCase`. A case
+    that cannot be read gives an empty image and the reason in ``read.error``, so that the others
+    are still segmented.
 
     Args:
         data: cases from :func:`cggm.data.find_cases`.
@@ -53,12 +54,15 @@ class CaseDataset(Dataset):
             volume = self._read(case)
             image, box, brain = network_input(volume.images, self.sequences)
             read = ReadCase(case, volume, box)
+            voxel_ml = torch.tensor([volume.voxel_ml])
         except InputError as error:
             image = torch.zeros(1, len(self.sequences), 1, 1, 1)
             brain = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
+            voxel_ml = torch.zeros(1)
             read = ReadCase(case, error=str(error))
         present = presence(case.images, self.sequences)
-        return {"image": image, "present": present, "brain": brain, "read": read}
+        item = {"image": image, "present": present, "brain": brain}
+        return {**item, "voxel_ml": voxel_ml, "read": read}
 
     def _read(self, case: Case) -> Volume:
         try:

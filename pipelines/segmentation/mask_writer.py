@@ -24,6 +24,7 @@ from .overlays import draw_overlay
 from .region_dice import region_counts
 from .reliability import GRID, expected_dice, joined, other_voxels, subset_table, untold_regions
 from .slice_inference import SliceBatchInferer
+from .small_enhancing import small_et_remark
 from .volume_dice import dice_of_counts
 
 
@@ -78,7 +79,9 @@ class MaskWriter:
             self.failures.append(str(read.error))
             return
         mask = np.zeros_like(next(iter(read.volume.images.values())), np.uint8)
-        mask[read.box] = engine.state.output["pred"][0, 0].numpy()  # type: ignore[index]
+        output: dict[str, Any] = engine.state.output  # type: ignore[assignment]
+        mask[read.box] = output["pred"][0, 0].numpy()
+        self._small_et = float(output.get("small_et_ml", 0))
         self._write(read.case, read.volume, mask)
 
     def _write(self, case: Case, volume: Volume, mask: np.ndarray) -> None:
@@ -117,6 +120,8 @@ class MaskWriter:
         removed = sum(self.inferer.removed) if self.inferer is not None else 0
         if removed:
             remarks.append(f"{removed} voxels of tumor outside the brain were removed")
+        if self._small_et:
+            remarks.append(small_et_remark(self._small_et))
         return remarks
 
     def _say_once(self, line: str) -> None:

@@ -22,6 +22,7 @@ from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .outputs import class_probabilities, classes_of
 from .reliability import expected_dice, subset_table, untold_regions
+from .small_enhancing import drop_small_et, small_et_remark, smallest_et
 from .trained import trained_network, weights_in
 from .window_inference import case_inferer
 
@@ -37,8 +38,10 @@ class Segmentation:
         sequences: those that the network saw.
         expected: the Dice that masks from this subset had when the weights were evaluated, or that
             it is unknown.
-        remarks: what cannot be told from this subset, and whether the network was trained for it.
-        probabilities: of the four classes, float32 (4, X, Y, Z); None unless asked for.
+        remarks: what cannot be told from this subset, whether the network was trained for it, and
+            whether ET was too small to be believed.
+        probabilities: of the four classes, float32 (4, X, Y, Z), small ET still among them; None
+            unless asked for.
     """
 
     classes: np.ndarray
@@ -95,6 +98,7 @@ class Segmenter:
         self.trained = {} if weights is None else description_of(weights)
         self.inferer = case_inferer(self.trained.get("patch_size"), batch_size)
         self.table = {} if weights is None else subset_table(weights)
+        self.smallest_et = 0.0 if weights is None else smallest_et(weights)
 
     @classmethod
     def from_folder(
@@ -202,15 +206,17 @@ class Segmenter:
                 if probabilities:
                     likelihood = class_probabilities(logits)
                     likely_inside[..., slices] = likelihood.permute(1, 2, 3, 0).cpu().numpy()
+        small = drop_small_et(torch.from_numpy(classes), volume.voxel_ml, self.smallest_et)
         native = volume.native
         untold, names = untold_regions(volume.images), list(volume.images)
-        never_seen = subset_warning(self.trained, names)
+        remarks = [*untold.values(), subset_warning(self.trained, names)]
+        remarks.append(small_et_remark(small) if small else None)
         result = Segmentation(
             native.restored(classes),
             region_volumes(classes, volume.voxel_ml) | dict.fromkeys(untold, math.nan),
             tuple(names),
             expected_dice(self.table, names),
-            (*untold.values(), *(() if never_seen is None else (never_seen,))),
+            tuple(remark for remark in remarks if remark),
             np.stack([native.restored(part) for part in likely]) if probabilities else None,
         )
         return result, classes

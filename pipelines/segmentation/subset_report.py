@@ -47,6 +47,7 @@ class SubsetReport:
         data: what the cases are, for the reader.
         part: of the split.
         flips: whether masks are means over flips of the images.
+        smallest_et: below which volume in milliliters ET was counted as NCR.
         seed: of the bootstrap.
         show: print the table.
         inferer: what segments, to tell its calibration where it was given the truth.
@@ -61,6 +62,7 @@ class SubsetReport:
         data: str,
         part: str,
         flips: bool = False,
+        smallest_et: float = 0,
         seed: int = 0,
         show: bool = True,
         inferer: SliceBatchInferer | None = None,
@@ -68,7 +70,7 @@ class SubsetReport:
         self.folder, self.weights = Path(folder), weights
         self.inferer = inferer
         self.sequences, self.subsets = tuple(sequences), subsets_of(sequences)
-        self.about = {"data": data, "part": part, "flips": flips}
+        self.about = {"data": data, "part": part, "flips": flips, "smallest_et_ml": smallest_et}
         self.seed, self.show = seed, show
         self._figures: dict[str, dict[str, np.ndarray]] = {}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...data.brats.conventions import REGIONS
 from ..balancing.distributed import summed_over_ranks
 from .region_dice import region_counts
+from .small_enhancing import choose_smallest_et
 
 
 def dice_of_counts(counts: Tensor) -> Tensor:
@@ -41,28 +42,33 @@ class VolumeDice(Metric):
 
     def __init__(self, cases: Sequence[str]) -> None:
         self._rows = {name: row for row, name in enumerate(cases)}
+        self._smallest_et: float | None = None
         super().__init__()
 
     def reset(self) -> None:
         """Forget all volumes."""
         self._counts = torch.zeros(len(self._rows), len(REGIONS), 3, dtype=torch.float64)
+        self._shown = torch.zeros(len(self._rows), 2, dtype=torch.float64)  # how often; ml
 
-    def update(self, output: tuple[Tensor, Tensor, Sequence[str]]) -> None:
+    def update(self, output: tuple[Tensor, Tensor, Tensor, Sequence[str]]) -> None:
         """Add volumes, or parts of some.
 
         Args:
             output: predicted class numbers (B, subsets, X, Y, Z), of which the last are those of
-                all sequences, true ones (B, 1, X, Y, Z), and B names.
+                all sequences, true ones (B, 1, X, Y, Z), the volume of a voxel in milliliters
+                (B,), and B names.
         """
-        prediction, label, names = output
+        prediction, label, voxel_ml, names = output
         counts = region_counts(prediction[:, -1:].cpu(), label.cpu()).double()
         rows = torch.tensor([self._rows[name] for name in names])
         self._counts.index_add_(0, rows, counts)
+        voxel_ml = voxel_ml.double().cpu()
+        self._shown.index_add_(0, rows, torch.stack([torch.ones_like(voxel_ml), voxel_ml], dim=1))
 
     def iteration_completed(self, engine: Engine) -> None:
         """Take the volumes of the evaluator's last batch."""
-        output = engine.state.output
-        self.update((output["pred"], output["label"], engine.state.batch["case"]))  # type: ignore
+        output, batch = engine.state.output, engine.state.batch
+        self.update((output["pred"], output["label"], batch["voxel_ml"], batch["case"]))  # type: ignore
 
     def completed(self, engine: Engine, name: str) -> None:
         """Put the mean and the regions' Dice into the evaluator's metrics."""
@@ -73,5 +79,13 @@ class VolumeDice(Metric):
 
     def compute(self) -> float:
         """Mean over patients and regions."""
-        self.per_case = dice_of_counts(summed_over_ranks(self._counts.clone()))
+        counts, shown = (summed_over_ranks(kept.clone()) for kept in (self._counts, self._shown))
+        times, voxel_ml = shown[:, 0].clamp(min=1), shown[:, 1] / shown[:, 0].clamp(min=1)
+        enhancing = counts[:, REGIONS.index("ET")] / times[:, None]
+        self._smallest_et = choose_smallest_et(enhancing, voxel_ml)
+        self.per_case = dice_of_counts(counts)
         return self.per_case.mean().item()
+
+    def smallest_et(self) -> float | None:
+        """Size of ET in milliliters that the last predictions ask for; None before any."""
+        return self._smallest_et

@@ -19,6 +19,7 @@ from cggm.data.brats.normalization import brain_and_box, normalize
 from cggm.data.errors import InputError
 from cggm.pipelines.segmentation import (
     CaseDataset,
+    DropSmallET,
     MaskWriter,
     SliceBatchInferer,
     SubsetInferer,
@@ -80,7 +81,8 @@ def write_case(
 def segment(
     root: Path, out: Path, network: nn.Module | None = None, **settings: Any
 ) -> SupervisedEvaluator:
-    """What inference.json builds; `settings` are those of `find_cases`."""
+    """What inference.json builds; further `settings` are those of `find_cases`."""
+    smallest_et = settings.pop("smallest_et", 0.0)
     cases = find_cases(root, labels=settings.pop("labels", "optional"), **settings)
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -90,6 +92,7 @@ def segment(
         network=network or Thresholds(),
         prepare_batch=PrepareBatchExtraInput({"present": "present"}),
         inferer=SliceBatchInferer(batch_size=2),
+        postprocessing=DropSmallET(smallest_et),
         val_handlers=[MaskWriter(str(out))],
         decollate=False,
     )

@@ -30,7 +30,7 @@ def volumes(seed: int = 0) -> tuple[Tensor, Tensor]:
 def items(predicted: Tensor, true: Tensor) -> list[dict[str, Any]]:
     """A volume each, whose image is already its prediction."""
     return [
-        {"image": predicted[case][None], "label": true[case][None], "case": name}
+        {"image": predicted[case][None], "label": true[case][None], "case": name, "voxel_ml": 0.001}
         for case, name in enumerate(CASES)
     ]
 
@@ -81,10 +81,10 @@ def test_is_not_the_mean_over_slices() -> None:
 def test_a_second_run_forgets_the_first() -> None:
     metric = VolumeDice(["P0"])
     ones = torch.ones(1, 1, 2, 2, 2, dtype=torch.uint8)
-    metric.update((ones, torch.zeros_like(ones), ["P0"]))
+    metric.update((ones, torch.zeros_like(ones), torch.ones(1), ["P0"]))
     assert metric.compute() == pytest.approx(1 / 3)  # NCR where nothing is: only ET is right
     metric.reset()
-    metric.update((ones, ones, ["P0"]))
+    metric.update((ones, ones, torch.ones(1), ["P0"]))
     assert metric.compute() == 1.0
 
 
