@@ -1,5 +1,6 @@
 """Stopping, resuming and being killed."""
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -177,6 +178,30 @@ def test_model_holds_the_best_epoch_also_across_a_restart(tmp_path: Path) -> Non
     beside = read(tmp_path / "classifiers.pt")
     assert all(torch.equal(beside[key], best_classifiers[key]) for key in best_classifiers)
     assert read(tmp_path / "last.pt")["best"] == {"metric": 0.9, "epoch": 1}
+
+
+def test_the_description_tells_what_validation_measured(tmp_path: Path) -> None:
+    """In `model.json` what belongs to the best epoch, in `last.pt` what was measured last."""
+    told = {1: 0.1, 2: 0.2, 3: 0.3}  # epoch: size
+
+    def run(epochs: int, **more: Any) -> Run:
+        run = Run(
+            tmp_path,
+            epochs,
+            metrics=[0.1, 0.5, 0.2, 0.2],
+            description={"kind": "small"},
+            measured={"size": lambda: told.get(run.trainer.state.epoch)},
+            **more,
+        )
+        return run.go()
+
+    run(3)
+    best = {"kind": "small", "size": 0.2}
+    assert json.loads((tmp_path / "model.json").read_text()) == best
+    assert read(tmp_path / "last.pt")["description"] == best | {"size": 0.3}
+    run(4, resume=True)  # measures nothing
+    assert json.loads((tmp_path / "model.json").read_text()) == best
+    assert read(tmp_path / "last.pt")["description"] == best | {"size": 0.3}
 
 
 def test_a_first_metric_of_nan_does_not_win_for_ever(tmp_path: Path) -> None:
