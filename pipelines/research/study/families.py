@@ -13,9 +13,13 @@ from torch import Tensor
 from ....data.errors import InputError
 
 TASKS = ("classification", "regression", "segmentation")
-TRAIN = {"classification": 800, "regression": 800, "segmentation": 160}
-VAL = {"classification": 1000, "regression": 1000, "segmentation": 300}
-TEST = {"classification": 20_000, "regression": 20_000, "segmentation": 20_000}
+TRAIN = {"classification": 640, "regression": 640, "segmentation": 192}
+VAL = {"classification": 1000, "regression": 1000, "segmentation": 200}
+TEST = {
+    "classification": 20_000,
+    "regression": 20_000,
+    "segmentation": 2000,
+}  # images: 128,000 pixels
 NOISE = {"classification": 1.2, "regression": 1.0, "segmentation": 1.6}  # on the evidence
 SIGN = 2.0  # how loud the signs are that hide evidence, beside noise of 0.5
 WIDTH = {"classification": 16, "regression": 16, "segmentation": 8}  # channels of a modality
@@ -139,6 +143,16 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def check_family(name: str) -> None:
+    """Refuse a name that is no family's.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if name not in FAMILIES:
+        raise InputError(f"there is no family {name!r}; there are {', '.join(FAMILIES)}")
+
+
 def draw(
     family: str, dial: float, modalities: int, task: str, seed: int, *, test: bool = True
 ) -> dict[str, Part]:
@@ -163,8 +177,7 @@ def draw(
     Raises:
         InputError: there is no such family.
     """
-    if family not in FAMILIES:
-        raise InputError(f"there is no family {family!r}; there are {', '.join(FAMILIES)}")
+    check_family(family)
     draws = np.random.default_rng(seed)
     counts = {"train": TRAIN[task], "val": VAL[task]} | ({"test": TEST[task]} if test else {})
     parts = {}

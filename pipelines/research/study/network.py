@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ....models import LateFusion, MultimodalNetwork
 
-WIDTH, CHANNELS = 48, 12  # of layers on vectors, of convolutions on images
+WIDTH, CHANNELS = 48, 8  # of layers on vectors, of convolutions on images
 
 
 class SmallNetwork(MultimodalNetwork):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, l1_loss
 
 from ...balancing import Balancer, ModalityDropout, Task
 from ...balancing.method import Method
@@ -19,13 +20,11 @@ from ...methods import ProgressRates
 from .families import Part
 from .network import SmallEnsemble, SmallNetwork, classifiers_of
 
-EPOCHS = {"classification": 18, "regression": 18, "segmentation": 20}
+EPOCHS = {"classification": 16, "regression": 16, "segmentation": 16}
 BATCH = {"classification": 64, "regression": 64, "segmentation": 16}
-RATES = {"adamw": (3e-4, 1e-3, 3e-3, 1e-2), "sgd": (0.01, 0.03, 0.1, 0.3)}
+RATES = {"adamw": (1e-3, 3e-3, 1e-2, 3e-2), "sgd": (0.03, 0.1, 0.3, 1.0)}
 DECAY, MOMENTUM, CLIP = 1e-3, 0.9, 0.8
 PERIODS = 5  # of a training, for which means of factors are kept
-LOSSES = {"classification": nn.CrossEntropyLoss(), "regression": nn.L1Loss(),
-          "segmentation": nn.CrossEntropyLoss()}
 SCORES = {"classification": "accuracy", "regression": "mae", "segmentation": "dice"}
 # Scores without steps, as the bundles give it (docs/methods.md).
 SMOOTH = {"classification": "probability", "regression": "mae", "segmentation": "soft_dice"}
@@ -40,7 +39,7 @@ class Outcome:
         test: of that epoch's weights; None without test samples.
         epoch: the best one, from 1.
         missing: test score without each modality, its features masked in the fusion.
-        classifiers: test score of each classifier, on the features of the last epoch.
+        classifiers: test score of each classifier, of that epoch too.
         factors: means of the method's factors per modality, in each of five periods of the
             training; empty where it has none.
         gradients: likewise the norms of the encoders' gradients, before modulation.
@@ -109,8 +108,11 @@ def _run(
     task: str,
 ) -> Outcome:
     network, parameters = balancer.network, list(balancer.network.parameters())
+    trained = nn.ModuleDict(
+        {"network": network, "classifiers": nn.ModuleDict(balancer.classifiers)}
+    )
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS[task] * 2 // 3)
-    outcome, best, records = Outcome(), {}, []
+    outcome, best, records = Outcome(), copy.deepcopy(trained.state_dict()), []
     for epoch in balancer.epochs(EPOCHS[task], batches, prepare_batch=as_it_is):
         network.train()
         for inputs, label in batches:
@@ -126,31 +128,29 @@ def _run(
         found = judge(network, parts["val"], task)
         if found > outcome.val:
             outcome.val, outcome.epoch = found, epoch
-            best = copy.deepcopy(network.state_dict())
+            best = copy.deepcopy(trained.state_dict())
+    trained.load_state_dict(best)
     outcome.factors = means(records, "balance")
     outcome.gradients = means(records, "gradient_norm")
     if "test" in parts:
-        _test(balancer, best, parts["test"], task, outcome)
+        _test(balancer, parts["test"], task, outcome)
     return outcome
 
 
 @torch.no_grad()
-def _test(
-    balancer: Balancer, best: dict[str, Any], test: Part, task: str, outcome: Outcome
-) -> None:
+def _test(balancer: Balancer, test: Part, task: str, outcome: Outcome) -> None:
     network = balancer.network.eval()
-    for name, classifier in balancer.classifiers.items():
-        alone = nn.Sequential(balancer.encoders[name], classifier)
-        outcome.classifiers[name] = points(alone(test.inputs[name]), test.label, task)
-    network.load_state_dict(best)
     if not isinstance(network, SmallNetwork):
         outcome.test = judge(network, test, task)
         return
     features = network.encode(test.inputs)
     outcome.test = points(network.fuse(features), test.label, task)
-    for name, feature in features.items() if len(features) > 1 else ():
-        masked = features | {name: torch.zeros_like(feature)}
-        outcome.missing[name] = points(network.fuse(masked), test.label, task)
+    for name, feature in features.items():
+        prediction = balancer.classifiers[name](feature)
+        outcome.classifiers[name] = points(prediction, test.label, task)
+        if len(features) > 1:
+            masked = features | {name: torch.zeros_like(feature)}
+            outcome.missing[name] = points(network.fuse(masked), test.label, task)
 
 
 class Batches:
@@ -184,7 +184,12 @@ def as_it_is(batch: Any, *_: Any, **__: Any) -> Any:
 def task_for(task: str, method: Method) -> Task:
     """Cross-entropy or L1 loss; the paper's scores, or smooth ones for progress rates."""
     scores = SMOOTH if isinstance(method, ProgressRates) else SCORES
-    return task_by_score(LOSSES[task], scores[task])
+    return task_by_score(l1_loss if task == "regression" else entropy, scores[task])
+
+
+def entropy(prediction: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy, mean over samples and pixels."""
+    return cross_entropy(prediction, label[:, 0] if label.ndim > 1 else label)
 
 
 @torch.no_grad()
