@@ -24,7 +24,7 @@ NOISE = {"classification": 1.2, "regression": 1.0, "segmentation": 1.6}  # on th
 SIGN = 2.0  # how loud the signs are that hide evidence, beside noise of 0.5
 WIDTH = {"classification": 16, "regression": 16, "segmentation": 8}  # channels of a modality
 BY_HEART = 400  # further channels of noise, at most, that tell training samples apart
-SIDE, BLUR = 8, 1.5  # pixels of an image, and of the smoothing of its regions
+SIDE, BLUR = 6, 1.2  # pixels of an image, and of the smoothing of its regions
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Part:
     """Samples for training, validation or testing.
 
     Attributes:
-        inputs: by modality, vectors (N, W) or images (N, W, 8, 8), float32, standardized.
-        label: class numbers (N,), values (N, 1), or class numbers (N, 1, 8, 8).
+        inputs: by modality, vectors (N, W) or images (N, W, 6, 6), float32, standardized.
+        label: class numbers (N,), values (N, 1), or class numbers (N, 1, 6, 6).
     """
 
     inputs: dict[str, Tensor]
@@ -129,12 +129,11 @@ def complementary(sources: Sources, m: int, dial: float) -> View:
 
 def joint(sources: Sources, m: int, dial: float) -> View:
     """The first modality hides u, the others show the signs: alone, none tells anything (XOR)."""
-    signs = sources.signs[:, :, :1]
     view = View((1 - dial) ** 0.5 * sources.u, sources.noise[m])
     if m == 0:
-        view.hidden = dial**0.5 * sources.u * signs[1:].prod(0)
+        view.hidden = dial**0.5 * sources.u * sources.signs[1:].prod(0)
     else:
-        view.signs = dial * signs[m]
+        view.signs = dial * sources.signs[m]
     return view
 
 

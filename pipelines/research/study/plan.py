@@ -23,7 +23,7 @@ SEARCHED_FROM = 10_000  # seeds of the search; those of the test begin at 0
 PRIMARY, SECONDARY = "primary", "secondary"
 # A late fusion of networks trained apart says nothing that the modalities alone do not.
 LEFT_OUT = ("unimodal",)
-QUICK = {SEARCH: 2, PRIMARY: 8, SECONDARY: 0, "exploratory": 0}
+QUICK = {SEARCH: 2, PRIMARY: 8, SECONDARY: 0, "exploratory": 0, "alone": 4}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Questions:
         cells: by name, those that are trained.
         primary: names of the cells of primary questions.
         methods: all that are compared, the baseline first.
-        draws: by purpose: "search", "primary", "secondary", "exploratory".
+        draws: how many for "search", "primary", "secondary", "exploratory", and "alone".
     """
 
     content: dict[str, Any]
@@ -261,16 +261,15 @@ class Study:
     def _tests(self) -> Iterator[Training]:
         draws, compared = self.asked.draws, self.compared()
         for name, cell in self.asked.cells.items():
-            others = draws["exploratory"]
             if name not in self.asked.primary:
                 yield from self._tests_of(cell, compared, 0.0, draws[SECONDARY])
-                yield from self._tests_of(cell, cell.alone, 0.0, min(others, draws[SECONDARY]))
+                yield from self._tests_of(cell, cell.alone, 0.0, draws["alone"])
                 continue
             for dropout in (0.0, self.asked.content["dropout"]):
                 yield from self._tests_of(cell, compared, dropout, draws[PRIMARY])
             beside = [name for name in self._fitting(cell) if name not in compared]
-            yield from self._tests_of(cell, beside, 0.0, others)
-            yield from self._tests_of(cell, cell.alone, 0.0, max(others, draws[SEARCH]))
+            yield from self._tests_of(cell, beside, 0.0, draws["exploratory"])
+            yield from self._tests_of(cell, cell.alone, 0.0, draws["alone"])
 
     def _tests_of(
         self, cell: Cell, methods: Sequence[str], dropout: float, draws: int

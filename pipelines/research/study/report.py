@@ -236,8 +236,8 @@ def _head(asked: Questions, results: pd.DataFrame) -> str:
 
 def _judged(row: pd.Series) -> Cell:
     text = _interval(Comparison(*(row[name] for name in Comparison.__dataclass_fields__)))
-    mark = "best" if row["verdict"] in ("better", "worse") else ""
-    return Cell(f"{text} =" if row["verdict"] == "equivalent" else text, mark)
+    mark = "best" if "better" in row["verdict"] or "worse" in row["verdict"] else ""
+    return Cell(f"{text} =" if "equivalent" in row["verdict"] else text, mark)
 
 
 def _interval(found: Comparison) -> str:

@@ -77,7 +77,7 @@ def compare(ours: pd.Series, theirs: pd.Series, equivalence: float) -> Compariso
 
 
 def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
-    """Say of each: "better", "worse", "equivalent" or "undecided", corrected by Holm over all.
+    """Say of each "better" or "worse", "equivalent", both, or "undecided", by Holm over all.
 
     Args:
         comparisons: the whole family of tests.
@@ -87,8 +87,9 @@ def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
     alike = holm([one.p_equivalent for one in comparisons]) < alpha
     words = []
     for one, is_one, is_none in zip(comparisons, differ, alike, strict=True):
-        word = "better" if one.mean > 0 else "worse"
-        words.append("equivalent" if is_none else word if is_one else "undecided")
+        sign = "better" if one.mean > 0 else "worse"
+        found = ([sign] if is_one else []) + (["equivalent"] if is_none else [])
+        words.append(", ".join(found) or "undecided")
     return words
 
 

@@ -20,7 +20,7 @@ from ...methods import ProgressRates
 from .families import Part
 from .network import SmallEnsemble, SmallNetwork, classifiers_of
 
-EPOCHS = {"classification": 16, "regression": 16, "segmentation": 16}
+EPOCHS = {"classification": 16, "regression": 16, "segmentation": 14}
 BATCH = {"classification": 64, "regression": 64, "segmentation": 16}
 RATES = {"adamw": (1e-3, 3e-3, 1e-2, 3e-2), "sgd": (0.03, 0.1, 0.3, 1.0)}
 DECAY, MOMENTUM, CLIP = 1e-3, 0.9, 0.8
