@@ -12,6 +12,7 @@ from .plan import ALONE, PRIMARY, SECONDARY, TEST, Study
 from .statistics import Comparison, Ranking, compare, detectable, ranking, verdicts
 
 EXPLORATORY = "exploratory"
+KEY = ["cell", "method", "dropout"]
 
 
 class Findings:
@@ -24,14 +25,10 @@ class Findings:
     def __init__(self, study: Study) -> None:
         self.study, self.asked = study, study.asked
         tested = study.results[study.results["purpose"] == TEST]
-        rates = [
-            study.rate(cell, method, dropout)
-            for cell, method, dropout in tested[["cell", "method", "dropout"]].itertuples(
-                index=False, name=None
-            )
-        ]
+        keys = list(tested[KEY].itertuples(index=False, name=None))
+        rates = {key: study.rate(*key) for key in set(keys)}
         # A search with more draws may have chosen another rate than an earlier one.
-        self.tested = tested[tested["rate"] == rates]
+        self.tested = tested[tested["rate"] == [rates[key] for key in keys]]
 
     def scores(self, cell: str, method: str, dropout: float = 0.0) -> pd.Series:
         """Test scores by draw; NaN where the method failed."""
@@ -53,7 +50,7 @@ class Findings:
         """
         listed, found = [], []
         compared = self.study.compared()
-        keys = self.tested[["cell", "method", "dropout"]].drop_duplicates()
+        keys = self.tested[KEY].drop_duplicates()
         for cell, method, dropout in keys.itertuples(index=False, name=None):
             if method == self.asked.baseline or method.endswith(ALONE):
                 continue
@@ -68,7 +65,7 @@ class Findings:
                 found.append(one)
         frame = pd.DataFrame(
             [key | asdict(one) for key, one in zip(listed, found, strict=True)],
-            columns=["group", "cell", "method", "dropout", *Comparison.__dataclass_fields__],
+            columns=["group", *KEY, *Comparison.__dataclass_fields__],
         )
         primary = [one for key, one in zip(listed, found, strict=True) if key["group"] == PRIMARY]
         alpha = self.asked.content["alpha"]

@@ -161,13 +161,12 @@ def trainable() -> list[str]:
     return [n for n, m in CATALOGUE.items() if m.teachers_by is None and n not in LEFT_OUT]
 
 
-def fits(method: str, cell: Cell, *, dropout: bool = False) -> bool:
-    """Whether a method of the catalogue covers a cell, and takes modality dropout if asked."""
+def fits(method: str, cell: Cell) -> bool:
+    """Whether a method of the catalogue covers a cell."""
     made = CATALOGUE[method]
     fewest, most = made.modalities
-    covers = cell.task in made.published | made.extended
     enough = fewest <= cell.modalities and (most is None or cell.modalities <= most)
-    return covers and enough and (not dropout or made().takes_dropout)
+    return enough and cell.task in made.published | made.extended
 
 
 class Study:
@@ -198,7 +197,7 @@ class Study:
         """The learning rate that is best on validation, mean over the draws of the search."""
         found = self._searched()
         chosen = found[(found["cell"] == cell) & (found["method"] == method)]
-        means = chosen[chosen["dropout"] == dropout].groupby("rate")["val"].mean()
+        means = chosen[chosen["dropout"] == dropout].groupby("rate")["val"].mean().dropna()
         return None if means.empty else float(means.idxmax())
 
     def validation(self) -> pd.DataFrame:
@@ -217,16 +216,11 @@ class Study:
 
         A method has to cover every primary cell, and take modality dropout.
         """
-        primary = [self.asked.cells[name] for name in self.asked.primary]
         named = [self.asked.baseline, *self.asked.asked]
-        able = [
-            name
-            for name in self.asked.methods
-            if name not in named and all(fits(name, cell, dropout=True) for cell in primary)
-        ]
-        ranks = self.validation().rank(axis=1, ascending=False)
-        mean = ranks.reindex(columns=able).mean().dropna().sort_values(kind="stable")
-        return [str(name) for name in mean.index[: self.asked.content["best_others"]]]
+        known = self.validation().drop(columns=named, errors="ignore").dropna(axis=1)
+        able = [name for name in known if CATALOGUE[str(name)]().takes_dropout]
+        ranks = known[able].rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+        return [str(name) for name in ranks.index[: self.asked.content["best_others"]]]
 
     def compared(self) -> list[str]:
         """Methods of the primary comparisons, the baseline first."""

@@ -27,8 +27,7 @@ def write_report(asked: Questions, folder: Path) -> list[Path]:
     Raises:
         InputError: nothing was tested yet.
     """
-    results = read(folder)
-    findings = Findings(Study(asked, results))
+    findings = Findings(Study(asked, read(folder)))
     comparisons = findings.comparisons()
     if comparisons.empty:
         raise InputError(
@@ -37,7 +36,7 @@ def write_report(asked: Questions, folder: Path) -> list[Path]:
     tables = tables_of(findings, comparisons)
     target = folder / "report"
     written = [target / "tables.md", target / "comparisons.csv"]
-    text = [_head(asked, results), *map(markdown, tables)]
+    text = [_head(findings), *map(markdown, tables)]
     write_text(written[0], "\n".join(text))
     write_csv(written[1], comparisons.round(4).to_dict("records"))
     for name, figure in _figures(findings, comparisons).items():
@@ -76,9 +75,8 @@ def primary_table(findings: Findings, primary: pd.DataFrame, dropout: float) -> 
         found = shown[shown["cell"] == cell].set_index("method")
         cells = [_judged(found.loc[name]) if name in found.index else NONE for name in methods]
         rows.append([Cell(cell), Cell(f"{score:.1f}"), *cells])
-    counts = sorted(set(primary["pairs"]))
     caption = [
-        f"Points on test minus {asked.baseline}, mean of {' to '.join(map(str, counts))} "
+        f"Points on test minus {asked.baseline}, mean of {_draws(primary['pairs'])} "
         f"independent draws, in brackets the 95 % interval. Bold: different at "
         f"{asked.content['alpha']:g}; =: equivalent within ±{asked.content['equivalence']:g} "
         f"point; both corrected by Holm over all {len(primary)} primary comparisons. Neither: "
@@ -118,8 +116,8 @@ def secondary_table(comparisons: pd.DataFrame, group: str, title: str) -> Table:
         found = shown[shown["method"] == method].set_index("cell")
         one = [_judged(found.loc[c]) if c in found.index else NONE for c in cells]
         rows.append([Cell(method), *one])
-    counts = " to ".join(map(str, sorted(set(shown["pairs"]))))
-    caption = [f"As above, {counts} draws; intervals not corrected for their number."]
+    draws = _draws(shown["pairs"]) if rows else ""
+    caption = [f"As above, {draws} draws; intervals not corrected for their number."]
     return Table(title, caption, ["method", *cells], rows)
 
 
@@ -218,20 +216,27 @@ def _figures(findings: Findings, comparisons: pd.DataFrame) -> dict[str, Any]:
     return figures
 
 
-def _head(asked: Questions, results: pd.DataFrame) -> str:
+def _head(findings: Findings) -> str:
+    content = findings.asked.content
+    failed = [f"`{name}` ({reason})" for name, reason in findings.failures().items()]
     lines = [
         "# Tables of the study",
         "",
-        f"Primary questions of {asked.content['date']}, written before the first training "
-        f"(`pipelines/research/study/questions.json`); {len(results)} trainings. All that is not "
-        "called primary is exploratory.",
+        f"Primary questions of {content['date']}, written before the first training "
+        "(`pipelines/research/study/questions.json`). All that is not called primary is "
+        f"exploratory. {len(findings.study.results)} trainings.",
         "",
-        *(f"{i}. {question}" for i, question in enumerate(asked.content["questions"], 1)),
+        *(f"{i}. {question}" for i, question in enumerate(content["questions"], 1)),
         "",
-        f"Power, computed before: {asked.content['power']}",
+        f"Power, computed before: {content['power']}",
         "",
+        *([f"Could not be trained: {'; '.join(failed)}.", ""] if failed else []),
     ]
     return "\n".join(lines)
+
+
+def _draws(pairs: pd.Series) -> str:
+    return " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
 
 
 def _judged(row: pd.Series) -> Cell:

@@ -74,6 +74,7 @@ def run(asked: Questions, folder: Path, jobs: int, address: str = LOCAL) -> None
 
 def _work(left: Sequence[Training], asked: Questions, path: Path) -> None:
     import ray
+    from ray.exceptions import RayError
 
     task = ray.remote(num_cpus=1)(do)
     tasks = [task.remote(asked.cells[group[0].cell], group) for group in grouped(left)]
@@ -83,7 +84,13 @@ def _work(left: Sequence[Training], asked: Questions, path: Path) -> None:
     ):
         while tasks:
             (ended, *_), tasks = ray.wait(tasks)
-            lines = ray.get(ended)
+            try:
+                lines = ray.get(ended)
+            except RayError as error:
+                raise InputError(
+                    f"trainings were lost ({str(error).splitlines()[0]}): as a rule memory had run "
+                    "out; the same command goes on, perhaps with fewer --jobs"
+                ) from error
             file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.flush()
             bar.update(len(lines))
