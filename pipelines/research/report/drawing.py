@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ....data.colors import BLACK, LINES
 from ....data.files import write_atomically
-from ...handlers.modulation import FUSION
+from ...balancing.record import FUSION
 
 # Line styles differ too, for print without color.
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))

@@ -1,10 +1,9 @@
-"""Controls: factors of the same size that do not look at the modalities."""
+"""A control: factors made beforehand, which do not look at the modalities."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...balancing.method import Method, Run, Step
@@ -48,14 +47,3 @@ class FixedFactors(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._taken = state["taken"]
-
-
-def constant(factors: Tensor) -> Tensor:
-    """One factor for all modalities and steps, the mean of `factors` (steps, M); shape (1, M)."""
-    return factors.mean().expand(1, factors.shape[1]).clone()
-
-
-def shuffled(factors: Tensor, seed: int) -> Tensor:
-    """The same factors, each at the place of another step and modality; shape as `factors`."""
-    order = torch.randperm(factors.numel(), generator=torch.Generator().manual_seed(seed))
-    return factors.flatten()[order].view_as(factors)

@@ -1,175 +1,153 @@
-"""The study's results over data sets and divisions: means, differences, choices, factors."""
+"""What the trainings of the study say: comparisons, imbalance of each cell, factors, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..report.statistics import FEWEST_PAIRS, Difference, corrected_difference, holm
-from .sets import DIALS, NAMES
-from .variants import JOINT
-from .work import SEARCH_SEEDS, Result, chosen_rate
+from .plan import ALONE, PRIMARY, SECONDARY, TEST, Study
+from .statistics import Comparison, Ranking, compare, detectable, ranking, verdicts
 
-LEVEL = 0.05
-_SHARES = ("negative", "huge", "neutral")
+EXPLORATORY = "exploratory"
+KEY = ["cell", "method", "dropout"]
 
 
-class Study:
-    """Results, at the learning rate that joint training's search chose.
+class Findings:
+    """Figures of a study, of test draws only.
 
     Args:
-        results: of any data sets, variants and seeds.
-
-    Attributes:
-        data: names of the data sets.
-        rate: data set to the chosen learning rate.
+        study: with its results.
     """
 
-    def __init__(self, results: Sequence[Result]) -> None:
-        self._all = pd.DataFrame([vars(result) for result in results])
-        trained = set(self._all["data"])
-        self.data = [name for name in NAMES if name in trained]
-        self.rate = {d: chosen_rate([r for r in results if r.data == d]) for d in self.data}
-        at_rate = self._all["rate"] == self._all["data"].map(self.rate)
-        kept = self._all[at_rate].drop_duplicates(["data", "variant", "seed"], keep="last")
-        joint = kept.loc[kept["variant"] == JOINT, ["data", "seed", "val", "test"]]
-        # Beside each result, that of joint training on the same division.
-        self._kept = kept.merge(joint, "left", ["data", "seed"], suffixes=("", "_joint"))
-        self._kept = self._kept.sort_values("seed", kind="stable")
-        self._parts = dict(iter(self._kept.groupby(["data", "variant"])))
+    def __init__(self, study: Study) -> None:
+        self.study, self.asked = study, study.asked
+        tested = study.results[study.results["purpose"] == TEST]
+        keys = list(tested[KEY].itertuples(index=False, name=None))
+        rates = {key: study.rate(*key) for key in set(keys)}
+        # A search with more draws may have chosen another rate than an earlier one.
+        self.tested = tested[tested["rate"] == [rates[key] for key in keys]]
 
-    def rates(self) -> list[float]:
-        """Learning rates that were tried."""
-        return sorted(set(self._all.loc[self._all["variant"] == JOINT, "rate"]))
+    def scores(self, cell: str, method: str, dropout: float = 0.0) -> pd.Series:
+        """Test scores by draw; NaN where the method failed."""
+        rows = self.rows(cell, method, dropout)
+        return rows.set_index("draw")["test"].astype(float)
 
-    def search(self, data: str) -> tuple[dict[float, float], float]:
-        """Mean validation of joint training by learning rate, over 5 divisions, and the choice."""
-        joint = self._all.query("variant == @JOINT and data == @data")
-        joint = joint[joint["seed"].isin(SEARCH_SEEDS)]
-        means = joint.groupby("rate")["val"].mean().reindex(self.rates())
-        return dict(zip(self.rates(), means, strict=True)), self.rate[data]
+    def rows(self, cell: str, method: str, dropout: float = 0.0) -> pd.DataFrame:
+        """Test trainings of a method."""
+        found = self.tested
+        chosen = (found["cell"] == cell) & (found["method"] == method)
+        return found[chosen & (found["dropout"] == dropout)]
 
-    def mean(self, data: str, variant: str) -> float:
-        """Mean test figure, percent; NaN without any."""
-        return float(self._of(data, variant)["test"].mean())
+    def comparisons(self) -> pd.DataFrame:
+        """Every method against the baseline in the same cell with the same dropout.
 
-    def encoders(self, data: str) -> list[tuple[str, float, float]]:
-        """Per modality: a network of it alone, and its classifier in joint training."""
-        joint = self._of(data, JOINT)
-        inside = pd.DataFrame(joint["classifiers"].tolist(), joint["seed"])
-        rows = []
-        for name in map(str, inside):
-            alone = self._of(data, f"{name} alone").set_index("seed")["test"]
-            both = pd.concat([alone, inside[name]], axis="columns", join="inner")
-            if len(both) > 0:
-                rows.append((name, float(both["test"].mean()), float(both[name].mean())))
-        return rows
-
-    def variants(self, group: str) -> list[str]:
-        """Names of a group, in the order of the results."""
-        return list(self._all.loc[self._all["group"] == group, "variant"].unique())
-
-    def ranked(
-        self, without: Iterable[str] = (), group: str = "cggm"
-    ) -> list[tuple[str, float, list[float]]]:
-        """Variants by their mean validation difference to joint training, best first.
-
-        Args:
-            without: data sets that have no say; their values are given all the same.
-            group: of the variants.
-
-        Returns:
-            Name, mean, and the difference on each data set, NaN where there is none.
+        Columns: "group" (primary, secondary or exploratory), "cell", "method", "dropout", those of
+        :class:`Comparison`, "verdict" (of primary ones, corrected over all of them) and
+        "detectable", the smallest true difference found with power 0.8 in a single test.
         """
-        results = self._kept[self._kept["group"] == group]
-        gains = (results["val"] - results["val_joint"]).groupby(
-            [results["variant"], results["data"]]
+        listed, found = [], []
+        compared = self.study.compared()
+        keys = self.tested[KEY].drop_duplicates()
+        for cell, method, dropout in keys.itertuples(index=False, name=None):
+            if method == self.asked.baseline or method.endswith(ALONE):
+                continue
+            one = self._compared(cell, method, dropout)
+            if one is not None:
+                group = (
+                    SECONDARY
+                    if cell not in self.asked.primary
+                    else (PRIMARY if method in compared else EXPLORATORY)
+                )
+                listed.append({"group": group, "cell": cell, "method": method, "dropout": dropout})
+                found.append(one)
+        frame = pd.DataFrame(
+            [key | asdict(one) for key, one in zip(listed, found, strict=True)],
+            columns=["group", *KEY, *Comparison.__dataclass_fields__],
         )
-        table = gains.mean().unstack().reindex(self.variants(group), columns=self.data)
-        counted = table.drop(columns=[name for name in without if name in table])
-        is_dial = counted.columns.isin(DIALS)
-        shares = counted.loc[:, ~is_dial].assign(dials=counted.loc[:, is_dial].mean(axis="columns"))
-        means = shares.mean(axis="columns").dropna().sort_values(ascending=False, kind="stable")
-        values = table.loc[means.index].to_numpy().tolist()
-        return list(zip(map(str, means.index), means, values, strict=True))
+        primary = [one for key, one in zip(listed, found, strict=True) if key["group"] == PRIMARY]
+        alpha = self.asked.content["alpha"]
+        frame["verdict"] = ""
+        frame.loc[frame["group"] == PRIMARY, "verdict"] = verdicts(primary, alpha)
+        frame["detectable"] = [detectable(o.deviation, o.pairs, alpha) for o in found]
+        return frame
 
-    def difference(self, data: str, variant: str) -> float:
-        """Mean difference to joint training on validation, over common divisions, or NaN."""
-        results = self._of(data, variant)
-        return float((results["val"] - results["val_joint"]).mean())
+    def imbalance(self) -> list[dict[str, Any]]:
+        """Of each cell: joint training, each modality alone and its classifier in joint training.
 
-    def estimate(self, data: str, variant: str) -> Difference | None:
-        """Difference to joint training on the test parts; None with fewer than 3 divisions."""
-        pairs = self._of(data, variant).dropna(subset="test_joint")
-        if len(pairs) < FEWEST_PAIRS:
-            return None
-        return corrected_difference(pairs["test"].tolist(), pairs["test_joint"].tolist())
-
-    def compared(self, group: str) -> dict[tuple[str, str], tuple[Difference, bool]]:
-        """Estimates by variant and data set, and whether each is significant after Holm."""
-        estimates = {
-            (name, data): estimate
-            for name in self.variants(group)
-            for data in self.data
-            if (estimate := self.estimate(data, name)) is not None
-        }
-        significant = holm([estimate.p for estimate in estimates.values()]) < LEVEL
-        return {
-            key: (estimate, bool(is_clear))
-            for (key, estimate), is_clear in zip(estimates.items(), significant, strict=True)
-        }
-
-    def left_out(self) -> list[tuple[str, str, Difference]]:
-        """For every data set: what the others choose, and what it brings there."""
+        Of a modality: "alone" and "inside", means of test scores. "gap" is joint training minus the
+        modality that is best alone, a :class:`Comparison`.
+        """
         rows = []
-        for data in self.data:
-            ranked = self.ranked(DIALS if data in DIALS else [data])
-            if ranked and (estimate := self.estimate(data, ranked[0][0])) is not None:
-                rows.append((data, ranked[0][0], estimate))
+        for name, cell in self.asked.cells.items():
+            joint = self.rows(name, self.asked.baseline)
+            alone = {key: self.scores(name, key) for key in cell.alone}
+            alone = {key: scores for key, scores in alone.items() if len(scores)}
+            if joint.empty or not alone:
+                continue
+            best = max(alone, key=lambda key: float(alone[key].mean()))
+            classifiers = pd.DataFrame(joint["classifiers"].tolist()).mean()
+            rows.append(
+                {
+                    "cell": name,
+                    "rate": self.study.rate(name, self.asked.baseline),
+                    "joint": float(joint["test"].mean()),
+                    "best": best.removesuffix(ALONE),
+                    "gap": compare(
+                        self.scores(name, self.asked.baseline), alone[best], self._equivalence
+                    ),
+                    "alone": {k.removesuffix(ALONE): float(v.mean()) for k, v in alone.items()},
+                    "inside": {str(k): float(v) for k, v in classifiers.items()},
+                }
+            )
         return rows
 
-    def factors(self) -> list[dict[str, Any]]:
-        """What the factors of CGGM were, a line per variant.
+    def mechanism(self, cell: str, method: str, quantity: str = "factors") -> np.ndarray | None:
+        """Mean over the draws of factors or gradients, (periods, M); None where there are none."""
+        kept = [np.array(rows) for rows in self.rows(cell, method)[quantity] if len(rows)]
+        return np.mean(kept, axis=0) if kept else None
 
-        Returns:
-            Shares ``negative``, ``huge`` and ``neutral``, means over all trainings; medians of the
-            ``mean`` factor, the ``difference`` between modalities, and the ``spread`` over steps.
-        """
-        lines = []
-        for name in self.variants("cggm"):
-            results = self._kept.loc[self._kept["variant"] == name, "factors"]
-            recorded = [factors for factors in results if factors]
-            means = [list(factors["mean"].values()) for factors in recorded]
-            spreads = [np.mean(list(factors["spread"].values())) for factors in recorded]
-            line = {k: np.mean([factors[k] for factors in recorded]) for k in _SHARES}
-            line["mean"] = np.median([np.mean(m) for m in means])
-            line["difference"] = np.median([max(m) - min(m) for m in means])
-            lines.append({"variant": name, **line, "spread": np.median(spreads)})
-        return lines
+    def inside(self, cell: str, method: str, dropout: float = 0.0) -> dict[str, float]:
+        """Mean test score of each classifier, of the best epoch."""
+        rows = self.rows(cell, method, dropout)
+        means = pd.DataFrame(rows["classifiers"].tolist()).mean()
+        return {str(name): float(value) for name, value in means.items()}
 
-    def rows(self) -> list[dict[str, Any]]:
-        """A line per data set and variant, with all decimals."""
-        return [
-            {
-                "data": data,
-                "variant": name,
-                "group": group,
-                "divisions": estimate.pairs,
-                "test": self.mean(data, name),
-                "validation_difference": self.difference(data, name),
-                "test_difference": estimate.mean,
-                "low_95": estimate.low,
-                "high_95": estimate.high,
-                "p": estimate.p,
-                "significant": is_clear,
-            }
-            for group in ("cggm", "control", "fixed", "other")
-            for (name, data), (estimate, is_clear) in self.compared(group).items()
+    def missing(self, cell: str, method: str, dropout: float) -> float | None:
+        """Test score without one modality, mean over which; None where there is none."""
+        kept = [
+            np.mean(list(row.values()))
+            for row in self.rows(cell, method, dropout)["missing"]
+            if row
         ]
+        return float(np.mean(kept)) if kept else None
 
-    def _of(self, data: str, variant: str) -> pd.DataFrame:
-        """Results of a variant, by seed; none where it was not trained."""
-        return self._parts.get((data, variant), self._kept.iloc[:0])
+    def ranking(self) -> Ranking | None:
+        """Methods over the primary cells, those that cover all of them."""
+        rows = self.tested[self.tested["cell"].isin(self.asked.primary)]
+        rows = rows[(rows["dropout"] == 0) & rows["method"].isin(self.asked.methods)]
+        # As many draws of each method, the same ones.
+        counts = rows.groupby(["cell", "method"])["draw"].nunique()
+        if counts.empty:
+            return None
+        rows = rows[rows["draw"] < counts.min()]
+        scores = rows.pivot_table("test", "cell", "method", aggfunc="mean")
+        return ranking(scores, self.asked.baseline)
+
+    def failures(self) -> dict[str, str]:
+        """Methods that could not train, with a reason each."""
+        if "failure" not in self.study.results:
+            return {}
+        failed = self.study.results.dropna(subset=["failure"])
+        return dict(failed.drop_duplicates("method").set_index("method")["failure"])
+
+    @property
+    def _equivalence(self) -> float:
+        return self.asked.content["equivalence"]
+
+    def _compared(self, cell: str, method: str, dropout: float) -> Comparison | None:
+        ours = self.scores(cell, method, dropout)
+        theirs = self.scores(cell, self.asked.baseline, dropout)
+        return compare(ours, theirs, self._equivalence)

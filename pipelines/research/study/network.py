@@ -1,4 +1,4 @@
-"""Small networks that the study trains."""
+"""Small networks that the study trains, and their classifiers."""
 
 from __future__ import annotations
 
@@ -9,32 +9,27 @@ from torch import Tensor, nn
 
 from ....models import LateFusion, MultimodalNetwork
 
-WIDTH = 64
-DROPOUT = 0.2
+WIDTH, CHANNELS = 48, 8  # of layers on vectors, of convolutions on images
 
 
 class SmallNetwork(MultimodalNetwork):
     """An encoder per modality, a hidden layer on all features side by side, a linear head.
 
     Args:
-        inputs: of some samples, by modality: vectors (N, D) or sequences (N, D, T).
+        inputs: of some samples, by modality: vectors (N, W) or images (N, W, height, width).
         outputs: classes, or 1 for a regression.
     """
 
     def __init__(self, inputs: Mapping[str, Tensor], outputs: int) -> None:
         super().__init__({name: encoder(values) for name, values in inputs.items()})
         self.outputs = outputs
-        self.fusion = nn.Sequential(
-            nn.Linear(WIDTH * len(inputs), WIDTH), nn.ReLU(), nn.Dropout(DROPOUT)
-        )
-        self.head = nn.Linear(WIDTH, outputs)
+        images = next(iter(inputs.values())).ndim == 4
+        self.size = CHANNELS if images else WIDTH
+        self.fusion = nn.Sequential(_layer(images, self.size * len(inputs), self.size), nn.ReLU())
+        self.head = _layer(images, self.size, outputs)
 
-    def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give vectors (N, 64) by modality."""
-        return {name: module(inputs[name]) for name, module in self.encoders.items()}
-
-    def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Give the prediction, (N, outputs)."""
+    def fuse(self, features: Mapping[str, Tensor], /) -> Tensor:
+        """Give the prediction, (N, outputs) or (N, outputs, height, width)."""
         return self.head(self.fusion(torch.cat(list(features.values()), dim=1)))
 
 
@@ -52,47 +47,45 @@ class SmallEnsemble(LateFusion):
         super().__init__(dict(members), rule)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
-        """Give the prediction, (N, outputs)."""
+        """Give the prediction, (N, outputs) or (N, outputs, height, width)."""
         found = [member({name: inputs[name]}) for name, member in self.members.items()]
         everywhere = torch.ones(len(found[0]), dtype=torch.bool)
         return self.combine(found, [everywhere] * len(found))
 
 
-def encoder(values: Tensor) -> nn.Module:
-    """Two layers on vectors, or two convolutions on sequences, to vectors (N, 64)."""
-    if values.ndim == 2:
-        return nn.Sequential(
-            nn.Linear(values.shape[1], WIDTH),
-            nn.ReLU(),
-            nn.Dropout(DROPOUT),
-            nn.Linear(WIDTH, WIDTH),
-            nn.ReLU(),
-        )
-    half = WIDTH // 2
-    return nn.Sequential(
-        nn.Conv1d(values.shape[1], half, 7, stride=2),
-        nn.ReLU(),
-        nn.Conv1d(half, WIDTH, 5, stride=2),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool1d(1),
-        nn.Flatten(),
-        nn.Dropout(DROPOUT),
-    )
-
-
 class SmallClassifier(nn.Module):
-    """f_i of eq. 5: a hidden layer and a linear head on one encoder's vectors."""
+    """f_i of eq. 5: a hidden layer and a linear head on one encoder's features."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, images: bool, size: int, outputs: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU())
-        self.head = nn.Linear(WIDTH, outputs)
+        self.body = nn.Sequential(_layer(images, size, size), nn.ReLU())
+        self.head = _layer(images, size, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.body(features))
 
 
+def encoder(values: Tensor) -> nn.Module:
+    """Two layers on vectors, or two convolutions on images that keep their size."""
+    if values.ndim == 2:
+        return nn.Sequential(
+            nn.Linear(values.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()
+        )
+    return nn.Sequential(
+        nn.Conv2d(values.shape[1], CHANNELS, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+        nn.ReLU(),
+    )
+
+
 def classifiers_of(network: SmallNetwork) -> nn.ModuleDict:
     """One classifier per modality of a network."""
-    names = network.modalities
-    return nn.ModuleDict({name: SmallClassifier(network.outputs) for name in names})
+    images = isinstance(network.head, nn.Conv2d)
+    return nn.ModuleDict(
+        {n: SmallClassifier(images, network.size, network.outputs) for n in network.modalities}
+    )
+
+
+def _layer(images: bool, inputs: int, outputs: int) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, 1) if images else nn.Linear(inputs, outputs)

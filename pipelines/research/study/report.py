@@ -1,175 +1,249 @@
-"""The report of the study: tables with intervals, and a picture."""
+"""The report of the study: tables with intervals, figures, and all numbers."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from ....data.errors import InputError
-from ....data.files import write_csv, write_text
+from ....data.files import write_atomically, write_csv, write_text
 from ..report.drawing import as_png
 from ..report.formats import markdown
 from ..report.pieces import NONE, Cell, Table
-from ..report.statistics import Difference
-from .findings import Study
-from .mechanism import FILE as MECHANISM
-from .mechanism_tables import mechanism_tables
-from .picture import differences_figure
-from .work import FILE, read
+from .findings import EXPLORATORY, Findings
+from .pictures import differences_figure, factors_figure, ranks_figure
+from .plan import PRIMARY, SECONDARY, Questions, Study
+from .statistics import Comparison
+from .work import RESULTS, read
 
-TITLES = {
-    "cggm": "CGGM in its forms, difference to joint training on the test parts (points)",
-    "control": "Controls, difference to joint training on the test parts (points)",
-    "fixed": "One encoder at another fixed rate, difference to joint training (points)",
-    "other": "Other methods, difference to joint training on the test parts (points)",
-}
-INTERVAL = (
-    "Mean over {counts} divisions, in brackets the 95 % interval (corrected resampled t-test); "
-    "bold: significant at 5 % after Holm's correction within the table."
-)
+DRAWN = ("cggm", "progress_rates")  # methods whose factors are a figure
 
 
-def write_report(folder: Path, target: Path) -> list[Path]:
-    """Write tables and picture; give the files.
+def write_report(asked: Questions, folder: Path) -> list[Path]:
+    """Write tables and figures into the folder `report`; give the files.
 
     Raises:
-        InputError: nothing was trained yet.
+        InputError: nothing was tested yet.
     """
-    results = read(folder / FILE)
-    if not results:
-        raise InputError(f"{folder} has no results; start with `cggm study run`")
-    study = Study(results)
-    tables = [
-        rates_table(study),
-        baseline_table(study),
-        choice_table(study),
-        *(
-            test_table(study, group, title)
-            for group, title in TITLES.items()
-            if study.compared(group)
-        ),
-        carried_table(study),
-        factors_table(study),
-        *mechanism_tables(_content(folder / MECHANISM)),
-    ]
-    written = [target / "tables.md", target / "figures.csv", target / "differences.png"]
-    write_text(written[0], "\n".join(markdown(table) for table in tables))
-    write_csv(written[1], study.rows())
-    written[2].write_bytes(as_png(differences_figure(study)))
+    findings = Findings(Study(asked, read(folder)))
+    comparisons = findings.comparisons()
+    if comparisons.empty:
+        raise InputError(
+            f"{folder / RESULTS} has no tested method yet; go on with `cggm study run`"
+        )
+    tables = tables_of(findings, comparisons)
+    target = folder / "report"
+    written = [target / "tables.md", target / "comparisons.csv"]
+    text = [_head(findings), *map(markdown, tables)]
+    write_text(written[0], "\n".join(text))
+    write_csv(written[1], comparisons.round(4).to_dict("records"))
+    for name, figure in _figures(findings, comparisons).items():
+        png = as_png(figure)
+        written.append(target / f"{name}.png")
+        write_atomically(written[-1], lambda file, png=png: file.write(png))
     return written
 
 
-def rates_table(study: Study) -> Table:
-    """Joint training's search for a learning rate, on validation."""
-    rates = study.rates()
-    rows = []
-    for data in study.data:
-        means, chosen = study.search(data)
-        cells = [Cell(f"{means[r]:.1f}", "best" if r == chosen else "") for r in rates]
-        rows.append([Cell(data), *cells])
-    head = ["data", *(f"{rate:g}" for rate in rates)]
-    caption = ["Validation, percent, mean over 5 divisions. All else is trained at the bold rate."]
-    return Table("Learning rate of joint training", caption, head, rows)
+def tables_of(findings: Findings, comparisons: pd.DataFrame) -> list[Table]:
+    """All tables, those without any row left out."""
+    dropout = findings.asked.content["dropout"]
+    primary = comparisons[comparisons["group"] == PRIMARY]
+    tables = [
+        primary_table(findings, primary, 0.0),
+        primary_table(findings, primary, dropout),
+        imbalance_table(findings),
+        secondary_table(comparisons, SECONDARY, "Other dials, more modalities, SGD (exploratory)"),
+        secondary_table(comparisons, EXPLORATORY, "All other methods (exploratory)"),
+        ranks_table(findings),
+        missing_table(findings, dropout),
+        mechanism_table(findings),
+        rates_table(findings),
+    ]
+    return [table for table in tables if table.rows]
 
 
-def baseline_table(study: Study) -> Table:
-    """What joint training, its classifiers and single modalities reach."""
+def primary_table(findings: Findings, primary: pd.DataFrame, dropout: float) -> Table:
+    """Answers to the primary questions."""
+    asked = findings.asked
+    shown = primary[primary["dropout"] == dropout]
+    methods = [name for name in findings.study.compared() if name in set(shown["method"])]
     rows = []
-    for data in study.data:
-        joint = study.mean(data, "joint")
+    for cell in dict.fromkeys(shown["cell"]):
+        score = findings.scores(cell, asked.baseline, dropout).mean()
+        found = shown[shown["cell"] == cell].set_index("method")
+        cells = [_judged(found.loc[name]) if name in found.index else NONE for name in methods]
+        rows.append([Cell(cell), Cell(f"{score:.1f}"), *cells])
+    caption = [
+        f"Points on test minus {asked.baseline}, mean of {_draws(primary['pairs'])} "
+        f"independent draws, in brackets the 95 % interval. Bold: different at "
+        f"{asked.content['alpha']:g}; =: equivalent within ±{asked.content['equivalence']:g} "
+        f"point; both corrected by Holm over all {len(primary)} primary comparisons. Neither: "
+        "undecided.",
+    ]
+    words = f"modality dropout {dropout:g}" if dropout else "no modality dropout"
+    return Table(f"Primary questions, {words}", caption, ["data", asked.baseline, *methods], rows)
+
+
+def imbalance_table(findings: Findings) -> Table:
+    """What is out of balance in each cell."""
+    rows = []
+    for line in findings.imbalance():
         learned = "; ".join(
-            f"{name} {alone:.1f} / {inside:.1f}" for name, alone, inside in study.encoders(data)
+            f"{name} {value:.1f} / {line['inside'][name]:.1f}"
+            for name, value in line["alone"].items()
         )
-        rows.append([Cell(data), Cell(f"{joint:.1f}"), Cell(learned)])
+        gap: Comparison | None = line["gap"]
+        cells = [line["cell"], f"{line['joint']:.1f}", _interval(gap) if gap else "–", learned]
+        rows.append([Cell(text) for text in cells])
     caption = [
-        "Test, percent: accuracy, of `emoji` 100 times the correlation. Per modality: a network of "
-        "it alone / the classifier on its encoder in joint training. Where the second is much "
-        "lower, joint training left that encoder under-trained."
+        "Test, points. Joint training, and how far it is above the modality that is best alone "
+        "(below 0: more modalities are worse than one). Per modality: a network of it alone / the "
+        "classifier on its encoder in joint training; where the second is lower, joint training "
+        "left this encoder behind."
     ]
-    return Table(
-        "Joint training and single modalities", caption, ["data", "joint", "alone / in joint"], rows
-    )
+    head = ["data", "joint", "joint - best alone", "alone / in joint training"]
+    return Table("Imbalance in joint training", caption, head, rows)
 
 
-def choice_table(study: Study) -> Table:
-    """By which validation figures the default is chosen."""
-    ranked = study.ranked()
-    rows = [
-        [Cell(name), Cell(f"{mean:+.2f}", "best" if i == 0 else ""), *_plain(values)]
-        for i, (name, mean, values) in enumerate(ranked)
-    ]
-    caption = [
-        "Difference to joint training on validation, points; mean over the data sets, of which the "
-        "three dials count as one. The first row is chosen; no test figure has a part in it."
-    ]
-    head = ["variant", "mean", *study.data]
-    return Table("Choice of the default, on validation", caption, head, rows)
+def secondary_table(comparisons: pd.DataFrame, group: str, title: str) -> Table:
+    """Comparisons that are no answers, only hints: nothing is corrected."""
+    shown = comparisons[(comparisons["group"] == group) & (comparisons["dropout"] == 0)]
+    cells = list(dict.fromkeys(shown["cell"]))
+    rows = []
+    for method in dict.fromkeys(shown["method"]):
+        found = shown[shown["method"] == method].set_index("cell")
+        one = [_judged(found.loc[c]) if c in found.index else NONE for c in cells]
+        rows.append([Cell(method), *one])
+    draws = _draws(shown["pairs"]) if rows else ""
+    caption = [f"As above, {draws} draws; intervals not corrected for their number."]
+    return Table(title, caption, ["method", *cells], rows)
 
 
-def test_table(study: Study, group: str, title: str) -> Table:
-    """Differences to joint training on the test parts, with intervals."""
-    compared = study.compared(group)
-    names = list(dict.fromkeys(name for name, _ in compared))
-    rows = [
-        [
-            Cell(name),
-            *(_difference_cell(*compared.get((name, d), (None, False))) for d in study.data),
-        ]
-        for name in names
-    ]
-    pairs = [difference.pairs for difference, _ in compared.values()]
-    counts = " to ".join(map(str, dict.fromkeys([min(pairs), max(pairs)])))
-    caption = [INTERVAL.format(counts=counts)]
-    return Table(title, caption, ["variant", *study.data], rows)
-
-
-def carried_table(study: Study) -> Table:
-    """The variant that all other data sets choose, on the one that had no say."""
-    rows = [
-        [Cell(data), Cell(name), Cell(f"{_interval(difference)}, p = {difference.p:.2f}")]
-        for data, name, difference in study.left_out()
-    ]
-    caption = [
-        "The variant is chosen on the validation parts of the other data sets only (all dials are "
-        "left out together). p is not corrected."
-    ]
-    head = ["data left out", "chosen by the others", "difference to joint on its test parts"]
-    return Table("Does the choice carry over?", caption, head, rows)
-
-
-def factors_table(study: Study) -> Table:
-    """What the factors of each variant were."""
+def ranks_table(findings: Findings) -> Table:
+    """Methods over all primary cells."""
+    found = findings.ranking()
+    if found is None:
+        return Table("", [], [], [])
     rows = [
         [
-            Cell(line["variant"]),
-            *(Cell(f"{100 * line[share]:.1f}") for share in ("negative", "huge", "neutral")),
-            *(Cell(f"{line[name]:.2f}") for name in ("mean", "difference", "spread")),
+            Cell(str(name)),
+            Cell(f"{rank:.1f}"),
+            Cell(f"{found.against[name]:.2g}") if name in found.against else NONE,
         ]
-        for line in study.factors()
+        for name, rank in found.ranks.items()
     ]
-    head = ["variant", "negative %", "beyond ±10 %", "1 for all %", "mean", "difference", "spread"]
     caption = [
-        "Over all steps, data sets and divisions. Difference: between the largest and the smallest "
-        "of the modalities' mean factors; spread: standard deviation from step to step (medians "
-        "over the trainings). A factor says something of a modality where the first is not small "
-        "beside the second."
+        f"Mean rank over {found.cells} primary cells without modality dropout, of the methods that "
+        f"cover all of them; Friedman p = {found.p:.2g}. p: Wilcoxon's signed-rank test against "
+        f"{findings.asked.baseline} over the cells, corrected by Holm."
     ]
-    return Table("Factors", caption, head, rows)
+    return Table("Ranks (exploratory)", caption, ["method", "mean rank", "p"], rows)
 
 
-def _plain(values: Sequence[float]) -> list[Cell]:
-    return [NONE if math.isnan(value) else Cell(f"{value:+.1f}") for value in values]
+def missing_table(findings: Findings, dropout: float) -> Table:
+    """What is left where one modality is missing at test."""
+    methods = findings.study.compared()
+    columns = [(name, p) for p in (0.0, dropout) for name in methods]
+    rows = []
+    for cell in findings.asked.primary:
+        values = [findings.missing(cell, name, p) for name, p in columns]
+        if any(value is not None for value in values):
+            rows.append([Cell(cell), *(NONE if v is None else Cell(f"{v:.1f}") for v in values)])
+    caption = ["Test, points, with one modality masked, mean over which."]
+    head = [f"{name}, dropout" if p else name for name, p in columns]
+    return Table("One modality missing (exploratory)", caption, ["data", *head], rows)
 
 
-def _difference_cell(difference: Difference | None, is_clear: bool) -> Cell:
-    return NONE if difference is None else Cell(_interval(difference), "best" if is_clear else "")
+def mechanism_table(findings: Findings) -> Table:
+    """Factors of each method, and what they change in the encoders."""
+    rows = []
+    for cell in findings.asked.cells:
+        joint = findings.inside(cell, findings.asked.baseline)
+        norms = findings.mechanism(cell, findings.asked.baseline, "gradients")
+        for method in findings.study.compared():
+            factors = findings.mechanism(cell, method)
+            if factors is None or norms is None:
+                continue
+            inside = findings.inside(cell, method)
+            rows.append(
+                [
+                    Cell(cell),
+                    Cell(method),
+                    Cell(" / ".join(f"{value:.2f}" for value in factors.mean(0))),
+                    Cell(" / ".join(f"{inside[name] - joint[name]:+.1f}" for name in joint)),
+                    Cell(" / ".join(f"{value:.2f}" for value in norms.mean(0))),
+                ]
+            )
+    caption = [
+        "Mean factor of each modality; what its classifier gains over that of joint training "
+        "(test, points); and the norm of its encoder's gradient in joint training."
+    ]
+    head = ["data", "method", "factors", "encoders", "gradients in joint training"]
+    return Table("Mechanism", caption, head, rows)
 
 
-def _interval(difference: Difference) -> str:
-    return f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"
+def rates_table(findings: Findings) -> Table:
+    """Learning rates that validation chose."""
+    asked = findings.asked
+    rows = []
+    for cell in asked.cells:
+        found = [findings.study.rate(cell, name) for name in asked.methods]
+        rows.append([Cell(cell), *(NONE if r is None else Cell(f"{r:g}") for r in found)])
+    caption = [f"Best on validation of {asked.draws['search']} draws that are not tested on."]
+    return Table("Learning rates", caption, ["data", *asked.methods], rows)
 
 
-def _content(path: Path) -> dict[str, list[dict[str, float | str]]]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _figures(findings: Findings, comparisons: pd.DataFrame) -> dict[str, Any]:
+    asked = findings.asked
+    primary = comparisons[comparisons["group"] == PRIMARY]
+    figures: dict[str, Any] = {}
+    if len(primary):
+        dropouts = sorted(set(primary["dropout"]))
+        figures["differences"] = differences_figure(primary, dropouts, asked.content["equivalence"])
+    found = findings.ranking()
+    if found is not None:
+        figures["ranks"] = ranks_figure(found, asked.baseline)
+    profiles = [
+        (f"{method}: {cell}", values)
+        for method in DRAWN
+        for cell in asked.primary
+        if "," not in cell and (values := findings.mechanism(cell, method)) is not None
+    ]
+    if profiles:
+        figures["factors"] = factors_figure(profiles)
+    return figures
+
+
+def _head(findings: Findings) -> str:
+    content = findings.asked.content
+    failed = [f"`{name}` ({reason})" for name, reason in findings.failures().items()]
+    lines = [
+        "# Tables of the study",
+        "",
+        f"Primary questions of {content['date']}, written before the first training "
+        "(`pipelines/research/study/questions.json`). All that is not called primary is "
+        f"exploratory. {len(findings.study.results)} trainings.",
+        "",
+        *(f"{i}. {question}" for i, question in enumerate(content["questions"], 1)),
+        "",
+        f"Power, computed before: {content['power']}",
+        "",
+        *([f"Could not be trained: {'; '.join(failed)}.", ""] if failed else []),
+    ]
+    return "\n".join(lines)
+
+
+def _draws(pairs: pd.Series) -> str:
+    return " to ".join(dict.fromkeys([str(pairs.min()), str(pairs.max())]))
+
+
+def _judged(row: pd.Series) -> Cell:
+    text = _interval(Comparison(*(row[name] for name in Comparison.__dataclass_fields__)))
+    mark = "best" if "better" in row["verdict"] or "worse" in row["verdict"] else ""
+    return Cell(f"{text} =" if "equivalent" in row["verdict"] else text, mark)
+
+
+def _interval(found: Comparison) -> str:
+    return f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"

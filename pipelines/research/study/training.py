@@ -1,190 +1,223 @@
-"""One training of a small network with one method, and its figures on validation and test."""
+"""One training of a small network with one method, in a plain loop."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Events
-from monai.engines import SupervisedTrainer
-from monai.handlers import LrScheduleHandler
-from monai.utils import set_determinism
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler
+from torch.nn.functional import cross_entropy, l1_loss
 
+from ...balancing import Balancer, ModalityDropout, Task
 from ...balancing.method import Method
-from ...balancing.optimization import parameter_groups
-from ...balancing.scores import score_by_name
-from ...balancing.tasks import ClassificationTask, RegressionTask, Task
-from ...handlers.clipping import GradientClipping
-from ...handlers.modulation import Modulation
+from ...balancing.record import Record
+from ...balancing.tasks import task_by_score
+from ...methods import ProgressRates
+from .families import Part
 from .network import SmallEnsemble, SmallNetwork, classifiers_of
-from .sets import Part, Samples, as_it_is
 
-EPOCHS, DECAY, CLIP = 30, 0.01, 0.8
-SMALL, BATCHES = 700, (32, 64)  # training samples up to which the first size of a batch is taken
+EPOCHS = {"classification": 16, "regression": 16, "segmentation": 14}
+BATCH = {"classification": 64, "regression": 64, "segmentation": 16}
+RATES = {"adamw": (1e-3, 3e-3, 1e-2, 3e-2), "sgd": (0.03, 0.1, 0.3, 1.0)}
+DECAY, MOMENTUM, CLIP = 1e-3, 0.9, 0.8
+PERIODS = 5  # of a training, for which means of factors are kept
+SCORES = {"classification": "accuracy", "regression": "mae", "segmentation": "dice"}
+# Scores without steps, as the bundles give it (docs/methods.md).
+SMOOTH = {"classification": "probability", "regression": "mae", "segmentation": "soft_dice"}
 
 
 @dataclass
 class Outcome:
-    """What a training came to.
+    """What a training came to; all scores in points, see :func:`points`.
 
     Attributes:
-        val: of the best epoch: accuracy, or 100 times the correlation of a regression, in percent.
-        test: of that epoch's weights on the test part, likewise.
+        val: of the best epoch on validation.
+        test: of that epoch's weights; None without test samples.
         epoch: the best one, from 1.
-        factors: the method's balance at every step, (steps, M); without rows if it has none.
-        classifiers: of the last epoch on the test part, by modality, likewise.
+        missing: test score without each modality, its features masked in the fusion.
+        classifiers: test score of each classifier, of that epoch too.
+        factors: means of the method's factors per modality, in each of five periods of the
+            training; empty where it has none.
+        gradients: likewise the norms of the encoders' gradients, before modulation.
     """
 
     val: float = -np.inf
-    test: float = np.nan
+    test: float | None = None
     epoch: int = 0
-    factors: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    missing: dict[str, float] = field(default_factory=dict)
     classifiers: dict[str, float] = field(default_factory=dict)
+    factors: list[list[float]] = field(default_factory=list)
+    gradients: list[list[float]] = field(default_factory=list)
 
 
 def train(
-    samples: Samples,
+    parts: Mapping[str, Part],
+    task: str,
     method: Method,
     *,
     seed: int,
-    lr: float = 1e-3,
-    score: str | None = None,
-    epochs: int = EPOCHS,
-    keep: Path | None = None,
+    lr: float,
+    optimizer: str = "adamw",
+    dropout: float = 0.0,
 ) -> Outcome:
-    """Train with MONAI's trainer and AdamW, keep the epoch that is best on validation, test it.
+    """Train, keep the epoch that is best on validation, test it.
 
     Args:
-        samples: the data.
+        parts: "train", "val" and perhaps "test".
+        task: which kind.
         method: what to train with, fresh.
-        seed: of the division, the weights and the batches; the same for every method.
+        seed: of weights, batches and dropout; the same for every method.
         lr: learning rate; a tenth of it in the last third of the epochs.
-        score: epsilon of eq. 6; accuracy, or mae for a regression, when not given.
-        epochs: how many.
-        keep: file for the weights of the best epoch.
+        optimizer: "adamw", or "sgd" with momentum.
+        dropout: probability of modality dropout.
     """
-    set_determinism(seed=seed)
-    parts = samples.divided(seed)
-    inputs = samples.standardized(parts["train"])
-    data = {name: Part(inputs, samples.labels, indices) for name, indices in parts.items()}
-    network, classifiers = networks_for(method, inputs, samples.outputs)
-    task = task_of(samples, score)
-    trainer = trainer_of(data["train"], network, classifiers, task, lr, epochs)
-    modulation = Modulation(method, network, task, classifiers)
-    watched = Watched(network, modulation, samples, data["val"])
-    for handler in (modulation, GradientClipping(network, max_norm=CLIP), watched):
-        handler.attach(trainer)
-    trainer.run()
-    outcome = watched.outcome(data["test"])
-    if keep is not None:
-        torch.save(network.state_dict(), keep)
+    torch.manual_seed(seed)
+    inputs, outputs = parts["train"].inputs, 1 if task == "regression" else 4
+    network: nn.Module
+    if method.late_fusion is not None:
+        network, classifiers = SmallEnsemble(inputs, outputs, method.late_fusion), None
+    else:
+        network = SmallNetwork(inputs, outputs)
+        classifiers = classifiers_of(network)
+    balancer = Balancer(
+        method,
+        network,
+        task_for(task, method),
+        classifiers,
+        dropout=ModalityDropout(dropout, seed=seed) if dropout else None,
+    )
+    groups = balancer.parameter_groups(lr=lr)
+    balancer.optimizer = made = (
+        torch.optim.AdamW(groups, lr=lr, weight_decay=DECAY, fused=True)
+        if optimizer == "adamw"
+        else torch.optim.SGD(groups, lr=lr, weight_decay=DECAY, momentum=MOMENTUM)
+    )
+    batches = Batches(parts["train"], BATCH[task], seed)
+    return _run(balancer, made, batches, parts, task)
+
+
+def _run(
+    balancer: Balancer,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    parts: Mapping[str, Part],
+    task: str,
+) -> Outcome:
+    network, parameters = balancer.network, list(balancer.network.parameters())
+    trained = nn.ModuleDict(
+        {"network": network, "classifiers": nn.ModuleDict(balancer.classifiers)}
+    )
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS[task] * 2 // 3)
+    outcome, best, records = Outcome(), copy.deepcopy(trained.state_dict()), []
+    for epoch in balancer.epochs(EPOCHS[task], batches, prepare_batch=as_it_is):
+        network.train()
+        for inputs, label in batches:
+            optimizer.zero_grad()
+            with balancer.capture():
+                prediction = network(inputs)
+            balancer.loss(prediction, label, last=False).backward()
+            with balancer.modulate():
+                nn.utils.clip_grad_norm_(parameters, CLIP)
+                optimizer.step()
+            records.append(balancer.record)
+        schedule.step()
+        found = judge(network, parts["val"], task)
+        if found > outcome.val:
+            outcome.val, outcome.epoch = found, epoch
+            best = copy.deepcopy(trained.state_dict())
+    trained.load_state_dict(best)
+    outcome.factors = means(records, "balance")
+    outcome.gradients = means(records, "gradient_norm")
+    if "test" in parts:
+        _test(balancer, parts["test"], task, outcome)
     return outcome
 
 
-def networks_for(
-    method: Method, inputs: Mapping[str, Tensor], outputs: int
-) -> tuple[nn.Module, nn.ModuleDict | None]:
-    """The network that a method trains, and its classifiers if it is no late fusion."""
-    if method.late_fusion is not None:
-        return SmallEnsemble(inputs, outputs, method.late_fusion), None
-    network = SmallNetwork(inputs, outputs)
-    return network, classifiers_of(network)
+@torch.no_grad()
+def _test(balancer: Balancer, test: Part, task: str, outcome: Outcome) -> None:
+    network = balancer.network.eval()
+    if not isinstance(network, SmallNetwork):
+        outcome.test = judge(network, test, task)
+        return
+    features = network.encode(test.inputs)
+    outcome.test = points(network.fuse(features), test.label, task)
+    for name, feature in features.items():
+        prediction = balancer.classifiers[name](feature)
+        outcome.classifiers[name] = points(prediction, test.label, task)
+        if len(features) > 1:
+            masked = features | {name: torch.zeros_like(feature)}
+            outcome.missing[name] = points(network.fuse(masked), test.label, task)
 
 
-class Watched:
-    """Handler that keeps the factors of every step, and the weights of the best epoch."""
+class Batches:
+    """Shuffled batches of samples in memory, (inputs, label); a new order for each epoch.
 
-    def __init__(
-        self, network: nn.Module, modulation: Modulation, samples: Samples, val: Part
-    ) -> None:
-        self.network, self.modulation, self.samples, self.val = network, modulation, samples, val
-        self.best = Outcome()
-        self._weights: dict[str, Any] = {}
-        self._factors: list[list[float]] = []
+    Args:
+        part: the samples.
+        size: of a batch; an incomplete last one is dropped.
+        seed: of the orders.
+    """
 
-    def attach(self, engine: SupervisedTrainer) -> None:
-        """Register on the trainer."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._validate)
+    def __init__(self, part: Part, size: int, seed: int) -> None:
+        self.part, self.size = part, size
+        self.generator = torch.Generator().manual_seed(seed)
 
-    def _note(self, _: SupervisedTrainer) -> None:
-        balance = self.modulation.record.get("balance")
-        if balance is not None:
-            self._factors.append(list(balance.values()))
+    def __len__(self) -> int:
+        return len(self.part) // self.size
 
-    def _validate(self, engine: SupervisedTrainer) -> None:
-        found = judge(self.network, self.val, self.samples)
-        if found > self.best.val:
-            self.best.val, self.best.epoch = found, engine.state.epoch
-            self._weights = copy.deepcopy(self.network.state_dict())
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        order = torch.randperm(len(self.part), generator=self.generator)
+        for rows in order[: len(self) * self.size].split(self.size):
+            inputs = {name: values[rows] for name, values in self.part.inputs.items()}
+            yield inputs, self.part.label[rows]
 
-    def outcome(self, test: Part) -> Outcome:
-        """Test the best epoch's weights, and the classifiers on the last epoch's features."""
-        encoders, classifiers = self.modulation.encoders, self.modulation.classifiers
-        for name, classifier in classifiers.items():
-            alone = nn.Sequential(encoders[name], classifier)
-            part = Part({name: test.inputs[name]}, test.labels, test.indices)
-            self.best.classifiers[name] = judge(alone, part, self.samples, name)
-        self.network.load_state_dict(self._weights)
-        self.best.test = judge(self.network, test, self.samples)
-        self.best.factors = torch.tensor(self._factors)
-        return self.best
+
+def as_it_is(batch: Any, *_: Any, **__: Any) -> Any:
+    """A batch of :class:`Batches` is (inputs, label) already."""
+    return batch
+
+
+def task_for(task: str, method: Method) -> Task:
+    """Cross-entropy or L1 loss; the paper's scores, or smooth ones for progress rates."""
+    scores = SMOOTH if isinstance(method, ProgressRates) else SCORES
+    return task_by_score(l1_loss if task == "regression" else entropy, scores[task])
+
+
+def entropy(prediction: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy, mean over samples and pixels."""
+    return cross_entropy(prediction, label[:, 0] if label.ndim > 1 else label)
 
 
 @torch.no_grad()
-def judge(network: nn.Module, part: Part, samples: Samples, modality: str | None = None) -> float:
-    """Accuracy, or 100 times the correlation of a regression, in percent."""
+def judge(network: nn.Module, part: Part, task: str) -> float:
+    """The score of a network in points."""
     network.eval()
-    batch = part.whole()
-    inputs = batch["inputs"] if modality is None else batch["inputs"][modality]
-    prediction, label = network(inputs), batch["label"]
-    if samples.classes:
-        return 100 * float((prediction.argmax(1) == label).float().mean())
-    both = np.stack([prediction[:, 0].numpy(), label[:, 0].numpy()])
-    # A prediction that is the same for all correlates with nothing.
-    return 100 * float(np.nan_to_num(np.corrcoef(both)[0, 1])) if both.std(1).min() > 0 else 0.0
+    return points(network(part.inputs), part.label, task)
 
 
-def task_of(samples: Samples, score: str | None = None) -> Task:
-    """Cross-entropy and accuracy, or L1 loss and the negative absolute error."""
-    if samples.classes:
-        scores = score_by_name(score or "accuracy", "classification")
-        return ClassificationTask(nn.CrossEntropyLoss(), scores)
-    return RegressionTask(nn.L1Loss(), score_by_name(score or "mae", "regression"))
+def points(prediction: Tensor, label: Tensor, task: str) -> float:
+    """Score in points, 100 at most: accuracy, R squared, or Dice.
+
+    Dice is that of all pixels together, the mean over the three classes but the background.
+    """
+    if task == "regression":
+        unexplained = (prediction - label).square().mean() / label.var(correction=0)
+        return 100 * float(1 - unexplained)
+    chosen = prediction.argmax(1)
+    if task == "classification":
+        return 100 * float((chosen == label).float().mean())
+    table = torch.bincount((4 * label[:, 0] + chosen).flatten(), minlength=16).view(4, 4)
+    dice = 2 * table.diag() / (table.sum(0) + table.sum(1)).clamp(min=1)
+    return 100 * float(dice[1:].mean())
 
 
-def trainer_of(
-    train: Part,
-    network: nn.Module,
-    classifiers: nn.ModuleDict | None,
-    task: Task,
-    lr: float,
-    epochs: int = EPOCHS,
-) -> SupervisedTrainer:
-    """MONAI's trainer for a small network, without a method; arguments as of :func:`train`."""
-    groups = parameter_groups(network, classifiers, lr=lr)
-    made = torch.optim.AdamW(groups, lr=lr, weight_decay=DECAY)
-    schedule: Any = torch.optim.lr_scheduler.StepLR(made, max(1, epochs * 2 // 3))
-    size = BATCHES[0] if len(train) <= SMALL else BATCHES[1]
-    loader = DataLoader(
-        train, size, sampler=RandomSampler(train), drop_last=True, collate_fn=as_it_is
-    )
-    trainer = SupervisedTrainer(
-        device=torch.device("cpu"),
-        max_epochs=epochs,
-        train_data_loader=loader,
-        network=network,
-        optimizer=made,
-        loss_function=task.loss,
-        prepare_batch=lambda batch, *_, **__: (batch["inputs"], batch["label"]),
-        decollate=False,
-    )
-    LrScheduleHandler(schedule, print_lr=False).attach(trainer)
-    return trainer
+def means(records: Sequence[Record], quantity: str) -> list[list[float]]:
+    """Mean of a recorded quantity per modality in each of five equal periods of the training."""
+    rows = [list(record[quantity].values()) for record in records if quantity in record]
+    if len(rows) < PERIODS:
+        return []
+    return [np.mean(part, axis=0).round(4).tolist() for part in np.array_split(rows, PERIODS)]
