@@ -31,6 +31,8 @@ class Run:
         epochs: how many there will be.
         epoch: the one at hand, from 1; 0 before the first.
         available: which modalities each sample at hand has, bool, shape (B, M); None for all.
+        left: what the method leaves of them to the fusion, for :class:`ModalityDropout` to draw
+            from; the same as ``available`` where a method says nothing.
     """
 
     network: nn.Module
@@ -44,6 +46,7 @@ class Run:
     epochs: int
     epoch: int = 0
     available: Tensor | None = None
+    left: Tensor | None = None
 
     @property
     def modalities(self) -> list[str]:

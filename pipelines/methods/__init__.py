@@ -18,6 +18,7 @@ from .mmpareto import MMPareto
 from .mrd import MRD
 from .mslr import MSLR
 from .ogm_ge import OGMGE
+from .opm import OPM
 from .pmr import PMR
 from .progress_rates import ProgressRates
 from .qmf import QMF
@@ -38,6 +39,7 @@ CATALOGUE: dict[str, type[Method]] = {
     "mrd": MRD,
     "mslr": MSLR,
     "ogm_ge": OGMGE,
+    "opm": OPM,
     "pmr": PMR,
     "progress_rates": ProgressRates,
     "qmf": QMF,
@@ -106,6 +108,7 @@ __all__ = [
     "MSLR",
     "Method",
     "OGMGE",
+    "OPM",
     "PMR",
     "ProgressRates",
     "QMF",

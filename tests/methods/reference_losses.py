@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cggm.models import LateFusion
-from cggm.pipelines.balancing.features import masked, nonempty_subsets
+from cggm.pipelines.balancing.features import masked, nonempty_subsets, scaled
 from cggm.pipelines.balancing.modality_dropout import subset_probabilities
-from cggm.pipelines.methods import gblending, greedy, pmr, qmf, reconboost, relearning, umt
+from cggm.pipelines.methods import gblending, greedy, opm, pmr, qmf, reconboost, relearning, umt
+from cggm.pipelines.methods.discrepancy import discrepancy_ratios
 
 from .reference_gradients import Case, tensor
 
@@ -157,10 +158,26 @@ def relearned(given: Case) -> Case:
     return {"alpha": alpha, "w_new": weight[0]}
 
 
+def dropped(given: Case) -> Case:
+    ratios = discrepancy_ratios(tensor([given["score_1"], given["score_2"]]))
+    first, second = opm.drop_probabilities(ratios, given["q_base"], given["lam"])
+    return {"q_1": first, "q_2": second}
+
+
+def compensated(given: Case) -> Case:
+    factor = opm.compensation(tensor(given["q"]))
+    return {"features": scaled(tensor(given["kept_features"]), factor)}
+
+
 CHECKS = {
     "mrd/mask_zero_fill": mask,
     "mrd/prob_all_subsets": subsets,
     "greedy/conditional_learning_speed": learning_speeds,
+    "opm/drop_probability": dropped,
+    "opm/drop_probability_of_the_other": dropped,
+    "opm/drop_probability_at_most_1": dropped,
+    "opm/equal_scores": dropped,
+    "opm/compensation": compensated,
     "pmr/released_code_loss": prototypes,
     "pmr/prototype_momentum": prototype_momentum,
     "qmf/rank_loss": ranking,
