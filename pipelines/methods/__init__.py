@@ -19,6 +19,7 @@ from .mrd import MRD
 from .mslr import MSLR
 from .ogm_ge import OGMGE
 from .opm import OPM
+from .passion import PASSION
 from .pmr import PMR
 from .progress_rates import ProgressRates
 from .qmf import QMF
@@ -40,6 +41,7 @@ CATALOGUE: dict[str, type[Method]] = {
     "mslr": MSLR,
     "ogm_ge": OGMGE,
     "opm": OPM,
+    "passion": PASSION,
     "pmr": PMR,
     "progress_rates": ProgressRates,
     "qmf": QMF,
@@ -109,6 +111,7 @@ __all__ = [
     "Method",
     "OGMGE",
     "OPM",
+    "PASSION",
     "PMR",
     "ProgressRates",
     "QMF",
