@@ -217,7 +217,7 @@ class Method:
     needs_head: bool = False
     needs_double_backward: bool = False
     needs_epochs: bool = False
-    needs_batches: ClassVar[bool] = False
+    needs_batches: bool = False
     late_fusion: ClassVar[str | None] = None
     drops: float = 0.0
     teachers_by: ClassVar[str | None] = None

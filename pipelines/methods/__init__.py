@@ -20,6 +20,7 @@ from .mslr import MSLR
 from .ogm_ge import OGMGE
 from .opm import OPM
 from .passion import PASSION
+from .pdmp import PDMP
 from .pmr import PMR
 from .progress_rates import ProgressRates
 from .qmf import QMF
@@ -42,6 +43,7 @@ CATALOGUE: dict[str, type[Method]] = {
     "ogm_ge": OGMGE,
     "opm": OPM,
     "passion": PASSION,
+    "pdmp": PDMP,
     "pmr": PMR,
     "progress_rates": ProgressRates,
     "qmf": QMF,
@@ -112,6 +114,7 @@ __all__ = [
     "OGMGE",
     "OPM",
     "PASSION",
+    "PDMP",
     "PMR",
     "ProgressRates",
     "QMF",
