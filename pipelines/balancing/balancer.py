@@ -298,6 +298,6 @@ class Balancer:
     def _changed(self, name: str, feature: Feature) -> Feature:
         if (run := self._run) is None:
             return feature
-        run.available = self._capture.available
+        run.available = run.left = self._capture.available
         feature = self.method.feature(name, feature, run)
-        return self.masking(name, feature, self._capture, run.epoch)
+        return self.masking(name, feature, run, first=not self._capture.seen)

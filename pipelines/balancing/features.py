@@ -42,6 +42,22 @@ def masked(feature: Feature, keep: Tensor) -> Any:
     return feature
 
 
+def scaled(feature: Feature, factor: float) -> Any:
+    """Multiply a feature by a number; lengths, and what is not a tensor, stay as they are.
+
+    >>> scaled((torch.ones(1, 2, 1), torch.tensor([2])), 3.0)[0].flatten()
+    tensor([3., 3.])
+    """
+    if isinstance(feature, Tensor):
+        return feature * factor if feature.is_floating_point() else feature
+    if isinstance(feature, dict):
+        return {name: scaled(part, factor) for name, part in feature.items()}
+    if isinstance(feature, list | tuple):
+        parts = [scaled(part, factor) for part in feature]
+        return tuple(parts) if isinstance(feature, tuple) else parts
+    return feature
+
+
 def selected(feature: Feature, rows: Tensor) -> Any:
     """Take some samples of a feature.
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .capture import Capture
 from .features import Feature, batch_size, masked
+from .method import Run
 from .modality_dropout import ModalityDropout
 
 # The name of the dropout's state, beside what a method remembers.
@@ -29,22 +29,24 @@ class Masking:
         self.ramp_epochs = 0 if dropout is None else dropout.ramp_epochs
         self._kept = torch.ones(0, len(self.modalities), dtype=torch.bool)
 
-    def __call__(self, modality: str, feature: Feature, capture: Capture, epoch: int) -> Feature:
+    def __call__(self, modality: str, feature: Feature, run: Run, *, first: bool) -> Feature:
         """Give what the fusion sees of a modality's feature.
 
         Args:
             modality: whose.
             feature: of the samples of the batch.
-            capture: of the forward pass, which knows which modalities each sample has.
-            epoch: from 1.
+            run: which knows the epoch, and which modalities are left of each sample.
+            first: whether this is the first encoder of a forward pass.
 
         Raises:
             RuntimeError: encoders gave features of another number of samples.
         """
         if self.dropout is None:
             return feature
-        if not capture.seen:  # the first encoder of this pass
-            self._draw(self.dropout, feature, capture.available, epoch)
+        if first:
+            self._kept = self.dropout.draw(
+                batch_size(feature), self.modalities, epoch=run.epoch, available=run.left
+            )
         if batch_size(feature) != len(self._kept):
             raise RuntimeError(
                 f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
@@ -52,13 +54,6 @@ class Masking:
                 "whole batch"
             )
         return masked(feature, self._kept[:, self.modalities.index(modality)])
-
-    def _draw(
-        self, dropout: ModalityDropout, feature: Feature, available: Tensor | None, epoch: int
-    ) -> None:
-        self._kept = dropout.draw(
-            batch_size(feature), self.modalities, epoch=epoch, available=available
-        )
 
     def rates(self) -> dict[str, float]:
         """Probability that each modality is dropped."""

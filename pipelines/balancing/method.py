@@ -31,6 +31,8 @@ class Run:
         epochs: how many there will be.
         epoch: the one at hand, from 1; 0 before the first.
         available: which modalities each sample at hand has, bool, shape (B, M); None for all.
+        left: what the method leaves of them to the fusion, for :class:`ModalityDropout` to draw
+            from; the same as ``available`` where a method says nothing.
     """
 
     network: nn.Module
@@ -44,6 +46,7 @@ class Run:
     epochs: int
     epoch: int = 0
     available: Tensor | None = None
+    left: Tensor | None = None
 
     @property
     def modalities(self) -> list[str]:
@@ -214,7 +217,7 @@ class Method:
     needs_head: bool = False
     needs_double_backward: bool = False
     needs_epochs: bool = False
-    needs_batches: ClassVar[bool] = False
+    needs_batches: bool = False
     late_fusion: ClassVar[str | None] = None
     drops: float = 0.0
     teachers_by: ClassVar[str | None] = None

@@ -51,6 +51,23 @@ def fused(step: Step, features: Mapping[str, Any], present: Mapping[str, bool]) 
     return output[tuple(slice(size) for size in step.prediction.shape)]
 
 
+def fused_with_input(
+    step: Step, features: Mapping[str, Any], present: Mapping[str, bool]
+) -> tuple[Tensor, Tensor]:
+    """The same, and what the network's last layer saw: the vectors before the prediction.
+
+    Returns:
+        The prediction, and (B, D, ...) in 32 bits or more.
+    """
+    seen: list[Tensor] = []
+    handle = step.last_layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        prediction = fused(step, features, present)
+    finally:
+        handle.remove()
+    return prediction, precise(seen[-1])
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network into eval mode for a while; every module gets its own mode back."""

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
+from .class_means import similarities_by_image, similarities_in_batch, sums_by_image
 from .features import Feature, pooled
 from .scores import kind_of_score, score_by_name
 
@@ -89,6 +90,19 @@ class Task:
         vectors = pooled(feature).float()
         samples = torch.arange(len(vectors), device=vectors.device)
         return _present(vectors, samples, self._marks(label))
+
+    def class_similarities(self, maps: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the cosine of each vector with the mean vector of each class.
+
+        Args:
+            maps: a vector per sample (B, D), whose classes are those of the batch; of images
+                (B, D, ...) one per position, whose classes are those of the image.
+            label: the truth.
+
+        Returns:
+            (B, K, positions), and which of K classes there are, bool, (B, K).
+        """
+        return similarities_in_batch(maps, self.classes(label))
 
     def classes_of(self, marks: Tensor, span: Tensor | None = None) -> Tensor:
         """Give the class of each vector of :meth:`class_vectors`, shape (N,).
@@ -209,20 +223,14 @@ class SegmentationTask(Task):
     def class_vectors(self, feature: Feature, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean of the high-level features over the pixels of each class in each image."""
         maps = (feature if isinstance(feature, Tensor) else feature[0]).float()
-        areas = one_hot(self.classes(label)).movedim(-1, 1).to(maps)
-        shares = _averaged(areas, list(maps.shape[2:])).flatten(2)
-        totals = shares.sum(2)
+        sums, totals = sums_by_image(maps, self.classes(label))
         samples, classes = torch.nonzero(totals > 0, as_tuple=True)
-        sums = torch.einsum("bkn,bcn->bkc", shares, maps.flatten(2))
         vectors = sums[samples, classes] / totals[samples, classes][:, None]
         return _present(vectors, samples, classes)
 
-
-def _averaged(areas: Tensor, sides: list[int]) -> Tensor:
-    """Bring slices or volumes to the sides of coarser maps."""
-    if len(sides) == 2:
-        return adaptive_avg_pool2d(areas, (sides[0], sides[1]))
-    return adaptive_avg_pool3d(areas, (sides[0], sides[1], sides[2]))
+    def class_similarities(self, maps: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine of each pixel's vector with the mean over each class in its own image."""
+        return similarities_by_image(maps, self.classes(label))
 
 
 def task_by_score(

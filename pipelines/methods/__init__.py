@@ -18,6 +18,9 @@ from .mmpareto import MMPareto
 from .mrd import MRD
 from .mslr import MSLR
 from .ogm_ge import OGMGE
+from .opm import OPM
+from .passion import PASSION
+from .pdmp import PDMP
 from .pmr import PMR
 from .progress_rates import ProgressRates
 from .qmf import QMF
@@ -38,6 +41,9 @@ CATALOGUE: dict[str, type[Method]] = {
     "mrd": MRD,
     "mslr": MSLR,
     "ogm_ge": OGMGE,
+    "opm": OPM,
+    "passion": PASSION,
+    "pdmp": PDMP,
     "pmr": PMR,
     "progress_rates": ProgressRates,
     "qmf": QMF,
@@ -106,6 +112,9 @@ __all__ = [
     "MSLR",
     "Method",
     "OGMGE",
+    "OPM",
+    "PASSION",
+    "PDMP",
     "PMR",
     "ProgressRates",
     "QMF",

@@ -7,48 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..balancing.distributed import summed_over_ranks
-from ..balancing.error_scale import ErrorScale
 from ..balancing.gradients import gradients_of
 from ..balancing.method import Method, Run, Step
 from ..balancing.randomness import seeded
 from ..balancing.settings import check_epochs, check_number, check_switch, check_whole
-
-
-def discrepancy_ratios(scores: Tensor) -> Tensor:
-    """Score of each modality over the mean of the others', the paper's rho.
-
-    For two modalities the ratio of the two; the mean of more is an extension of ours.
-
-    Args:
-        scores: sum or mean of the probabilities of the truth, not negative, shape (M,), M > 1.
-
-    Returns:
-        Shape (M,); 1 for all where a score is not finite or all are 0.
-
-    >>> discrepancy_ratios(torch.tensor([0.6, 0.3]))
-    tensor([2.0000, 0.5000])
-    """
-    others = (scores.sum() - scores) / (len(scores) - 1)
-    ratios = scores / others.clamp_min(1e-12)
-    useful = scores.isfinite().all() & (scores.sum() > 0)
-    return torch.where(useful, ratios, torch.ones_like(ratios))
-
-
-def coefficients(ratios: Tensor, alpha: float) -> Tensor:
-    """Modulation coefficients, the paper's k: 1 - tanh(alpha rho) where rho > 1, else 1.
-
-    At rho = 1 it jumps from 1 to 1 - tanh(alpha), as published.
-
-    Args:
-        ratios: rho, shape (M,).
-        alpha: degree of modulation.
-
-    >>> coefficients(torch.tensor([2.0, 0.5]), alpha=0.1)
-    tensor([0.8026, 1.0000])
-    """
-    damped = 1 - torch.tanh(alpha * ratios.relu())
-    return torch.where(ratios > 1, damped, torch.ones_like(ratios))
+from .discrepancy import TruthScores, coefficients, discrepancy_ratios
 
 
 def noisy(gradient: Tensor, factor: float, generator: torch.Generator) -> Tensor:
@@ -127,29 +90,18 @@ class OGMGE(Method):
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
         self.needs_epochs = first_epoch > 1 or last_epoch is not None
         self._steps = 0
-        self._error = ErrorScale()
-        self._sums = torch.zeros(0)  # scores of each modality and number of samples, this step's
+        self._scores = TruthScores()
         self._coefficients = torch.zeros(0)
 
     def prepare(self, run: Run) -> None:
         super().prepare(run)
-        self._sums = torch.zeros(0)
+        self._scores.restart()
 
     def loss(self, step: Step) -> Tensor:
         """The task loss; the probabilities of the truth are added up on the way."""
         if self._is_on(step.run):
-            sums = self._truth(step)
-            self._sums = sums if len(self._sums) == 0 else self._sums + sums
+            self._scores.add(step)
         return step.task_loss
-
-    @torch.no_grad()
-    def _truth(self, step: Step) -> Tensor:
-        """Sum of the probabilities of the truth, by modality, and how many samples, all ranks'."""
-        predictions = [step.classifier_predictions[name].float() for name in step.modalities]
-        scale = self._error.update(step.task, predictions, step.label)
-        sums = [step.task.truth(p, step.label, scale).sum() for p in predictions]
-        count = torch.as_tensor(float(len(step.label))).to(sums[0])
-        return summed_over_ranks(torch.stack([*sums, count]).as_subclass(Tensor))
 
     def _is_on(self, run: Run) -> bool:
         return self.first_epoch <= run.epoch <= (self.last_epoch or run.epoch)
@@ -159,8 +111,7 @@ class OGMGE(Method):
         if not self._is_on(step.run):
             self._coefficients = torch.ones(len(step.modalities))
             return
-        scores, self._sums = self._sums[:-1] / self._sums[-1], torch.zeros(0)
-        self._coefficients = coefficients(discrepancy_ratios(scores), self.alpha)
+        self._coefficients = coefficients(discrepancy_ratios(self._scores.take()), self.alpha)
         # The same on all ranks: replicas that step apart would drift apart.
         device = self._coefficients.device
         generator = seeded(self.seed, step.run.epoch, self._steps, device=device)
@@ -176,7 +127,7 @@ class OGMGE(Method):
         return {"balance": self._coefficients}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self._steps, "error": self._error.value}
+        return {"steps": self._steps, "error": self._scores.error.value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._steps, self._error.value = int(state["steps"]), state["error"]
+        self._steps, self._scores.error.value = int(state["steps"]), state["error"]

@@ -17,6 +17,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "gblending": {"trial_epochs": 1},
     "greedy": {"unlock": 1, "window": 2, "alpha": 0.0},
     "mslr": {"window": 2},
+    "opm": {"first_epoch": 1, "p_exe": 1.0, "ogm": True},
+    "pdmp": {"trial_epochs": 1},
     "pmr": {"share": 0.5},
     "reconboost": {"n1": 1, "n2": 0},
     "relearning": {"every": 1, "held_out": 0.25},

@@ -9,9 +9,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cggm.models import LateFusion
-from cggm.pipelines.balancing.features import masked, nonempty_subsets
+from cggm.pipelines.balancing.class_means import similarities_by_image
+from cggm.pipelines.balancing.features import masked, nonempty_subsets, scaled
 from cggm.pipelines.balancing.modality_dropout import subset_probabilities
-from cggm.pipelines.methods import gblending, greedy, pmr, qmf, reconboost, relearning, umt
+from cggm.pipelines.methods import (
+    gblending,
+    greedy,
+    opm,
+    passion,
+    pmr,
+    qmf,
+    reconboost,
+    relearning,
+    umt,
+)
+from cggm.pipelines.methods.discrepancy import discrepancy_ratios
 
 from .reference_gradients import Case, tensor
 
@@ -157,10 +169,54 @@ def relearned(given: Case) -> Case:
     return {"alpha": alpha, "w_new": weight[0]}
 
 
+def dropped(given: Case) -> Case:
+    ratios = discrepancy_ratios(tensor([given["score_1"], given["score_2"]]))
+    first, second = opm.drop_probabilities(ratios, given["q_base"], given["lam"])
+    return {"q_1": first, "q_2": second}
+
+
+def compensated(given: Case) -> Case:
+    factor = opm.compensation(tensor(given["q"]))
+    return {"features": scaled(tensor(given["kept_features"]), factor)}
+
+
+def preferences(given: Case) -> Case:
+    distances, beta = tensor(given["epoch_dist"]), tensor(given["beta"])
+    found = passion.relative_preferences(distances, torch.ones(4, dtype=torch.bool))
+    rate = (
+        passion.rate_of(given["eta"], given["epoch"] + 1) / 1.5
+    )  # before the factor of this epoch
+    return {"rp_epoch": found, "beta_new": passion.moved_weights(beta, found, rate)}
+
+
+def softened(given: Case) -> Case:
+    student, teacher = (tensor(given[key])[None] for key in ("student", "teacher"))
+    return {"kl": passion.distillation(student, teacher, given["temperature"])[0]}
+
+
+def similar(given: Case) -> Case:
+    label = torch.tensor([given["label"]])
+    pair = (
+        similarities_by_image(tensor(given[key]).view(1, 2, 2, 2), label)
+        for key in ("student", "teacher")
+    )
+    squared, absolute = passion.prototype_distances(*pair)
+    return {"proto_loss": squared[0], "dist": absolute[0]}
+
+
 CHECKS = {
     "mrd/mask_zero_fill": mask,
     "mrd/prob_all_subsets": subsets,
     "greedy/conditional_learning_speed": learning_speeds,
+    "opm/drop_probability": dropped,
+    "opm/drop_probability_of_the_other": dropped,
+    "opm/drop_probability_at_most_1": dropped,
+    "opm/equal_scores": dropped,
+    "opm/compensation": compensated,
+    "passion/relative_preference_update": preferences,
+    "passion/distillation": softened,
+    "passion/distillation_at_the_floor": softened,
+    "passion/prototype_distances": similar,
     "pmr/released_code_loss": prototypes,
     "pmr/prototype_momentum": prototype_momentum,
     "qmf/rank_loss": ranking,

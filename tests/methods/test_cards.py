@@ -52,6 +52,7 @@ BESIDE = {
     "mrd": {"loss"},
     "mslr": {"epoch_begins"},
     "ogm_ge": {"loss"},
+    "opm": {"loss"},
     "relearning": {"loss"},
 }
 

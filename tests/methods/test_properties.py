@@ -22,6 +22,7 @@ OTHER = ("video", "audio", "text")
 # Why the order of the modalities is part of a method, or a setting that makes it none.
 BY_PLACE = {
     "mrd": "each place has its own draws",
+    "opm": "each place has its own draws",
     "reconboost": "modalities take turns in their order",
 }
 WITHOUT_DRAWS: dict[str, dict[str, Any]] = {"ogm_ge": {"ge": False}}
