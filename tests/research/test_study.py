@@ -76,8 +76,8 @@ def test_noise_tells_nothing_and_a_duplicate_nothing_new() -> None:
     assert abs(twice["m1"] - twice["m2"]) < 3
 
 
-def test_complements_need_each_other_and_joint_labels_have_nothing_alone() -> None:
-    halves, xor = scores("complementary"), scores("joint", rate=1e-2)
+def test_complements_need_each_other_and_xor_has_nothing_alone() -> None:
+    halves, xor = scores("complementary"), scores("xor", rate=1e-2)
     assert halves["joint"] > max(halves["m1"], halves["m2"]) + 15
     assert max(xor["m1"], xor["m2"]) < CHANCE + 2
     assert xor["joint"] > CHANCE + 15

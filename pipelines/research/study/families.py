@@ -127,8 +127,8 @@ def complementary(sources: Sources, m: int, dial: float) -> View:
     return View(plain, sources.noise[m])
 
 
-def joint(sources: Sources, m: int, dial: float) -> View:
-    """The first modality hides u, the others show the signs: alone, none tells anything (XOR)."""
+def xor(sources: Sources, m: int, dial: float) -> View:
+    """The first modality hides u, the others show the signs: alone, none tells anything."""
     view = View((1 - dial) ** 0.5 * sources.u, sources.noise[m])
     if m == 0:
         view.hidden = dial**0.5 * sources.u * sources.signs[1:].prod(0)
@@ -138,7 +138,7 @@ def joint(sources: Sources, m: int, dial: float) -> View:
 
 
 FAMILIES: dict[str, Family] = {
-    family.__name__: family for family in (late, memorized, noise, duplicate, complementary, joint)
+    family.__name__: family for family in (late, memorized, noise, duplicate, complementary, xor)
 }
 
 
