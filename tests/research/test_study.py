@@ -33,7 +33,7 @@ from cggm.pipelines.research.study.plan import (
 )
 from cggm.pipelines.research.study.report import write_report
 from cggm.pipelines.research.study.statistics import compare, detectable, ranking, verdicts
-from cggm.pipelines.research.study.training import Batches, points, train
+from cggm.pipelines.research.study.training import batches_of, points, train
 from cggm.pipelines.research.study.work import RESULTS, do, drop_cut_line, grouped, read
 
 CHANCE = 25.0  # accuracy of four classes
@@ -130,7 +130,7 @@ def test_points_of_a_perfect_and_of_a_blind_prediction() -> None:
 
 def test_methods_share_weights_and_batches_and_constant_factors_of_one_change_nothing() -> None:
     parts = draw("noise", 1.0, 2, "classification", 0)
-    first, second = (list(Batches(parts["train"], 64, 5))[0][1] for _ in range(2))
+    first, second = (next(iter(batches_of(parts["train"], 64, 5)))["label"] for _ in range(2))
     assert torch.equal(first, second)
     plain = train(parts, "classification", create("joint"), seed=0, lr=1e-2)
     ones = train(parts, "classification", FixedFactors(torch.ones(1, 2)), seed=0, lr=1e-2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from ....data.errors import InputError
 
@@ -28,8 +30,8 @@ SIDE, BLUR = 6, 1.2  # pixels of an image, and of the smoothing of its regions
 
 
 @dataclass(frozen=True)
-class Part:
-    """Samples for training, validation or testing.
+class Part(Dataset[dict[str, Any]]):
+    """Samples for training, validation or testing, in memory; a loader reads whole batches.
 
     Attributes:
         inputs: by modality, vectors (N, W) or images (N, W, 6, 6), float32, standardized.
@@ -41,6 +43,16 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """One sample, as a batch of one without its first axis."""
+        inputs = {name: values[row] for name, values in self.inputs.items()}
+        return {"inputs": inputs, "label": self.label[row], "id": str(row)}
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Any]:
+        """A batch: "inputs" by modality and "label" in rows, and the samples' numbers as "id"."""
+        inputs = {name: values[rows] for name, values in self.inputs.items()}
+        return {"inputs": inputs, "label": self.label[rows], "id": list(map(str, rows))}
 
     def of(self, modality: str) -> Part:
         """The same samples with one modality only."""

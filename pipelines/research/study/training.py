@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss
+from torch.utils.data import DataLoader
 
 from ...balancing import Balancer, ModalityDropout, Task
 from ...balancing.method import Method
@@ -96,14 +97,14 @@ def train(
         if optimizer == "adamw"
         else torch.optim.SGD(groups, lr=lr, weight_decay=DECAY, momentum=MOMENTUM)
     )
-    batches = Batches(parts["train"], BATCH[task], seed)
+    batches = batches_of(parts["train"], BATCH[task], seed)
     return _run(balancer, made, batches, parts, task)
 
 
 def _run(
     balancer: Balancer,
     optimizer: torch.optim.Optimizer,
-    batches: Batches,
+    batches: DataLoader[dict[str, Any]],
     parts: Mapping[str, Part],
     task: str,
 ) -> Outcome:
@@ -113,13 +114,14 @@ def _run(
     )
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS[task] * 2 // 3)
     outcome, best, records = Outcome(), copy.deepcopy(trained.state_dict()), []
-    for epoch in balancer.epochs(EPOCHS[task], batches, prepare_batch=as_it_is):
+    for epoch in balancer.epochs(EPOCHS[task], batches, prepare_batch=prepare_batch):
         network.train()
-        for inputs, label in batches:
+        for batch in batches:
+            inputs, label = prepare_batch(batch)
             optimizer.zero_grad()
             with balancer.capture():
                 prediction = network(inputs)
-            balancer.loss(prediction, label, last=False).backward()
+            balancer.loss(prediction, label, ids=batch["id"], last=False).backward()
             with balancer.modulate():
                 nn.utils.clip_grad_norm_(parameters, CLIP)
                 optimizer.step()
@@ -153,31 +155,27 @@ def _test(balancer: Balancer, test: Part, task: str, outcome: Outcome) -> None:
             outcome.missing[name] = points(network.fuse(masked), test.label, task)
 
 
-class Batches:
-    """Shuffled batches of samples in memory, (inputs, label); a new order for each epoch.
+def batches_of(part: Part, size: int, seed: int) -> DataLoader[dict[str, Any]]:
+    """Shuffled batches; a new order for each epoch, an incomplete last one is dropped.
 
     Args:
         part: the samples.
-        size: of a batch; an incomplete last one is dropped.
+        size: of a batch.
         seed: of the orders.
     """
-
-    def __init__(self, part: Part, size: int, seed: int) -> None:
-        self.part, self.size = part, size
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return len(self.part) // self.size
-
-    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        order = torch.randperm(len(self.part), generator=self.generator)
-        for rows in order[: len(self) * self.size].split(self.size):
-            inputs = {name: values[rows] for name, values in self.part.inputs.items()}
-            yield inputs, self.part.label[rows]
+    order = torch.Generator().manual_seed(seed)
+    return DataLoader(
+        part, size, shuffle=True, drop_last=True, generator=order, collate_fn=_as_it_is
+    )
 
 
-def as_it_is(batch: Any, *_: Any, **__: Any) -> Any:
-    """A batch of :class:`Batches` is (inputs, label) already."""
+def prepare_batch(batch: dict[str, Any], *_: Any) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs and label of a batch, as a :class:`.Balancer` asks for them."""
+    return batch["inputs"], batch["label"]
+
+
+def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """A part gives whole batches."""
     return batch
 
 
