@@ -71,7 +71,9 @@ def difference(ours: pd.Series, theirs: pd.Series) -> Difference | None:
     return Difference(mean, float(low), float(high), float(test.pvalue), len(a))
 
 
-def corrected_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+def corrected_difference(
+    ours: Sequence[float], theirs: Sequence[float], *, comparisons: int = 1
+) -> Difference:
     """Compare two methods over the same divisions of the same samples.
 
     The trainings of two divisions share samples, so their differences are not independent and the
@@ -83,6 +85,8 @@ def corrected_difference(ours: Sequence[float], theirs: Sequence[float]) -> Diff
     Args:
         ours: a figure per division.
         theirs: of the other method, in the same order.
+        comparisons: how many intervals are to hold together with 95 % (Bonferroni); ``p`` is that
+            of a single one.
 
     Raises:
         ValueError: fewer than three pairs, or not as many of both.
@@ -97,7 +101,7 @@ def corrected_difference(ours: Sequence[float], theirs: Sequence[float]) -> Diff
     error = float(differences.std(ddof=1)) * math.sqrt(1 / count + TEST_TO_TRAIN)
     if error < 1e-12:
         return Difference(mean, mean, mean, 1.0 if abs(mean) < 1e-12 else 0.0, count)
-    half = float(stats.t.ppf(0.975, count - 1)) * error
+    half = float(stats.t.ppf(1 - 0.025 / comparisons, count - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, count - 1))
     return Difference(mean, mean - half, mean + half, p, count)
 
