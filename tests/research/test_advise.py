@@ -30,7 +30,7 @@ from cggm.pipelines.research.advise.plan import (
     variants_for,
 )
 from cggm.pipelines.research.advise.samples import Samples, load
-from cggm.pipelines.research.advise.training import score, train
+from cggm.pipelines.research.advise.training import Outcome, score, train
 from cggm.pipelines.research.advise.words import command_for, headline, sentences
 from cggm.pipelines.research.advise.work import Rows, here, work
 
@@ -137,18 +137,19 @@ def test_the_score_is_accuracy_or_correlation_in_percent() -> None:
     assert score(torch.ones(3, 1), values) == 0
 
 
-def test_a_training_is_repeatable_and_a_factor_of_its_rate_changes_it() -> None:
+def test_a_training_is_repeatable_and_a_factor_is_of_one_encoders_rate() -> None:
     samples = draw("complementary", 200, world=0)
 
-    def trained(**settings: object) -> tuple[float, dict[str, float]]:
-        found = train(samples, Joint(), division=1, lr=1e-2, judged=True, epochs=3, **settings)  # pyright: ignore
-        return found.val, found.classifiers
+    def trained(lr: float, factors: dict[str, float] | None = None) -> Outcome:
+        settings = {"division": 1, "judged": True, "epochs": 2}
+        return train(samples, Joint(), lr=lr, factors=factors, **settings)
 
-    first = trained()
-    assert trained() == first
-    assert trained(factors={"first": 1.0}) == first
-    # An encoder that stands still is judged by a classifier on random features.
-    assert trained(factors={"first": 1e-9})[1]["first"] < first[1]["first"]
+    first, again = trained(1e-2), trained(1e-2, {"first": 1.0})
+    assert (first.val, first.test, first.classifiers) == (again.val, again.test, again.classifiers)
+    assert set(first.classifiers) == {"first", "second"}
+    still, start = (o.network.state_dict() for o in (trained(1e-2, {"first": 0.0}), trained(0.0)))
+    moved = {name.split(".")[1] for name in start if not torch.equal(start[name], still[name])}
+    assert "second" in moved and "first" not in moved
 
 
 def test_all_search_the_same_rates_and_encoders_take_that_of_joint_training() -> None:
