@@ -3,9 +3,9 @@
     python benchmarks/advise.py [--kinds late,noise] [--draws 3] [--minutes 3] [--output FOLDER]
 
 Each draw is a fresh world of 600 training samples in five divisions. What is right for each kind
-is in docs/advise.md; whether what is advised truly helps is measured on 20,000 further samples, with
-the networks of the same trainings. The same command goes on where it stopped; finished draws are
-lines of ``draws.jsonl``, of which a table is printed.
+is in docs/advise.md; whether what is advised truly helps is measured on 20,000 further samples,
+with the networks of the same trainings. The same command goes on where it stopped; finished
+draws are lines of ``draws.jsonl``, of which a table is printed.
 """
 
 from __future__ import annotations
