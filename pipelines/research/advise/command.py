@@ -84,5 +84,5 @@ def _refuse_cases(data: Path) -> None:
         raise InputError(
             f"{data} holds images (NIfTI), and advice takes feature sets only so far; compare "
             "methods on patients with `cggm experiments --bundle brats --methods joint,cggm "
-            "--unimodal`"
+            f"--unimodal --settings dataset_dir={data}`"
         )

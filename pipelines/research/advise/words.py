@@ -130,8 +130,8 @@ def _precision(found: Findings) -> list[str]:
     if not found.methods:
         return []
     return [
-        f"The intervals of the methods are about ±{found.half_width:.1f} points wide; that a "
-        f"method gains up to {found.unseen:.1f} points is not excluded."
+        f"The intervals of the methods are about ±{found.half_width:.1f} points; a gain of up to "
+        f"{found.unseen:.1f} points is not excluded."
     ]
 
 

@@ -13,7 +13,6 @@ import torch
 from tqdm import tqdm
 
 from ....data.errors import InputError
-from ..experiments.cluster import LOCAL, connect
 from .plan import RATE, SEARCH, Do, Job, Row, Variant, all_jobs, row_of, search_jobs, trained
 from .samples import Samples, load
 
@@ -96,17 +95,16 @@ def work(
     total = len(search) + whole - again
     bar = tqdm(total=total, initial=min(total, len(rows.rows)), unit="training", disable=None)
     with bar:
-        for stage in (
-            lambda: search,
-            lambda: all_jobs(variants, rows.rows, divisions),
-        ):
-            for row in run(rows.left(stage()), until):
-                rows.add(row)
-                bar.update()
-            left = rows.left(stage())
-            if left:
-                return left
-    return []
+        for row in run(rows.left(search), until):
+            rows.add(row)
+            bar.update()
+        if left := rows.left(search):
+            return left
+        jobs = list(all_jobs(variants, rows.rows, divisions))
+        for row in run(rows.left(jobs), until):
+            rows.add(row)
+            bar.update()
+    return rows.left(jobs)
 
 
 def here(do: Do) -> Run:
@@ -121,7 +119,7 @@ def here(do: Do) -> Run:
     return run
 
 
-def on_ray(do: Do, count: int, address: str = LOCAL) -> Run:
+def on_ray(do: Do, count: int, address: str) -> Run:
     """Do jobs on Ray, at most ``count`` at once; ``do`` is pickled."""
 
     def run(jobs: Sequence[Job], until: float) -> Iterator[Row]:
@@ -129,22 +127,28 @@ def on_ray(do: Do, count: int, address: str = LOCAL) -> Run:
             return
         import ray
 
+        from ..experiments.cluster import connect  # with the bundles, which take seconds
+
         if not ray.is_initialized():
             connect(address, count)
-        task = ray.remote(num_cpus=1)(do)
+        task = ray.remote(num_cpus=1)(_done)
         waiting, live = iter(jobs), []
         while True:
             while len(live) < count and time.monotonic() < until:
                 job = next(waiting, None)
                 if job is None:
                     break
-                live.append(task.remote(job))
+                live.append(task.remote(do, job))
             if not live:
                 return
             done, live = ray.wait(live)
             yield from ray.get(done)
 
     return run
+
+
+def _done(do: Do, job: Job) -> Row:
+    return do(job)
 
 
 def worker(folder: Path, most: int, modalities: Sequence[str] | None) -> Do:
