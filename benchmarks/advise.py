@@ -40,10 +40,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * given.minutes
-    for world in range(given.draws):
-        for kind in given.kinds.split(","):
-            if not judge(kind, world, given.output, until):
-                break
+    wanted = [(kind, world) for world in range(given.draws) for kind in given.kinds.split(",")]
+    # Not begun any more where one before ran out of time.
+    all(judge(kind, world, given.output, until) for kind, world in wanted)
     print(table(read(given.output)))
 
 

@@ -42,24 +42,25 @@ def main(
         int, typer.Option(help="Of the data, at most; more make the intervals narrower.")
     ] = DIVISIONS,
     samples: Annotated[int, typer.Option(help="Most that are used.")] = MOST,
+    epochs: Annotated[int, typer.Option(help="Of each training, at most.")] = EPOCHS,
     jobs: Annotated[int, typer.Option(help="Trainings side by side; 1 does without Ray.")] = 2,
     ray: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Of a Ray cluster; local: this machine.")
     ] = LOCAL,
 ) -> None:
     """Say whether there is imbalance between the modalities, and whether balancing helps."""
-    if divisions < FEWEST or jobs < 1 or minutes <= 0:
+    if divisions < FEWEST or jobs < 1 or epochs < 1 or minutes <= 0:
         raise InputError(
-            f"--divisions is {divisions}, --jobs {jobs} and --minutes {minutes:g}; expected at "
-            f"least {FEWEST} and 1, and more than 0"
+            f"--divisions is {divisions}, --jobs {jobs}, --epochs {epochs} and --minutes "
+            f"{minutes:g}; expected at least {FEWEST}, 1 and 1, and more than 0"
         )
     _refuse_cases(data)
     names = [name.strip() for name in modalities.split(",")] if modalities else None
     loaded = load(data, most=samples, modalities=names)
     variants = variants_for(loaded, [m.strip() for m in methods.split(",") if m.strip()])
     folder = make_writable(output or Path("output/advise", data.resolve().name))
-    about = {"data": loaded.digest, "rates": RATES, "epochs": EPOCHS}
-    do = at_work.worker(data, samples, names)
+    about = {"data": loaded.digest, "rates": RATES, "epochs": epochs}
+    do = at_work.worker(data, samples, names, epochs)
     run = at_work.here(do) if jobs == 1 and ray == LOCAL else at_work.on_ray(do, jobs, ray)
     refusal = f"another advice is at work in {folder}; choose another --output"
     with lock_or_refuse(folder / ".lock", refusal):

@@ -151,20 +151,19 @@ def _done(do: Do, job: Job) -> Row:
     return do(job)
 
 
-def worker(folder: Path, most: int, modalities: Sequence[str] | None) -> Do:
+def worker(folder: Path, most: int, modalities: Sequence[str] | None, epochs: int) -> Do:
     """What trains the samples of a folder, on whatever machine sees it."""
-    return partial(_trained, folder.resolve(), most, None if modalities is None else (*modalities,))
+    names = None if modalities is None else tuple(modalities)
+    return partial(_trained, folder.resolve(), most, names, epochs)
 
 
-def _trained(folder: Path, most: int, modalities: tuple[str, ...] | None, job: Job) -> Row:
+def _trained(
+    folder: Path, most: int, modalities: tuple[str, ...] | None, epochs: int, job: Job
+) -> Row:
     torch.set_num_threads(1)  # small networks: threads would wait for each other
-    return do_job(_loaded(folder, most, modalities), job)
-
-
-def do_job(samples: Samples, job: Job) -> Row:
-    """Train as a job says, and time it."""
+    samples = _loaded(folder, most, modalities)
     began = time.perf_counter()
-    outcome = trained(samples, job)
+    outcome = trained(samples, job, epochs)
     return row_of(job, outcome, time.perf_counter() - began)
 
 
