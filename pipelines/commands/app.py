@@ -58,6 +58,12 @@ SUB_COMMANDS = {
         extra="research",
         late=("ray",),
     ),
+    "advise": SubCommand(
+        "research.advise.command",
+        "Does balancing help on your own features?",
+        extra="research",
+        late=("ray",),
+    ),
     "study": SubCommand(
         "research.study.command",
         "Does balancing help? Trainings and their report.",

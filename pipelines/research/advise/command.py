@@ -1,0 +1,89 @@
+"""The command ``cggm advise``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ....data.errors import InputError
+from ....data.locks import lock_or_refuse
+from ...commands.start import make_writable
+from ..experiments.cluster import LOCAL
+from . import work as at_work
+from .decide import find
+from .page import write_advice
+from .plan import METHODS, RATES, variants_for
+from .samples import load
+from .training import EPOCHS
+from .words import headline, sentences
+
+DIVISIONS, FEWEST, MOST = 10, 3, 3000
+
+
+def main(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of a feature set (docs/datasets.md).")
+    ],
+    minutes: Annotated[
+        float, typer.Option(help="No training begins later; the same command goes on.")
+    ] = 20,
+    output: Annotated[
+        Path | None, typer.Option(help="Where everything goes; default: output/advise/NAME.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="To compare with joint training, divided by commas.")
+    ] = ",".join(METHODS),
+    modalities: Annotated[
+        str | None, typer.Option(help="Such as text,image; default: all.")
+    ] = None,
+    divisions: Annotated[
+        int, typer.Option(help="Of the data, at most; more make the intervals narrower.")
+    ] = DIVISIONS,
+    samples: Annotated[int, typer.Option(help="Most that are used.")] = MOST,
+    epochs: Annotated[int, typer.Option(help="Of each training, at most.")] = EPOCHS,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side; 1 does without Ray.")] = 2,
+    ray: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of a Ray cluster; local: this machine.")
+    ] = LOCAL,
+) -> None:
+    """Say whether there is imbalance between the modalities, and whether balancing helps."""
+    if divisions < FEWEST or jobs < 1 or epochs < 1 or minutes <= 0:
+        raise InputError(
+            f"--divisions is {divisions}, --jobs {jobs}, --epochs {epochs} and --minutes "
+            f"{minutes:g}; expected at least {FEWEST}, 1 and 1, and more than 0"
+        )
+    _refuse_cases(data)
+    names = [name.strip() for name in modalities.split(",")] if modalities else None
+    loaded = load(data, most=samples, modalities=names)
+    variants = variants_for(loaded, [m.strip() for m in methods.split(",") if m.strip()])
+    folder = make_writable(output or Path("output/advise", data.resolve().name))
+    about = {"data": loaded.digest, "rates": RATES, "epochs": epochs}
+    do = at_work.worker(data, samples, names, epochs)
+    run = at_work.here(do) if jobs == 1 and ray == LOCAL else at_work.on_ray(do, jobs, ray)
+    refusal = f"another advice is at work in {folder}; choose another --output"
+    with lock_or_refuse(folder / ".lock", refusal):
+        rows = at_work.Rows(folder / at_work.FILE, about)
+        left = at_work.work(variants, rows, divisions, run, 60 * minutes)
+        if left:
+            print(
+                f"{minutes:g} minutes are over; at least {len(left):,} trainings are left. "
+                "The same command goes on."
+            )
+        found = find(loaded, variants, rows.rows, divisions)
+        paths = write_advice(folder, loaded, found)
+    print(headline(found))
+    for sentence in sentences(loaded, found):
+        print(f"- {sentence}")
+    print(*paths, sep="\n")
+
+
+def _refuse_cases(data: Path) -> None:
+    """Refuse a folder of patients, with a sentence of its own."""
+    if data.is_dir() and any(data.rglob("*.nii*")):
+        raise InputError(
+            f"{data} holds images (NIfTI), and advice takes feature sets only so far; compare "
+            "methods on patients with `cggm experiments --bundle brats --methods joint,cggm "
+            f"--unimodal --settings dataset_dir={data}`"
+        )

@@ -1,0 +1,446 @@
+"""Advice on a user's own data: what it reads, trains, finds, says and writes."""
+
+import json
+import math
+import runpy
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from scipy import stats
+
+from cggm.data.errors import InputError
+from cggm.data.features.feature_set import write_feature_set_header, write_samples
+from cggm.data.features.file import write_features
+from cggm.pipelines.methods import Joint
+from cggm.pipelines.research.advise.command import main
+from cggm.pipelines.research.advise.decide import find
+from cggm.pipelines.research.advise.kinds import KINDS, draw
+from cggm.pipelines.research.advise.page import html
+from cggm.pipelines.research.advise.plan import (
+    JOINT,
+    RATES,
+    SEARCH,
+    Job,
+    Row,
+    Variant,
+    all_jobs,
+    chosen_rates,
+    search_jobs,
+    variants_for,
+)
+from cggm.pipelines.research.advise.samples import Samples, load
+from cggm.pipelines.research.advise.training import Outcome, score, train
+from cggm.pipelines.research.advise.words import command_for, headline, sentences
+from cggm.pipelines.research.advise.work import Rows, here, work
+from cggm.pipelines.research.report.statistics import corrected_difference
+
+app = typer.Typer()
+app.command()(main)
+
+
+def set_of(
+    samples: Samples, folder: Path, *, groups: int | None = None, tests: int = 0, steps: int = 2
+) -> Path:
+    """Write samples as a feature set, each vector as steps whose mean it is."""
+    count = len(samples.labels)
+    ids = [f"s{i:04}" for i in range(count)]
+    rows = [
+        {
+            "id": name,
+            "label": f"class {int(label)}" if samples.classes else float(label),
+            "group": "" if groups is None else f"g{i % groups}",
+            "split": "" if not tests else "test" if i < tests else "train",
+        }
+        for i, (name, label) in enumerate(zip(ids, samples.labels, strict=True))
+    ]
+    for modality, values in samples.inputs.items():
+        shift = np.linspace(-1, 1, steps)[:, None]
+        sequences = ((name, v.numpy() + shift) for name, v in zip(ids, values, strict=True))
+        write_features(folder / f"{modality}.npy", sequences, about={})
+    write_samples(folder, rows)
+    classes = [f"class {i}" for i in range(samples.classes)] if samples.classes else None
+    write_feature_set_header(
+        folder,
+        name=samples.name,
+        task=samples.task,
+        classes=classes,
+        generated=True,
+        modalities=samples.modalities,
+    )
+    return folder
+
+
+def regression(count: int) -> Samples:
+    """A value that "first" tells and "second" does not."""
+    draws = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(count, 4, generator=draws) for _ in range(2))
+    return Samples(
+        "sums",
+        {"first": first, "second": second},
+        first.sum(1, keepdim=True),
+        tuple(map(str, range(count))),
+        None,
+    )
+
+
+# --- data
+
+
+def test_a_feature_set_is_read_as_means_and_its_test_part_is_left_alone(tmp_path: Path) -> None:
+    drawn = draw("late", 150, world=0)
+    samples = load(set_of(drawn, tmp_path, tests=30), most=1000)
+    torch.testing.assert_close(samples.inputs["second"], drawn.inputs["second"][30:])
+    assert torch.equal(samples.labels, drawn.labels[30:])
+    assert samples.left_out == "30 samples of the published test part"
+    fewer = load(tmp_path, most=100)
+    assert len(fewer.labels) == 100
+    assert fewer.left_out.endswith("and 20 more samples, to save time")
+    assert fewer.digest != samples.digest
+
+
+def test_every_sample_is_tested_once_in_five_divisions_and_no_group_is_broken(
+    tmp_path: Path,
+) -> None:
+    samples = load(set_of(draw("noise", 120, world=0), tmp_path, groups=20), most=1000)
+    tests = [samples.divided(division)["test"] for division in range(5)]
+    assert sorted(torch.cat(tests).tolist()) == list(range(120))
+    for division in range(10):
+        parts = samples.divided(division)
+        assert sorted(torch.cat(list(parts.values())).tolist()) == list(range(120))
+        of = {name: {samples.groups[i] for i in part} for name, part in parts.items()}
+        assert not of["train"] & of["test"] and not of["train"] & of["val"]
+
+
+def test_data_that_cannot_be_advised_on_are_refused(tmp_path: Path) -> None:
+    few = set_of(draw("noise", 40, world=0), tmp_path / "few")
+    with pytest.raises(InputError, match=r"has 40 samples of 40 groups .* at least 100 samples"):
+        load(few, most=1000)
+    with pytest.raises(InputError, match=r"has the modality first only"):
+        load(few, most=1000, modalities=["first"])
+    case = tmp_path / "brats" / "BraTS2021_00001"
+    case.mkdir(parents=True)
+    (case / "BraTS2021_00001_t1.nii.gz").touch()
+    with pytest.raises(InputError, match=r"holds images \(NIfTI\), and advice takes feature sets"):
+        app([str(tmp_path / "brats")], standalone_mode=False)
+    with pytest.raises(
+        InputError, match=r"--divisions is 2, --jobs 2, --epochs 40 and --minutes 20; expected"
+    ):
+        app([str(few), "--divisions", "2"], standalone_mode=False)
+
+
+# --- trainings
+
+
+def test_the_score_is_accuracy_or_correlation_in_percent() -> None:
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 3.0]])
+    assert score(logits, torch.tensor([0, 1, 1, 1])) == 75
+    values = torch.tensor([[1.0], [2.0], [4.0]])
+    assert score(3 - 2 * values, values) == pytest.approx(-100)
+    assert score(torch.ones(3, 1), values) == 0
+
+
+def test_a_training_is_repeatable_and_a_factor_is_of_one_encoders_rate() -> None:
+    samples = draw("complementary", 200, world=0)
+
+    def trained(lr: float, factors: dict[str, float] | None = None) -> Outcome:
+        settings = {"division": 1, "judged": True, "epochs": 2}
+        return train(samples, Joint(), lr=lr, factors=factors, **settings)
+
+    first, again = trained(1e-2), trained(1e-2, {"first": 1.0})
+    assert (first.val, first.test, first.classifiers) == (again.val, again.test, again.classifiers)
+    assert set(first.classifiers) == {"first", "second"}
+    still, start = (o.network.state_dict() for o in (trained(1e-2, {"first": 0.0}), trained(0.0)))
+    moved = {name.split(".")[1] for name in start if not torch.equal(start[name], still[name])}
+    assert "second" in moved and "first" not in moved
+
+
+def test_all_search_the_same_rates_and_encoders_take_that_of_joint_training() -> None:
+    samples = draw("noise", 100, world=0)
+    variants = variants_for(samples, ["cggm"])
+    assert [v.name for v in variants] == [
+        *("joint", "first alone", "second alone", "cggm"),
+        *("first x 3", "first x 1/3", "second x 3", "second x 1/3"),
+    ]
+    jobs = search_jobs(variants)
+    assert len(jobs) == 4 * len(RATES) * len(SEARCH)
+    best = {"joint": 1e-3, "cggm": 1e-2}
+    rows = [
+        Row(
+            j.variant.name,
+            j.division,
+            j.rate,
+            float(best.get(j.variant.name, 3e-3) == j.rate),
+            0,
+            1,
+        )
+        for j in jobs
+    ]
+    rates = chosen_rates(variants, rows)
+    assert rates["cggm"] == 1e-2
+    assert rates["second x 3"] == rates["joint"] == 1e-3
+    assert rates["first alone"] == 3e-3
+    assert len(list(all_jobs(variants, rows, 4))) == 4 * len(variants)
+
+
+def test_methods_that_cannot_be_compared_are_refused() -> None:
+    samples = regression(100)
+    with pytest.raises(InputError, match=r"no method is called 'cgm' \(did you mean 'cggm'\?\)"):
+        variants_for(samples, ["cgm"])
+    with pytest.raises(InputError, match=r"qmf cannot train a regression of 2 modalities"):
+        variants_for(samples, ["qmf"])
+    with pytest.raises(InputError, match=r"umt is not compared here"):
+        variants_for(samples, ["umt"])
+
+
+def test_rows_are_kept_and_others_data_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r" / "trainings.jsonl"
+    about = {"data": "a", "rates": RATES}
+    rows = Rows(path, about)
+    job = Job(Variant(JOINT, JOINT), 0, 1e-3)
+    rows.add(Row("joint", 0, 1e-3, 50, 50, 3))
+    with open(path, "a") as file:
+        file.write('{"variant": "cg')  # cut short by a kill
+    again = Rows(path, about)
+    assert again.rows == rows.rows
+    assert again.left([job, Job(job.variant, 1, 1e-3)]) == [Job(job.variant, 1, 1e-3)]
+    again.add(Row("joint", 1, 1e-3, 50, 50, 3))
+    assert len(Rows(path, about).rows) == 2
+    with pytest.raises(InputError, match=r"is of other data; choose another --output"):
+        Rows(path, {**about, "data": "b"})
+    path.write_text("nonsense\n")
+    with pytest.raises(InputError, match=r"is damaged .*; remove it"):
+        Rows(path, about)
+
+
+def test_work_ends_with_the_time_and_goes_on(tmp_path: Path) -> None:
+    samples = draw("noise", 100, world=0)
+    variants = variants_for(samples, ["cggm"])
+
+    def do(job: Job) -> Row:
+        return Row(job.variant.name, job.division, job.rate, 50, 50, 1, 0, {})
+
+    rows = Rows(tmp_path / "r.jsonl", {})
+    assert work(variants, rows, 3, here(do), seconds=0)
+    assert len(rows.rows) == 0
+    with pytest.raises(InputError, match=r"0 trainings are done, which is 0 whole divisions"):
+        find(samples, variants, rows.rows, 3)
+    assert work(variants, rows, 3, here(do), seconds=60) == []
+    # The two divisions of the search hold one rate each of what is trained in all divisions.
+    assert len(rows.rows) == 24 + 3 * 8 - 2 * 4
+    assert len({row.key for row in rows.rows}) == len(rows.rows)
+
+
+# --- findings
+
+
+def rows_with(
+    variants: list[Variant], tests: dict[str, float], within: dict[str, float]
+) -> list[Row]:
+    """Five divisions of given test figures, with a little spread, all at the first rate."""
+    noise = np.random.default_rng(0)
+    rows = []
+    for job in [*search_jobs(variants), *(Job(v, d, RATES[0]) for v in variants for d in range(5))]:
+        test = tests.get(job.variant.name, 70.0)
+        val = test if job.rate == RATES[0] else 0.0
+        shown = test + noise.normal(0, 0.3) + job.division
+        classifiers = {name: value + job.division for name, value in within.items()}
+        rows.append(Row(job.variant.name, job.division, job.rate, val, shown, 1, 0, classifiers))
+    return rows
+
+
+def advice(tests: dict[str, float], within: dict[str, float] | None = None):
+    samples = draw("complementary", 120, world=0)
+    variants = variants_for(samples, ["cggm", "ume"])
+    alone = {"first alone": 60.0, "second alone": 50.0, **tests}
+    rows = rows_with(variants, alone, {"first": 59.0, "second": 49.0, **(within or {})})
+    found = find(samples, variants, rows, 5)
+    return samples, found
+
+
+def test_the_interval_is_nadeau_and_bengios() -> None:
+    draws = np.random.default_rng(0)
+    ours, theirs = draws.normal(1, 1, 10), draws.normal(0, 1, 10)
+    found = corrected_difference(list(ours), list(theirs))
+    plain = stats.ttest_rel(ours, theirs)
+    # The plain test's standard error, larger by the square root of 1 + n n_test / n_train.
+    larger = math.sqrt(1 + 10 / 3)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(plain.statistic) / larger, 9))
+    low, high = plain.confidence_interval()
+    assert found.high - found.low == pytest.approx((high - low) * larger)
+    same = corrected_difference([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    assert (same.mean, same.p) == (0, 1)
+    with pytest.raises(ValueError, match=r"2 and 2 figures; expected three pairs"):
+        corrected_difference([1.0, 2.0], [1.0, 2.0])
+
+
+def test_nothing_that_is_better_means_joint_training_is_enough() -> None:
+    samples, found = advice({})
+    assert (found.verdict, found.signs, found.advised) == ("joint", [], None)
+    assert headline(found).startswith("Joint training is enough here")
+    text = " ".join(sentences(samples, found))
+    assert "Imbalance between the modalities is not shown." in text
+    assert "Of cggm and ume none is shown to be better than joint training." in text
+    assert "Joint training reaches 72.0, which is better than first alone" in text
+
+
+def test_a_method_that_is_better_is_advised_with_its_settings() -> None:
+    _, found = advice({"cggm": 76.0, "ume": 64.0})
+    assert (found.verdict, found.advised.variant.name) == ("method", "cggm")
+    assert headline(found).startswith("Train with cggm: 6.")
+    assert [a.variant.name for a in found.methods if a.harms] == ["ume"]
+
+
+def test_imbalance_is_named_by_each_of_its_signs() -> None:
+    samples, found = advice(
+        {"joint": 55.0, "second x 3": 60.0, "cggm": 55.0, "ume": 55.0}
+        | {name: 55.0 for name in ("first x 3", "first x 1/3", "second x 1/3")},
+        {"second": 30.0},
+    )
+    assert found.signs == ["below", "short", "rates"]
+    said = sentences(samples, found)
+    assert "worse than first alone" in said[0] and "second learns far less" in said[0]
+    assert found.verdict in ("rates", "single")
+
+
+def test_a_modality_that_tells_nothing_is_named() -> None:
+    samples, found = advice({"second alone": 18.5}, {"second": 10.0})
+    second = found.modalities[1]
+    assert found.guessing == pytest.approx(18.3, abs=3)
+    assert not second.informs and not second.falls_short
+    assert any(
+        s.startswith("second is not shown to tell anything") for s in sentences(samples, found)
+    )
+
+
+def test_wide_intervals_are_called_so() -> None:
+    samples = draw("complementary", 120, world=0)
+    variants = variants_for(samples, ["cggm"])
+    rows = [
+        Row(
+            r.variant,
+            r.division,
+            r.rate,
+            r.val,
+            r.test + 8 * (-1) ** r.division,
+            1,
+            0,
+            r.classifiers,
+        )
+        if r.variant == "cggm"
+        else r
+        for r in rows_with(variants, {}, {"first": 70.0, "second": 70.0})
+    ]
+    found = find(samples, variants, rows, 5)
+    assert found.verdict == "unclear"
+    assert "these data cannot tell differences below about" in headline(found)
+
+
+def test_settings_are_those_of_the_bundles() -> None:
+    from cggm.pipelines.methods import create
+
+    variants = {v.name: v for v in variants_for(draw("noise", 100, world=0))}
+    assert command_for(variants["joint + dropout"]) == "--method joint --modality_dropout 0.3"
+    words = command_for(variants["second x 3"])
+    assert words == (
+        "--method mslr --methods#mslr#strategy keep --methods#mslr#factors \"{'second': 3}\""
+    )
+    create("mslr", {"mslr": {"strategy": "keep", "factors": {"second": 3}}})
+
+
+# --- the command
+
+
+class Links(HTMLParser):
+    """What a page would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_holds_all_it_needs_and_escapes_names() -> None:
+    _, found = advice({"cggm": 76.0})
+    samples = draw("noise", 100, world=0)
+    named = type(samples)(**{**vars(samples), "name": "<script>alert(1)</script>"})
+    page = html(named, found)
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    links = Links()
+    links.feed(page)
+    assert len(links.found) == 1
+    assert links.found[0].startswith("data:image/png;base64,")
+
+
+def test_the_command_trains_writes_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    set_of(regression(100), tmp_path / "sums")
+    words = ["sums", "--divisions", "3", "--methods", "ume", "--jobs", "1", "--epochs", "3"]
+    with pytest.raises(InputError, match=r"the same command goes on"):
+        app([*words, "--minutes", "1e-9"], standalone_mode=False)
+    app(words, standalone_mode=False)
+    out = capsys.readouterr().out
+    folder = tmp_path / "output/advise/sums"
+    content = json.loads((folder / "advice.json").read_text())
+    assert content["advice"] in out and content["divisions"] == 3
+    assert "100 times the correlation" in out
+    first = content["modalities"][0]
+    assert first["name"] == "first" and first["alone"] > 20
+    rows = (folder / "trainings.jsonl").read_text()
+    lines = (folder / "advice.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[:3]] == ["variant", "joint", "ume"]
+    assert (folder / "advice.html").read_text().startswith("<!DOCTYPE html>")
+    app(words, standalone_mode=False)  # all is done
+    assert (folder / "trainings.jsonl").read_text() == rows
+
+
+@pytest.mark.slow
+def test_rays_trainings_are_those_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    set_of(regression(100), tmp_path / "sums")
+    words = ["sums", "--divisions", "3", "--methods", "ume", "--epochs", "2"]
+    for jobs in ("1", "2"):
+        app([*words, "--jobs", jobs, "--output", jobs], standalone_mode=False)
+    csvs = [(tmp_path / jobs / "advice.csv").read_text() for jobs in ("1", "2")]
+    assert csvs[0] == csvs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["heart", "noise"])
+def test_advice_is_right_on_a_draw(kind: str, tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "advise.py"
+    bench = runpy.run_path(str(path))
+    assert bench["judge"](kind, 100, tmp_path, time.monotonic() + 3600)
+    assert [line["right"] for line in bench["read"](tmp_path)] == [True]
+
+
+def test_kinds_are_what_they_are_called() -> None:
+    """A linear model reads a modality, or does not."""
+
+    def linear(samples: Samples, name: str) -> float:
+        x = np.c_[samples.inputs[name].numpy(), np.ones(len(samples.labels))]
+        y = np.eye(6)[samples.labels.numpy()]
+        half = len(x) // 2
+        weights = np.linalg.lstsq(x[:half], y[:half], rcond=None)[0]
+        return float(((x[half:] @ weights).argmax(1) == samples.labels.numpy()[half:]).mean())
+
+    drawn = {kind: draw(kind, 3000, world=1) for kind in KINDS}
+    found = {k: (linear(s, "first"), linear(s, "second")) for k, s in drawn.items()}
+    assert found["noise"][1] < 0.22 and found["noise"][0] > 0.7
+    assert found["late"][1] < 0.3 and found["heart"][1] < 0.3  # behind a product of signs
+    assert found["heart"][0] < 0.35 < found["late"][0]
+    assert min(*found["complementary"], *found["duplicate"]) > 0.7
+    same = draw("late", 3000, world=1)
+    assert torch.equal(same.inputs["first"], drawn["late"].inputs["first"])
+    other = draw("late", 3000, world=1, part=1)
+    assert not torch.equal(other.labels, same.labels)
