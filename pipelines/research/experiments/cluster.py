@@ -219,8 +219,6 @@ def connect(address: str, cpus: int) -> None:
         else:
             _knock(address)
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-    except InputError:
-        raise
     except Exception as error:  # Ray raises plain ones where a node starts too slowly
         raise InputError(
             f"Ray does not answer at {address!r} ({_first_line(error)}); --ray is the address of "
