@@ -219,7 +219,7 @@ def connect(address: str, cpus: int) -> None:
         else:
             _knock(address)
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # Ray raises plain ones where a node starts too slowly
+    except Exception as error:  # a plain one where Ray's own services do not start in time
         raise InputError(
             f"Ray does not answer at {address!r} ({_first_line(error)}); --ray is the address of "
             "a cluster such as 'auto', '10.0.0.1:6379' or 'ray://…', or 'local'"

@@ -215,13 +215,11 @@ def _sources(
         u = np.where(u > 0, np.float32(1), np.float32(-1))
         label = (2 * (u[:, :1] > 0) + (u[:, 1:] > 0)).astype(np.int64)
     noise = NOISE[task] * _normal(draws, (modalities, count, 4, *place))
-    signs = draws.choice(np.float32([-1, 1]), (modalities, count, 2, *(1 for _ in place)))
+    signs = draws.choice(np.array([-1, 1], np.float32), (modalities, count, 2, *(1 for _ in place)))
     return Sources(u, noise, signs), label[:, 0] if task == "classification" else label
 
 
-def _mixed(
-    view: View, width: int, draws: np.random.Generator, rotation: tuple[int, int]
-) -> np.ndarray:
+def _mixed(view: View, width: int, draws: np.random.Generator, rotation: tuple[int, int]) -> Tensor:
     """All channels of a modality, (N, W, ...), behind a rotation that is the same for all parts."""
     shape = view.plain.shape
     hidden = view.noise[:, 2:] + view.hidden
@@ -231,17 +229,18 @@ def _mixed(
     channels = np.concatenate([view.plain + view.noise[:, :2], hidden, signs, rest], 1)
     size = channels.shape[1]
     turn = np.linalg.qr(np.random.default_rng(rotation).normal(size=(size, size)))[0]
-    return np.moveaxis(np.moveaxis(channels, 1, -1) @ turn.astype(np.float32), -1, 1)
+    mixed = np.moveaxis(channels, 1, -1) @ turn.astype(np.float32)
+    return torch.from_numpy(np.moveaxis(mixed, -1, 1))
 
 
 def _standardized(part: Part, train: Part) -> Part:
     """Mean 0 and deviation 1 of each channel over the training samples."""
     inputs = {}
     for name, values in part.inputs.items():
-        ours, reference = torch.as_tensor(values), torch.as_tensor(train.inputs[name])
+        reference = train.inputs[name]
         axes = [axis for axis in range(reference.ndim) if axis != 1]
         mean, deviation = reference.mean(axes, keepdim=True), reference.std(axes, keepdim=True)
-        inputs[name] = ((ours - mean) / deviation).contiguous()
+        inputs[name] = ((values - mean) / deviation).contiguous()
     return Part(inputs, part.label)
 
 

@@ -198,7 +198,7 @@ class Study:
         found = self._searched()
         chosen = found[(found["cell"] == cell) & (found["method"] == method)]
         means = chosen[chosen["dropout"] == dropout].groupby("rate")["val"].mean().dropna()
-        return None if means.empty else float(means.idxmax())
+        return None if means.empty else float(str(means.idxmax()))
 
     def validation(self) -> pd.DataFrame:
         """Validation score at the chosen rate without dropout: a row per cell, a column per method.

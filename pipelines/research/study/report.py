@@ -11,7 +11,7 @@ from ....data.errors import InputError
 from ....data.files import write_atomically, write_csv, write_text
 from ..report.drawing import as_png
 from ..report.formats import markdown
-from ..report.pieces import NONE, Cell, Table
+from ..report.pieces import NONE, Cell, Table, lines_of
 from .findings import EXPLORATORY, Findings
 from .pictures import differences_figure, factors_figure, ranks_figure
 from .plan import PRIMARY, SECONDARY, Questions, Study
@@ -38,7 +38,7 @@ def write_report(asked: Questions, folder: Path) -> list[Path]:
     written = [target / "tables.md", target / "comparisons.csv"]
     text = [_head(findings), *map(markdown, tables)]
     write_text(written[0], "\n".join(text))
-    write_csv(written[1], comparisons.round(4).to_dict("records"))
+    write_csv(written[1], lines_of(comparisons.round(4)))
     for name, figure in _figures(findings, comparisons).items():
         png = as_png(figure)
         written.append(target / f"{name}.png")
@@ -128,11 +128,11 @@ def ranks_table(findings: Findings) -> Table:
         return Table("", [], [], [])
     rows = [
         [
-            Cell(str(name)),
+            Cell(name),
             Cell(f"{rank:.1f}"),
-            Cell(f"{found.against[name]:.2g}") if name in found.against else NONE,
+            NONE if name == findings.asked.baseline else Cell(f"{found.against.loc[name]:.2g}"),
         ]
-        for name, rank in found.ranks.items()
+        for name, rank in zip(map(str, found.ranks.index), found.ranks, strict=True)
     ]
     caption = [
         f"Mean rank over {found.cells} primary cells without modality dropout, of the methods that "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import scikit_posthocs
 from scipy import stats
@@ -129,7 +130,8 @@ def ranking(scores: pd.DataFrame, baseline: str) -> Ranking | None:
     if min(scores.shape) < 3 or baseline not in scores:
         return None
     others = scores.drop(columns=baseline)
-    against = [stats.wilcoxon(others[name], scores[baseline]).pvalue for name in others]
+    theirs = scores[baseline]
+    against = [np.asarray(stats.wilcoxon(others[name], theirs))[1] for name in others]
     return Ranking(
         scores.rank(axis=1, ascending=False).mean().sort_values(kind="stable"),
         float(stats.friedmanchisquare(*scores.to_numpy().T).pvalue),
