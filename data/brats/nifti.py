@@ -134,6 +134,7 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
         images[key] = files[source.path].volume(source.channel, source.channels)
     volume = _checked_volume(case.name, f"case {case.name}", images)
     checks.warn_of_position(volume.native.header, images[present[0]].where)
+    checks.warn_of_skull(volume.images, volume.voxel_ml, f"case {case.name}")
     if case.label is not None:
         volume.label = _read_label(case, case.label, images[present[0]].grid)
     return volume

@@ -27,6 +27,9 @@ def main(
     accurate: Annotated[
         bool, typer.Option("--accurate", help="HD-BET with five networks; five times as long.")
     ] = False,
+    spacing: Annotated[
+        float, typer.Option(metavar="MM", min=0.5, max=4, help="Voxels of the result.")
+    ] = 1.0,
     layout: Annotated[
         str, typer.Option(help="Of the files: auto, folders, or as for cggm check.")
     ] = "auto",
@@ -34,7 +37,7 @@ def main(
     """Prepare cases for segmentation: register, strip the skull, resample to 1 mm."""
     cases, problems = find_cases_to_prepare(source, layout=layout)
     make_writable(output)
-    settings = Settings(brain_mask=brain_mask, accurate=accurate)
+    settings = Settings(brain_mask=brain_mask, accurate=accurate, spacing=spacing)
     outcome = prepare_cases(cases, output, settings, failed=problems)
     for name, reason in problems.items():
         print(f"{name}: FAILED: {reason}")

@@ -23,9 +23,8 @@ from .brain import Mask, described_hd_bet, hd_bet_mask, head_mask, mask_on, own_
 from .images import Array, Grid, isotropic, resampled, smoothed, to_itk, to_numpy
 from .registration import Registration, register
 
-MM = 1.0  # voxels of the result
-FRAME = (240, 240, 155)  # of BraTS; larger where a brain needs it
-MARGIN = 5  # voxels around the brain
+FRAME_MM = (240, 240, 155)  # of BraTS; larger where a brain needs it
+MARGIN_MM = 5  # around the brain
 THICK = 3.0  # mm: from here on a sequence is called a slab
 
 LEAST_OVERLAP, GOOD_OVERLAP = 80.0, 90.0  # % of the heads
@@ -42,10 +41,12 @@ class Settings:
     Attributes:
         brain_mask: name of the user's own masks; None takes HD-BET.
         accurate: HD-BET with five networks instead of one.
+        spacing: edge of the result's voxels in mm.
     """
 
     brain_mask: str | None = None
     accurate: bool = False
+    spacing: float = 1.0
 
 
 @dataclass(eq=False)
@@ -111,7 +112,12 @@ class Prepared:
     @property
     def brain_ml(self) -> float:
         """Volume of the brain mask."""
-        return float(self.brain.sum()) * MM**3 / 1000
+        return float(self.brain.sum()) * self.spacing**3 / 1000
+
+    @property
+    def spacing(self) -> float:
+        """Edge of the result's voxels in mm."""
+        return float(voxel_sizes(self.grid.affine)[0])
 
 
 def prepare_images(case: Case, settings: Settings) -> Prepared:
@@ -126,7 +132,7 @@ def prepare_images(case: Case, settings: Settings) -> Prepared:
     fixed = scans[reference].image
     clock.stop("read")
     found, brain_from = _find_brain(case, reference, fixed, settings)
-    brain, grid = _framed(found, fixed, f"case {case.name}")
+    brain, grid = _framed(found, fixed, settings.spacing, f"case {case.name}")
     prepared = Prepared(case.name, reference, scans, brain, grid, brain_from)
     clock.stop("brain")
     for name, scan in scans.items():
@@ -206,18 +212,20 @@ def _find_brain(
     )
 
 
-def _framed(found: sitk.Image, fixed: sitk.Image, where: str) -> tuple[Mask, Grid]:
-    """The brain on voxels of 1 mm along the reference's axes, in a frame like that of BraTS."""
-    whole = Grid.of(isotropic(fixed, MM))
+def _framed(found: sitk.Image, fixed: sitk.Image, spacing: float, where: str) -> tuple[Mask, Grid]:
+    """The brain on isotropic voxels along the reference's axes, in a frame like that of BraTS."""
+    whole = Grid.of(isotropic(fixed, spacing))
     inside = np.argwhere(mask_on(found, whole))
-    if (ml := len(inside) * MM**3 / 1000) < LEAST_ML:
+    if (ml := len(inside) * spacing**3 / 1000) < LEAST_ML:
         raise InputError(
             f"{where}: the brain mask holds {ml:.0f} ml; expected more than {LEAST_ML:.0f}: is "
-            "the reference an image of a head, and the right way up? A mask of your own can be given with --brain_mask"
+            "the reference an image of a head, and the right way up? A mask of your own can be "
+            "given with --brain_mask"
         )
     low, high = inside.min(0), inside.max(0) + 1
-    shape = np.maximum(FRAME, high - low + 2 * MARGIN)
-    grid = whole.around(np.floor((low + high - shape) / 2), shape.tolist(), MM)
+    needed = high - low + 2 * int(np.ceil(MARGIN_MM / spacing))
+    shape = np.maximum(np.ceil(np.array(FRAME_MM) / spacing).astype(int), needed)
+    grid = whole.around(np.floor((low + high - shape) / 2), shape.tolist(), spacing)
     return mask_on(found, grid), grid
 
 
@@ -225,7 +233,7 @@ def _resample(scan: Scan, prepared: Prepared, head: sitk.Image) -> None:
     """Bring a sequence to the grid of the result, and measure how well it lies there."""
     grid, transform = prepared.grid, scan.transform
     everywhere = to_itk(np.ones(scan.image.GetSize(), np.float32), Grid.of(scan.image).affine)
-    scan.on_reference = resampled(smoothed(scan.image, MM), grid, transform, cubic=True)
+    scan.on_reference = resampled(smoothed(scan.image, prepared.spacing), grid, transform)
     scan.seen = mask_on(everywhere, grid, transform)
     scan.covered = 100 * float(scan.seen[prepared.brain].mean())
     if scan.registration is not None:
@@ -246,7 +254,7 @@ def _judge(prepared: Prepared) -> None:
         )
     seen = prepared.scans[reference].seen
     rim = np.pad(prepared.brain, 1) & ~ndimage.binary_erosion(np.pad(seen, 1), iterations=2)
-    if (cut := float(rim.sum()) / 2 * MM**2 / 100) > CUT_CM2:
+    if (cut := float(rim.sum()) / 2 * prepared.spacing**2 / 100) > CUT_CM2:
         prepared.warnings.append(
             f"the field of view of {reference} cuts the brain: {cut:.0f} cm² of the mask lie on "
             "its border"

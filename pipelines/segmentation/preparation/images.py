@@ -68,34 +68,27 @@ def to_numpy(image: sitk.Image) -> NDArray[np.generic]:
     return sitk.GetArrayFromImage(image).T
 
 
-def resampled(
-    image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None, *, cubic: bool = False
-) -> Array:
-    """Read an image on another grid, in one interpolation; 0 where it has no voxels.
+def resampled(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> Array:
+    """Read an image on another grid by linear interpolation; 0 where it has no voxels.
 
     Args:
         image: any type of voxels.
         grid: of the result.
         transform: from points of the grid to points of the image; None leaves them.
-        cubic: B-splines of third order, kept within the values of the image, instead of linear.
     """
     place = to_itk(np.zeros((1, 1, 1), np.uint8), grid.affine)
     read = sitk.Resample(
         sitk.Cast(image, sitk.sitkFloat32),
         list(grid.shape),
         transform or sitk.Transform(3, sitk.sitkIdentity),
-        sitk.sitkBSpline if cubic else sitk.sitkLinear,
+        sitk.sitkLinear,
         place.GetOrigin(),
         place.GetSpacing(),
         place.GetDirection(),
         0.0,
         sitk.sitkFloat32,
     )
-    values = to_numpy(read).astype(np.float32)
-    if cubic:
-        source = to_numpy(image)
-        values = np.clip(values, min(source.min(), 0), source.max())
-    return values
+    return to_numpy(read).astype(np.float32)
 
 
 def smoothed(image: sitk.Image, mm: float) -> sitk.Image:

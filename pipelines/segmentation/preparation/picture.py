@@ -16,7 +16,7 @@ from .case import Prepared, Scan
 from .images import Array
 
 PLANES = ("axial", "coronal", "sagittal")
-AROUND = 22  # voxels of the head to show around the brain
+AROUND_MM = 22  # of the head to show around the brain
 
 
 def draw_preparation(path: Path, prepared: Prepared) -> None:
@@ -26,7 +26,7 @@ def draw_preparation(path: Path, prepared: Prepared) -> None:
     failed. The patient's right is on the left; the nose points to the left in sagittal slices.
     """
     rows = len(prepared.scans)
-    box = _box(prepared.brain)
+    box = _box(prepared.brain, round(AROUND_MM / prepared.spacing))
     middle = [int(np.median(axis)) for axis in np.nonzero(prepared.brain)]
     figure = Figure(figsize=(7.6, 2.7 * rows + 0.9), facecolor="black", layout="constrained")
     axes = figure.subplots(rows, len(PLANES), squeeze=False)
@@ -46,9 +46,9 @@ def draw_preparation(path: Path, prepared: Prepared) -> None:
     write_atomically(path, FigureCanvasAgg(figure).print_png)
 
 
-def _box(brain: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+def _box(brain: NDArray[np.bool_], margin: int) -> tuple[slice, slice, slice]:
     x, y, z = (
-        slice(max(int(axis.min()) - AROUND, 0), int(axis.max()) + AROUND)
+        slice(max(int(axis.min()) - margin, 0), int(axis.max()) + margin)
         for axis in np.nonzero(brain)
     )
     return x, y, z

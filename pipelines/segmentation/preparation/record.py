@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....data.brats.cases import Case
 from ....data.errors import InputError
 from ....data.files import digest_of, write_json
-from .case import MM, THICK, Prepared, Scan, Settings, written_image
+from .case import THICK, Prepared, Scan, Settings, written_image
 from .picture import draw_preparation
 
 FORMAT, VERSION = "cggm prepared case", 1  # raise it when the same files would give other images
@@ -115,7 +115,6 @@ def _record(prepared: Prepared, case: Case, settings: Settings) -> Record:
         "reference": prepared.reference,
         "settings": asdict(settings),
         "grid": {"shape": list(prepared.grid.shape), "affine": prepared.grid.affine.tolist()},
-        "voxel_mm": MM,
         "brain": {**prepared.brain_from, "ml": round(prepared.brain_ml, 1)},
         "sequences": {
             name: {"source": _source(case.images[name].path), **_about(scan)}
