@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ....data.brats.cases import Case
-from ....data.brats.checks import check_distinct, check_voxels
+from ....data.brats.checks import check_distinct, check_voxels, voxel_sizes
 from ....data.brats.native_space import NativeSpace
 from ....data.brats.nifti import read_nifti
 from ....data.errors import InputError

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from cggm.data.brats.native_space import NativeSpace
 from cggm.data.errors import InputError
 from cggm.data.phantom.head import Head
+from cggm.pipelines.commands import restore as command
 from cggm.pipelines.segmentation.preparation.images import Grid, labels_on
 from cggm.pipelines.segmentation.preparation.record import read_record
 from cggm.pipelines.segmentation.preparation.restoration import find_mask, restore_mask
@@ -60,6 +61,22 @@ def test_labels_are_never_invented() -> None:
     still = labels_on(labels, np.eye(4), thick, sitk.Transform(3, sitk.sitkIdentity))
     assert np.array_equal(still[..., 1], labels[..., 4])  # two of its three
     assert not still[..., [0, 2]].any()
+
+
+def test_the_command_names_the_cases_without_a_mask(
+    prepared: Path, head: Head, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="no sequence is called 'T2'"):
+        command.main(tmp_path, prepared, tmp_path / "back", sequences=["T2"])
+    with pytest.raises(InputError, match="holds no prepared case"):
+        command.main(tmp_path, tmp_path, tmp_path / "back")
+    with pytest.raises(command.typer.Exit):
+        command.main(tmp_path, prepared, tmp_path / "back")
+    assert "no mask in" in capsys.readouterr().err
+    perfect_mask(prepared, head, tmp_path / "P01_seg.nii.gz")
+    command.main(tmp_path, prepared, tmp_path / "back", sequences=["t2"])
+    assert capsys.readouterr().out.startswith("masks of 1 of 1 cases in ")
+    assert [path.name for path in (tmp_path / "back" / "P01").iterdir()] == ["P01_t2_mask.nii.gz"]
 
 
 def test_masks_that_do_not_fit_are_refused(prepared: Path, head: Head, tmp_path: Path) -> None:
