@@ -137,7 +137,10 @@ def prepare_images(case: Case, settings: Settings) -> Prepared:
     clock.stop("brain")
     for name, scan in scans.items():
         if name != reference:
-            scan.registration = register(fixed, scan.image, found)
+            try:
+                scan.registration = register(fixed, scan.image, found)
+            except InputError as error:
+                raise InputError(f"case {case.name}: {name} and {reference}: {error}") from error
     clock.stop("registration")
     head = head_mask(fixed)
     for scan in scans.values():

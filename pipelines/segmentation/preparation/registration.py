@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from .images import isotropic, to_numpy
+from ....data.errors import InputError
+from .images import Grid, isotropic, resampled, to_itk, to_numpy
 
-# mm of the voxels, iterations: from afar to near.
-COARSE, LEVELS = (4.0, 100), ((2.0, 100), (1.5, 60))
-SAMPLES = 30_000  # points at most at which a level compares the images
+COARSE, FINE = 4.0, 2.0  # mm of the voxels, from afar and from near
+ITERATIONS = 100
+SAMPLES = 30_000  # points at most at which the images are compared
 SEED = 1
 BINS = 50
 SEARCH_DEGREES, SEARCH_MM = 40.0, 60.0  # from the start; an end beyond is no registration
@@ -50,19 +53,24 @@ def register(fixed: sitk.Image, moving: sitk.Image, brain: sitk.Image) -> Regist
         fixed: the reference.
         moving: the image to bring to it.
         brain: of the reference, uint8, on any grid.
+
+    Raises:
+        InputError: no start leaves them anything in common.
     """
     middle = _middle_of(brain)
     ends = []
-    far = isotropic(fixed, COARSE[0]), isotropic(moving, COARSE[0])
+    far = isotropic(fixed, COARSE), isotropic(moving, COARSE)
     for start, name in _starts(*far, middle):
-        end, value, stopped = _optimized(*far, start, COARSE[1], mask=None)
-        ends.append((value, end, name, stopped or _beyond(start, end, middle)))
-    _, transform, name, beyond = min(ends, key=lambda end: end[0])
-    value = 0.0
-    for mm, iterations in LEVELS:
-        near = isotropic(fixed, mm), isotropic(moving, mm)
-        mask = _around(brain, near[0])
-        transform, value, _ = _optimized(*near, transform, iterations, mask)
+        with suppress(RuntimeError):  # of ITK, where a start leaves no common point
+            end, value, stopped = _optimized(*far, start)
+            seen = _seen(far[1], brain, end)  # little in common may look much alike
+            ends.append((value * seen, value, end, name, stopped or _beyond(start, end, middle)))
+    if not ends:
+        raise InputError("the images have nothing in common: is this sequence one of a head?")
+    _, value, transform, name, beyond = min(ends, key=lambda end: end[0])
+    if not beyond:
+        near = isotropic(fixed, FINE), isotropic(moving, FINE)
+        transform, value, _ = _optimized(*near, transform, _around(brain, near[0]))
     turn = np.reshape(transform.GetMatrix(), (3, 3))
     shift = float(np.linalg.norm(np.array(transform.TransformPoint(middle.tolist())) - middle))
     return Registration(transform, _degrees(turn), shift, -value, name, beyond)
@@ -79,16 +87,21 @@ def _starts(
     return [(still, "scanner coordinates"), (sitk.Euler3DTransform(moments), "centers of mass")]
 
 
+def _seen(moving: sitk.Image, brain: sitk.Image, transform: sitk.Transform) -> float:
+    """The share of the brain that lies in the field of view of the other image."""
+    everywhere = to_itk(np.ones(moving.GetSize(), np.float32), Grid.of(moving).affine)
+    seen = resampled(everywhere, Grid.of(brain), transform)
+    return float(seen[to_numpy(brain) > 0].mean())
+
+
 def _optimized(
     fixed: sitk.Image,
     moving: sitk.Image,
     start: sitk.Euler3DTransform,
-    iterations: int,
-    mask: sitk.Image | None,
+    mask: sitk.Image | None = None,
 ) -> tuple[sitk.Euler3DTransform, float, bool]:
     """The best transform near a start, the metric there, and whether the iterations ran out."""
     search = sitk.ImageRegistrationMethod()
-    search.SetNumberOfThreads(1)
     search.SetMetricAsMattesMutualInformation(BINS)
     points = fixed.GetNumberOfPixels() if mask is None else int(to_numpy(mask).sum())
     search.SetMetricSamplingStrategy(search.REGULAR)
@@ -97,13 +110,25 @@ def _optimized(
         search.SetMetricFixedMask(mask)
     search.SetInterpolator(sitk.sitkLinear)
     search.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.005, numberOfIterations=iterations, relaxationFactor=0.6
+        learningRate=2.0, minStep=0.005, numberOfIterations=ITERATIONS, relaxationFactor=0.6
     )
     search.SetOptimizerScalesFromPhysicalShift()
     end = sitk.Euler3DTransform(start)
     search.SetInitialTransform(end, inPlace=True)
-    search.Execute(fixed, moving)
-    return end, search.GetMetricValue(), search.GetOptimizerIteration() >= iterations
+    with _one_thread():
+        search.Execute(fixed, moving)
+    return end, search.GetMetricValue(), search.GetOptimizerIteration() >= ITERATIONS
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK add up in one order; the setting of a search does not reach all of its parts."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def _beyond(
@@ -127,9 +152,8 @@ def _middle_of(brain: sitk.Image) -> NDArray[np.float64]:
     return np.array(brain.TransformContinuousIndexToPhysicalPoint(inside.tolist()))
 
 
-def _around(brain: sitk.Image, grid: sitk.Image, mm: float = 12.0) -> sitk.Image:
-    """The brain and what is near it, skull and scalp, on the voxels of an image."""
-    near = sitk.SignedMaurerDistanceMap(brain, squaredDistance=False, useImageSpacing=True)
-    return sitk.Cast(
-        sitk.Resample(near, grid, sitk.Transform(), sitk.sitkLinear, mm + 1) < mm, sitk.sitkUInt8
-    )
+def _around(brain: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """The brain and 12 mm about it, skull and scalp, on the voxels of an image."""
+    coarse = sitk.ConstantPad(isotropic(brain, 3.0) > 0.5, [5] * 3, [5] * 3)
+    around = sitk.BinaryDilate(coarse, [4] * 3)
+    return sitk.Resample(around, grid, sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -15,7 +15,7 @@ from cggm.pipelines.segmentation.preparation.case_list import find_cases_to_prep
 
 from .scans import write_scans
 
-SETTINGS = Settings(brain_mask="skullless", spacing=2.0)
+SETTINGS = Settings(brain_mask="skullless", spacing=3.0)
 
 
 @pytest.fixture(scope="session")
