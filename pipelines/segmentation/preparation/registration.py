@@ -47,7 +47,7 @@ def register(fixed: sitk.Image, moving: sitk.Image, brain: sitk.Image) -> Regist
 
     The search begins twice on coarse voxels, from the scanner's coordinates and from the centers
     of mass, and goes on from the better end within the head around the brain. Points are drawn with
-    a fixed seed, and one thread adds up, so that every computer finds the same.
+    a fixed seed, and one thread adds up, so that the number of processors changes nothing.
 
     Args:
         fixed: the reference.
