@@ -20,10 +20,11 @@ from ..foreign import foreign_content
 
 _LOG = logging.getLogger(__name__)
 
+MOST_ML = 2400.0  # of a brain with its liquor
 TOLERANCE = 0.01  # of a voxel at the corners: programs round affines in the sixth digit
 
 CUT_OFF = "is cut off, with fewer voxels than its header promises: copy or download it again"
-_REGISTRATION = ", for example with greedy or ANTs (BraTS Toolkit does all of the preparation)"
+_REGISTRATION = ", for example with cggm prepare"
 _DEFLATE_LIMIT = 1100  # gzip cannot shrink further than 1032:1
 
 
@@ -196,7 +197,7 @@ def check_background(image: np.ndarray, where: str) -> None:
         remedy = "set it to 0; intensities need not be normalized before"
     else:
         what = f"is not 0 (only {zeros:.0%} of the voxels along the edges of the volume are)"
-        remedy = "remove the skull, for example with HD-BET, and set all that is no brain to 0"
+        remedy = "remove the skull, for example with cggm prepare"
     raise InputError(
         f"{where}: the background {what}; expected a skull-stripped image that is exactly 0 "
         f"outside of the brain: {remedy}"
@@ -252,6 +253,19 @@ def warn_of_position(header: nib.Nifti1Header, where: str) -> None:
             "may be swapped, and voxels of %s mm are believed",
             where,
             " x ".join(f"{side:.4g}" for side in header.get_zooms()[:3]),
+        )
+
+
+def warn_of_skull(images: Mapping[str, np.ndarray], voxel_ml: float, where: str) -> None:
+    """Say that more is left in the images than a brain, as when only the air was set to 0."""
+    inside = np.any([image != 0 for image in images.values()], axis=0)
+    if (ml := float(np.count_nonzero(inside)) * voxel_ml) > MOST_ML:
+        _LOG.warning(
+            "%s: %.0f ml are not 0, and a brain has less than %.0f: if the skull is still there, "
+            "masks are wrong; cggm prepare removes it",
+            where,
+            ml,
+            MOST_ML,
         )
 
 

@@ -9,7 +9,6 @@ with a warning and the axes that nibabel assumes: a mask is written in the file'
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,43 +18,14 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from ..errors import InputError
-from ..files import write_atomically
 from . import checks
 from .cases import Case, Source
 from .conventions import label_convention_named
-
-_RAS = np.array([[0, 1], [1, 1], [2, 1]])
-
-
-@dataclass(frozen=True, eq=False)
-class NativeSpace:
-    """The geometry of an input, as far as a mask needs it to lie on that input exactly.
-
-    Attributes:
-        shape: voxels along the input's own axes, trailing axes of length 1 included.
-        affine: (4, 4), voxel of the input to mm in RAS+.
-        header: its header.
-    """
-
-    shape: tuple[int, ...]
-    affine: np.ndarray
-    header: nib.Nifti1Header
-
-    def restored(self, array: np.ndarray) -> np.ndarray:
-        """Turn an array (X, Y, Z) along RAS+ axes back to the input's own axes and shape.
-
-        Raises:
-            ValueError: it does not fit the input.
-        """
-        turned = apply_orientation(array, ornt_transform(_RAS, io_orientation(self.affine)))
-        if turned.shape != self.shape[:3]:
-            raise ValueError(f"a mask of shape {array.shape} does not fit the file's {self.shape}")
-        return turned.reshape(self.shape)
+from .native_space import NativeSpace, write_labels
 
 
 @dataclass(eq=False)
@@ -164,6 +134,7 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
         images[key] = files[source.path].volume(source.channel, source.channels)
     volume = _checked_volume(case.name, f"case {case.name}", images)
     checks.warn_of_position(volume.native.header, images[present[0]].where)
+    checks.warn_of_skull(volume.images, volume.voxel_ml, f"case {case.name}")
     if case.label is not None:
         volume.label = _read_label(case, case.label, images[present[0]].grid)
     return volume
@@ -219,16 +190,7 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
         InputError: the convention is unknown, or the file cannot be written.
         ValueError: the classes do not fit the input's shape.
     """
-    path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise InputError(f"{path} has no NIfTI name; expected one that ends in .nii or .nii.gz")
-    values = label_convention_named(convention).from_classes(classes)
-    header = _mask_header(native.header)
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    content = kind(native.restored(values), native.affine, header).to_bytes()
-    if path.name.endswith(".gz"):
-        content = gzip.compress(content, compresslevel=6, mtime=0)  # same mask, same bytes
-    write_atomically(path, lambda file: file.write(content))
+    write_labels(label_convention_named(convention).from_classes(classes), native, path)
 
 
 def _read(path: Path, size: int, where: str) -> RasImage:
@@ -286,15 +248,3 @@ def _read_label(case: Case, source: Source, grid: checks.Grid) -> np.ndarray:
     label = file.volume(source.channel, source.channels)
     checks.check_same_grid(grid, label.grid)
     return label_convention_named(case.convention).to_classes(label.voxels, label.where)
-
-
-def _mask_header(native: nib.Nifti1Header) -> nib.Nifti1Header:
-    header = native.copy()
-    header.extensions.clear()
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0
-    header.set_intent("none")
-    for text in {"descrip", "aux_file", "db_name"} & set(header.keys()):
-        header[text] = b""
-    return header

@@ -36,13 +36,16 @@ def case_name(index: int) -> str:
     return f"Phantom_{index:05d}"
 
 
-def make_case(seed: int, index: int, spacing: float) -> tuple[dict[str, Voxels], Record]:
+def make_case(
+    seed: int, index: int, spacing: float, *, aligned: bool = False
+) -> tuple[dict[str, Voxels], Record]:
     """Simulate one case.
 
     Args:
         seed: of the whole set, not negative.
         index: of the case, not negative.
         spacing: voxel edge in mm, 1 to 4.
+        aligned: leave out what registration leaves over, the small motions between sequences.
 
     Returns:
         The images (int16) and the labels "seg" (uint8), each of shape
@@ -58,7 +61,7 @@ def make_case(seed: int, index: int, spacing: float) -> tuple[dict[str, Voxels],
     plan = draw_plan(tumor_rng, draw_kind(seed, index))
     tumor = grow_tumor(tumor_rng, anatomy, plan)
     parts = draw_compartments(tissue_rng, anatomy, tumor)
-    arrays = {**scan(scan_rng, anatomy, parts), "seg": tumor.labels}
+    arrays = {**scan(scan_rng, anatomy, parts, aligned=aligned), "seg": tumor.labels}
     volumes = {
         name: round(float(np.count_nonzero(tumor.labels == label)) * spacing**3 / 1000, 3)
         for name, label in LABELS.items()

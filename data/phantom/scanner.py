@@ -24,7 +24,7 @@ LARGEST = 30000  # of an int16 voxel
 
 
 def scan(
-    rng: np.random.Generator, anatomy: Anatomy, parts: dict[str, Array]
+    rng: np.random.Generator, anatomy: Anatomy, parts: dict[str, Array], *, aligned: bool = False
 ) -> dict[str, NDArray[np.int16]]:
     """Images of all sequences, int16 (X, Y, Z), at least 1 in the brain and 0 outside.
 
@@ -35,6 +35,7 @@ def scan(
         rng: of this case.
         anatomy: for the grid and the brain mask.
         parts: share of each tissue per voxel (X, Y, Z), from `draw_compartments`.
+        aligned: let no small motion remain between the sequences.
     """
     tissues, protocol = vary_tissues(rng), vary_protocol(rng)
     grid, noise = anatomy.grid, rng.uniform(*NOISE)
@@ -53,7 +54,7 @@ def scan(
                 total += share * np.float32(sequence.signal(tissues[tissue].with_agent(amount)))
         reference = abs(sequence.signal(tissues["wm"]))
         signal = _texture(rng, grid) * total / np.float32(reference)
-        images[name] = _acquire(rng, anatomy, signal, name, noise * QUIETER[name])
+        images[name] = _acquire(rng, anatomy, signal, name, noise * QUIETER[name], aligned)
     return images
 
 
@@ -68,14 +69,19 @@ def _texture(rng: np.random.Generator, grid: Grid) -> Array:
 
 
 def _acquire(
-    rng: np.random.Generator, anatomy: Anatomy, signal: Array, name: str, noise: float
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    signal: Array,
+    name: str,
+    noise: float,
+    aligned: bool,
 ) -> NDArray[np.int16]:
     """Point spread, Rician noise, misregistration, coil bias, mask and the scanner's gain."""
     grid = anatomy.grid
     signal = blurred(signal, [b / grid.spacing for b in BLUR[name]])
     real, imaginary = rng.standard_normal((2, *grid.shape), dtype=np.float32) * np.float32(noise)
     image = np.sqrt((signal + real) ** 2 + imaginary**2)
-    if name != "t1":  # the others are registered to it
+    if name != "t1" and not aligned:  # the others are registered to it
         image = _misregister(rng, grid, image)
     bias = np.exp(0.10 * random_field(rng, grid, 60.0))
     gain = 400 * float(np.exp(rng.normal(0, 0.45)))

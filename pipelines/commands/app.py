@@ -36,6 +36,12 @@ SUB_COMMANDS = {
         "Extract features from texts, images, recordings or clips.",
         extra="extraction",
     ),
+    "prepare": SubCommand(
+        "commands.prepare", "Prepare a hospital's images: register, strip, 1 mm.", extra="prepare"
+    ),
+    "restore": SubCommand(
+        "commands.restore", "Bring masks back to the hospital's own grids.", extra="prepare"
+    ),
     "train": SubCommand("commands.bundle", "Train the network of a bundle.", "", "train"),
     "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),

@@ -48,7 +48,7 @@ def test_skull_and_noise_around_the_brain(
     nifti_cases.save(files["flair"], nifti_cases.image() + noise.astype(np.int16))
     message = refusal(tmp_path)
     assert "(flair): the background is not 0 (only " in message
-    assert "remove the skull, for example with HD-BET" in message
+    assert "remove the skull, for example with cggm prepare" in message
 
 
 @pytest.mark.parametrize("part", [(slice(None), slice(None), slice(4, 9)), (slice(None),) * 3])
@@ -64,3 +64,23 @@ def test_arrays_are_checked_like_files() -> None:
     image = np.random.default_rng(0).normal(size=(8, 9, 10))
     with pytest.raises(InputError, match="the background is not 0"):
         volume_of_arrays({"t1": image}, np.eye(4))
+
+
+@pytest.mark.parametrize("radius, said", [(9, True), (7, False)])
+def test_a_head_on_zeros_is_said(
+    radius: int,
+    said: bool,
+    tmp_path: Path,
+    nifti_cases: NiftiCaseWriter,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Balls of 3.0 and 1.4 l: a skull is still there, or only a brain."""
+    ball = ((np.indices((20, 20, 20)) - 9.5) ** 2).sum(0) <= radius**2
+    texture = np.random.default_rng(0).integers(1, 99, ball.shape)
+    files = nifti_cases.case(tmp_path)
+    for number, name in enumerate(("flair", "t1", "t1ce", "t2")):
+        image = (ball * (texture + number)).astype(np.int16)
+        nifti_cases.save(files[name], image, np.diag([10.0, 10, 10, 1]))
+    (case,) = find_cases(tmp_path, labels="ignored")
+    read_case(case, list(case.images))
+    assert ("if the skull is still there, masks are wrong; cggm prepare" in caplog.text) == said

@@ -188,7 +188,7 @@ def test_grids_that_are_shifted(key: str, tmp_path: Path, nifti_cases: NiftiCase
     nifti_cases.save(files[key], nifti_cases.image(5) % 2, shifted)
     message = refusal(tmp_path)
     assert f"{files[key]} lies 5 mm away from case P1: {files['flair']} at a corner" in message
-    assert "register and resample the one to the other, for example with greedy or ANTs" in message
+    assert "register and resample the one to the other, for example with cggm prepare" in message
 
 
 def test_a_scale_error_counts_at_the_far_corner(

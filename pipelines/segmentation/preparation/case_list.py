@@ -1,0 +1,86 @@
+"""The cases of a folder of unprepared images: published names, or a folder for each patient."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from ....data.brats.case_files import list_folder
+from ....data.brats.cases import SEQUENCES, Case, find_cases
+from ....data.brats.layouts import SEQUENCE_NAMES, Source
+from ....data.errors import InputError
+
+_ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def find_cases_to_prepare(
+    folder: Path, *, layout: str = "auto", say: Callable[[str], object] = print
+) -> tuple[list[Case], dict[str, str]]:
+    """List the cases of a folder, and what is wrong with the others.
+
+    Two ways of naming are read: the published layouts of :func:`.find_cases`, such as
+    ``P01_t1ce.nii.gz``, and a folder for each patient with ``flair.nii.gz``, ``t1.nii.gz``,
+    ``t1ce.nii.gz`` and ``t2.nii.gz`` in it. A sequence may be absent.
+
+    Args:
+        folder: of the cases, or of one.
+        layout: ``auto``, ``folders`` for the second way, or a published one.
+        say: gets a sentence for each kind of file that is not used.
+
+    Returns:
+        The cases by name, and for each that cannot be begun the reason.
+
+    Raises:
+        InputError: nothing is recognized.
+    """
+    cases, problems = _one_folder_each(folder) if layout in ("auto", "folders") else ([], {})
+    if cases or problems or layout == "folders":
+        return cases, problems
+    try:
+        return _published(folder, layout, say), {}
+    except InputError:
+        folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        for one in folders:  # so that one case with a fault does not hide the others
+            try:
+                cases += _published(one, layout, say)
+            except InputError as error:
+                problems[one.name] = str(error)
+        if not cases:
+            raise
+        return cases, problems
+
+
+def _published(folder: Path, layout: str, say: Callable[[str], object]) -> list[Case]:
+    return find_cases(folder, layout=layout, labels="ignored", allow_missing=True, say=say)
+
+
+def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
+    found: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in list_folder(root).nifti:
+        name = re.sub(r"[^a-z0-9]", "", _ENDING.sub("", path.name).lower())
+        if name in SEQUENCE_NAMES:
+            found[path.parent][SEQUENCE_NAMES[name]].append(path)
+    cases, problems = [], {}
+    for folder, files in sorted(found.items()):
+        several = {key: paths for key, paths in files.items() if len(paths) > 1}
+        name = folder.resolve().name
+        if not _USABLE.fullmatch(name):
+            problems[name] = (
+                f"the folder {folder} gives no usable ID; expected letters A-Z, digits, dots, "
+                "dashes or underscores: rename it"
+            )
+        elif several:
+            key, paths = next(iter(several.items()))
+            problems[name] = (
+                f"case {name}: {len(paths)} files for {key}: {' and '.join(map(str, paths))}; "
+                "expected one: remove or rename the others"
+            )
+        elif name in (case.name for case in cases):
+            problems[name] = f"{folder}: another folder is called {name}, too: rename one of them"
+        else:
+            images = {key: Source(files[key][0]) for key in SEQUENCES if key in files}
+            cases.append(Case(name, images, None, None, "brats2018"))
+    return cases, problems
