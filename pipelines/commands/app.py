@@ -36,6 +36,12 @@ SUB_COMMANDS = {
         "Extract features from texts, images, recordings or clips.",
         extra="extraction",
     ),
+    "dicom": SubCommand(
+        "commands.dicom",
+        "MR series of a PACS as NIfTI, and masks as DICOM segmentations.",
+        extra="dicom",
+        late=("highdicom",),
+    ),
     "train": SubCommand("commands.bundle", "Train the network of a bundle.", "", "train"),
     "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
