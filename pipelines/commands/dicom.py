@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 from tqdm import tqdm
 
 from ...data.brats.checks import plural
+from ...data.brats.conventions import label_convention_named
 from ...data.brats.layouts import SEQUENCES
 from ...data.dicom.conversion import convert_case
 from ...data.dicom.headers import Contents, read_tree
@@ -133,3 +136,104 @@ def _say_contents(contents: Contents, series: list[Series], source: Path) -> Non
 
 def _show(files: Iterable[Path]) -> Iterable[Path]:
     return tqdm(files, desc="reading headers", unit="file", disable=None, leave=False)
+
+
+@app.command()
+def seg(
+    masks: Annotated[Path, typer.Argument(help="A mask (NIfTI), or a folder of them.")],
+    source: Annotated[Path, typer.Argument(help="The folder of DICOM files.")],
+    output: Annotated[Path, typer.Argument(help="Where the segmentations go.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="series.csv of cggm dicom convert, to tell the cases."),
+    ] = None,
+    label_convention: Annotated[
+        str, typer.Option("--label_convention", help="What the values of the masks mean.")
+    ] = "brats2021",
+) -> None:
+    """Write masks as DICOM segmentations on the series that they lie on."""
+    from ..segmentation.dicom_segmentation import read_mask, write_segmentation
+
+    label_convention_named(label_convention)
+    files = find_masks(masks)
+    rows = read_table(table) if table else {}
+    series = series_of(read_tree(source, _show))
+    name_cases(series, {name: row["case"] for name, row in rows.items()})
+    apply_table(series, rows)
+    make_writable(output)
+    problems = []
+    for path in files:
+        try:
+            one = series_of_mask(path, series, known=bool(rows))
+            assert one.stack is not None
+            classes = read_mask(path, label_convention, one.stack)
+            target = output / f"{path.name.partition('.nii')[0]}.dcm"
+            written = write_segmentation(classes, one.stack, target)
+        except InputError as error:
+            problems.append(f"{path.name}: {error}")
+            continue
+        print(f"{target}: {one.where}{'' if written else ' (finished before)'}", flush=True)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    print(f"{len(files) - len(problems)} of {plural(len(files), 'mask')} in {output}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def find_masks(masks: Path) -> list[Path]:
+    """The mask files of a folder, or the one that is given.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [masks] if masks.is_file() else sorted(masks.rglob("*")) if masks.is_dir() else []
+    found = [path for path in files if path.name.endswith((".nii", ".nii.gz")) and path.is_file()]
+    if not found:
+        raise InputError(f"{masks} holds no mask; expected .nii or .nii.gz files")
+    return found
+
+
+def series_of_mask(path: Path, series: list[Series], *, known: bool) -> Series:
+    """Find the series that a mask lies on.
+
+    Two patients may have series on the very same grid. So the case is told by the name of the
+    mask where a table gives names, and otherwise all series must be of one patient.
+
+    Args:
+        path: of the mask; ``<case>_<sequence>_mask.nii.gz``, or another name with the case first.
+        series: of the tree.
+        known: whether cases and sequences are those of a table.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    from ..segmentation.dicom_segmentation import lies_on
+
+    stem = path.name.partition(".nii")[0]
+    if known:
+        named = [one for one in series if re.match(rf"{re.escape(one.case)}(?![A-Za-z0-9])", stem)]
+        case = max((one.case for one in named), key=len, default="")
+        if not case:
+            raise InputError("its name begins with no case of the table; expected <case>_…")
+        parts = re.split(r"[-_.]", stem[len(case) :].lower())
+        used = [one for one in named if one.case == case and one.use == "yes" and one.stack]
+        candidates = [one for one in used if one.sequence in parts] or used
+    else:
+        candidates = [one for one in series if one.stack]
+        if len({one.header.patient for one in series}) > 1:
+            raise InputError(
+                "the series are of several patients: say which by --table series.csv, and name the "
+                "mask <case>_<sequence>_mask.nii.gz"
+            )
+    fitting = [one for one in candidates if one.stack and lies_on(path, one.stack)]
+    if not fitting:
+        raise InputError(
+            f"it lies on none of {len(candidates)} series: give the mask on the grid of a series, "
+            "as cggm restore writes it"
+        )
+    if len(fitting) > 1 and not known:
+        raise InputError(
+            f"{len(fitting)} series have its grid ({some([one.where for one in fitting])}): give "
+            "the folder of one of them"
+        )
+    return min(fitting, key=lambda one: ("t1ce", "flair", "t2", "t1").index(one.sequence))
