@@ -66,11 +66,13 @@ def write_stack(stack: Stack, path: Path) -> None:
 def convert_case(case: str, series: Sequence[Series], output: Path) -> bool:
     """Write `<case>/<case>_<sequence>.nii.gz` of the series in use, whole or not at all.
 
+    A series whose pixels cannot be read gets a `problem` and stops no other.
+
     Returns:
         False when the folder is there already, made of the same slices.
 
     Raises:
-        InputError: a series cannot be read, or the folder cannot be written.
+        InputError: no series can be read, or the folder cannot be written.
     """
     target = output / case
     used = sorted((one for one in series if one.use == "yes"), key=lambda one: one.sequence)
@@ -79,22 +81,30 @@ def convert_case(case: str, series: Sequence[Series], output: Path) -> bool:
         return False
     with whole_folder(target, replace=_is_ours) as folder:
         for one in used:
-            assert one.stack is not None
-            try:
-                write_stack(one.stack, folder / f"{case}_{one.sequence}.nii.gz")
-            except InputError as error:
-                raise InputError(f"{one.where}: {error}") from error
+            _write(one, folder / f"{case}_{one.sequence}.nii.gz")
+        written = [one.sequence for one in used if not one.problem]
+        if not written:
+            raise InputError("; ".join(f"{one.where}: {one.problem}" for one in used))
         record = {
             "format": FORMAT,
             "version": VERSION,
             "case": case,
             "day": used[0].day,
-            "sequences": about,
+            "sequences": {name: about[name] for name in written},
             "versions": {name: version(name) for name in ("cggm", "pydicom", "nibabel")},
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         write_json(folder / f"{case}.json", record)
     return True
+
+
+def _write(one: Series, path: Path) -> None:
+    assert one.stack is not None
+    try:
+        write_stack(one.stack, path)
+    except InputError as error:
+        one.problem = str(error)
+        one.reason = f"cannot be used: {one.problem}"
 
 
 def slices_digest(series: Series) -> str:

@@ -38,13 +38,17 @@ _GROUP_OF = {
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
-_TOP = (
-    "SOPClassUID SOPInstanceUID Modality PatientID PatientName PatientBirthDate StudyInstanceUID "
-    "StudyDate SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName SequenceName "
-    "PulseSequenceName ScanningSequence MRAcquisitionType ContrastBolusAgent AcquisitionDateTime "
-    "AcquisitionDate AcquisitionTime SeriesTime ImageType NumberOfFrames Rows Columns "
-    "SamplesPerPixel EchoTime InversionTime TemporalPositionIdentifier AcquisitionNumber"
-).split()
+# fmt: off
+_TOP = [
+    "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "PatientName",
+    "PatientBirthDate", "StudyInstanceUID", "StudyDate", "SeriesInstanceUID", "SeriesNumber",
+    "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName",
+    "ScanningSequence", "MRAcquisitionType", "ContrastBolusAgent", "AcquisitionDateTime",
+    "AcquisitionDate", "AcquisitionTime", "SeriesTime", "ImageType", "NumberOfFrames",
+    "Rows", "Columns", "SamplesPerPixel", "EchoTime", "InversionTime",
+    "TemporalPositionIdentifier", "AcquisitionNumber",
+]
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,7 @@ class Contents:
     others: Counter[str] = field(default_factory=Counter)
 
 
-def read_tree(
-    root: Path, progress: Callable[[Iterable[Path]], Iterable[Path]] = iter
-) -> Contents:
+def read_tree(root: Path, progress: Callable[[Iterable[Path]], Iterable[Path]] = iter) -> Contents:
     """Read the headers of all DICOM files below a folder, however they are named and mixed.
 
     Args:

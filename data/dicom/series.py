@@ -37,6 +37,7 @@ class Series:
         sequence: one of the four, or empty.
         use: `yes`, `no`, or `?` where the user has to decide.
         reason: for both.
+        proposed: sequence and use before the user's table was read.
         contrast: whether words say that a T1 is after contrast (True) or before it (False).
     """
 
@@ -50,6 +51,7 @@ class Series:
     sequence: str = ""
     use: str = "no"
     reason: str = ""
+    proposed: str = ""
     contrast: bool | None = field(default=None, repr=False)
 
     @property
@@ -65,7 +67,7 @@ class Series:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Smaller is the better choice of two series for one sequence: thinner slices, then later."""
+        """Smaller is the better choice of two series for a sequence."""
         derived = self.frames[0].image_type.upper().startswith("DERIVED")
         slices = len(self.frames)
         return (not self.thin, round(self._slice_mm, 1), derived, -slices)
@@ -94,6 +96,7 @@ def series_of(contents: Contents) -> list[Series]:
 
 def choose(series: Iterable[Series]) -> None:
     """Set `use` of all series: yes for one of each sequence and case, ? where the user decides."""
+    series = list(series)
     claims: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in series:
         if one.sequence and one.stack is not None and one.case:
@@ -111,6 +114,8 @@ def choose(series: Iterable[Series]) -> None:
             for one in silent:
                 one.use = "?"
                 one.reason += "; several T1, of which words do not say before or after contrast"
+    for one in series:
+        one.proposed = f"{one.sequence or 'none'} {one.use}"
 
 
 def without_names(text: str, header: Header) -> str:
@@ -156,7 +161,7 @@ def _check_readable(header: Header) -> None:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         raise InputError(
-            f"its pixels are stored as {syntax.name}, which cannot be read: export them uncompressed"
+            f"its pixels are stored as {syntax.name}, which is not read: export them uncompressed"
         ) from None
     if not available:
         raise InputError(

@@ -69,7 +69,10 @@ def split_frames(frames: Sequence[Frame]) -> list[list[Frame]]:
             for frame in unique:
                 groups.setdefault(getattr(frame, attribute) or 0, []).append(frame)
             if len(groups) > 1 and not any(map(_repeated, groups.values())):
-                return [groups[key] for key in sorted(groups, key=lambda key: (isinstance(key, str), key))]
+                return [
+                    groups[key]
+                    for key in sorted(groups, key=lambda key: (isinstance(key, str), key))
+                ]
     return [unique]
 
 
@@ -118,7 +121,10 @@ def _common_geometry(frames: Sequence[Frame]) -> tuple[NDArray[np.float64], ...]
             f"its slices have different orientations (about {count}): a localizer, or several "
             "views in one series"
         )
-    for what, values in (("sizes", [f.size for f in frames]), ("pixels", [f.spacing for f in frames])):
+    for what, values in (
+        ("sizes", [f.size for f in frames]),
+        ("pixels", [f.spacing for f in frames]),
+    ):
         if not np.allclose(np.array(values, float), np.array(values[0], float), rtol=1e-4):
             raise InputError(f"its slices have different {what}: {_some(values)}")
     row, column = orientations[0, :3], orientations[0, 3:]

@@ -49,14 +49,13 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
 
 
 def apply_table(series: Iterable[Series], table: dict[str, dict[str, str]]) -> None:
-    """Let the rows of a table decide `sequence` and `use`."""
+    """Let the rows that a user has changed decide `sequence` and `use`."""
     for one in series:
         row = table.get(one.name)
-        if row is None:
+        if row is None or f"{row['sequence'] or 'none'} {row['use']}" == row.get("proposed"):
             continue
-        if (row["sequence"], row["use"]) != (one.sequence, one.use):
-            one.reason = f"by the table; proposed: {one.sequence or 'none'}, use {one.use}"
         one.sequence, one.use = row["sequence"], row["use"]
+        one.reason = f"by the table; proposed: {one.proposed}"
 
 
 def _row(one: Series) -> dict[str, Any]:
@@ -73,6 +72,7 @@ def _row(one: Series) -> dict[str, Any]:
         "number": header.number,
         "sequence": one.sequence,
         "use": one.use,
+        "proposed": one.proposed,
         "reason": without_names(one.reason, header),
         **{key: without_names(text, header) for key, text in texts.items()},
         "modality": header.modality,

@@ -58,20 +58,23 @@ def convert(
     contents = read_tree(source, _show)
     series = series_of(contents)
     known = {name: row["case"] for name, row in rows.items()}
-    name_cases(
-        series, known | (read_mapping(mapping) if mapping else {}), keep_ids=keep_ids
-    )
+    name_cases(series, known | (read_mapping(mapping) if mapping else {}), keep_ids=keep_ids)
     choose(series)
     apply_table(series, rows)
     write_table(output / TABLE, series)
     if mapping:
         write_mapping(mapping, series)
     _say_contents(contents, series, source)
-    _convert_all(series, output)
+    try:
+        failed = _convert_all(series, output)
+    finally:
+        write_table(output / TABLE, series)  # with what came to light as pixels were read
+    if failed:
+        raise typer.Exit(1)
 
 
-def _convert_all(series: list[Series], output: Path) -> None:
-    """Convert the cases that are decided; what is wrong with one stops no other."""
+def _convert_all(series: list[Series], output: Path) -> dict[str, str]:
+    """Convert the cases that are decided; give the reasons why others failed."""
     cases: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         cases[one.case].append(one)
@@ -95,8 +98,9 @@ def _convert_all(series: list[Series], output: Path) -> None:
     if failed:
         write_csv(output / FAILED, [{"case": k, "reason": v} for k, v in failed.items()])
         print(f"{plural(len(failed), 'case')} failed, see {output / FAILED}")
-        raise typer.Exit(1)
-    (output / FAILED).unlink(missing_ok=True)
+    else:
+        (output / FAILED).unlink(missing_ok=True)
+    return failed
 
 
 def _take(case: str, group: list[Series], output: Path, waiting: list[str]) -> str:
@@ -109,13 +113,15 @@ def _take(case: str, group: list[Series], output: Path, waiting: list[str]) -> s
         asked = [f"{one.where}: {one.sequence}? {one.reason}" for one in open_questions]
         return "\n    ".join(["waits for you", *asked])
     used = [one for one in group if one.use == "yes"]
-    refused = [f"{one.where}: {one.reason}" for one in group if one.sequence and one.problem]
     if not used:
+        refused = [f"{one.where}: {one.problem}" for one in group if one.sequence and one.problem]
         raise InputError("; ".join([f"case {case}: no series can be used", *refused]))
     written = convert_case(case, group, output)
-    present = [name for name in SEQUENCES if any(one.sequence == name for one in used)]
+    present = {one.sequence for one in used if not one.problem}
     absent = [name for name in SEQUENCES if name not in present]
-    line = ", ".join(present) + (f"; without {', '.join(absent)}" if absent else "")
+    line = ", ".join(name for name in SEQUENCES if name in present)
+    line += f"; without {', '.join(absent)}" if absent else ""
+    refused = [f"{one.where}: {one.reason}" for one in group if one.sequence and one.problem]
     preferred = [f"{one.where}: {one.reason}" for one in used if "preferred to" in one.reason]
     return "\n    ".join([line if written else f"{line} (finished before)", *refused, *preferred])
 

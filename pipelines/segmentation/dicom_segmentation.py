@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 from matplotlib.colors import to_rgb
+from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
@@ -17,10 +18,10 @@ from pydicom.uid import generate_uid
 
 from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import read_nifti
-from ...data.colors import BLUE, VERMILION, YELLOW
 from ...data.dicom.stacks import Stack
 from ...data.errors import InputError
 from ...data.files import whole_file
+from .overlays import COLORS
 
 LABEL = "RESEARCH_USE"
 DESCRIPTION = "Brain tumor, for research use only"
@@ -30,9 +31,9 @@ _SAME_PLACE = 0.01  # of a voxel, at every corner of the grid
 # DICOM PS3.16, CID 7159; the category is of CID 7150.
 _CATEGORY = codes.SCT.MorphologicallyAbnormalStructure
 _SEGMENTS = {
-    "NCR": ("Necrotic or non-enhancing core", codes.SCT.Necrosis, BLUE),
-    "ED": ("Edema", codes.SCT.Edema, YELLOW),
-    "ET": ("Enhancing tumor", codes.NCIt.EnhancingLesion, VERMILION),
+    "NCR": ("Necrotic or non-enhancing core", codes.SCT.Necrosis),
+    "ED": ("Edema", codes.SCT.Edema),
+    "ET": ("Enhancing tumor", codes.NCIt.EnhancingLesion),
 }
 
 
@@ -51,36 +52,36 @@ def read_mask(path: Path, convention: str, stack: Stack) -> NDArray[np.uint8]:
     """
     image = read_nifti(path, str(path)).volume(None, None)
     classes = label_convention_named(convention).to_classes(image.voxels, str(path))
-    affine = image.grid.affine
-    turn = io_orientation(np.linalg.inv(stack.affine) @ affine)
-    turned = apply_orientation(classes, turn)
-    # Where voxels of the turned mask lie, in voxels of the series.
-    place = np.linalg.inv(stack.affine) @ affine @ inv_ornt_aff(turn, classes.shape)
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*stack.shape, 1]
-    beside = np.abs(corners @ place.T - corners).max()
-    if turned.shape != stack.shape or beside > _SAME_PLACE:
+    turn, beside = _fit(classes.shape, image.grid.affine, stack)
+    if beside > _SAME_PLACE:
         raise InputError(
-            f"{path} (shape {turned.shape}) does not lie on the series (shape {stack.shape}; "
+            f"{path} (shape {classes.shape}) does not lie on the series (shape {stack.shape}; "
             f"{beside:.2f} voxels beside): give the mask on the series' own grid, as cggm restore "
             "writes it"
         )
-    return turned.astype(np.uint8)
+    return apply_orientation(classes, turn).astype(np.uint8)
 
 
 def lies_on(path: Path, stack: Stack) -> bool:
     """Whether a mask has the grid of a series, by its header alone."""
     try:
         header = nib.load(path)
-        affine = np.asarray(header.affine)
-        turn = io_orientation(np.linalg.inv(stack.affine) @ affine)
-        sides = [0, 0, 0]
-        for side, (axis, _) in zip(header.shape[:3], turn, strict=True):
-            sides[int(axis)] = side
-        place = np.linalg.inv(stack.affine) @ affine @ inv_ornt_aff(turn, header.shape[:3])
-    except (OSError, ValueError, np.linalg.LinAlgError):
+        return _fit(header.shape[:3], np.asarray(header.affine), stack)[1] <= _SAME_PLACE
+    except (OSError, ValueError, ImageFileError):
         return False
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*stack.shape, 1]
-    return tuple(sides) == stack.shape and np.abs(corners @ place.T - corners).max() <= _SAME_PLACE
+
+
+def _fit(
+    shape: tuple[int, ...], affine: NDArray[np.float64], stack: Stack
+) -> tuple[NDArray[np.float64], float]:
+    """How to turn a grid to the axes of a series, and how many voxels it then lies beside."""
+    to_series = np.linalg.inv(stack.affine) @ affine
+    turn = io_orientation(to_series)
+    place = to_series @ inv_ornt_aff(turn, shape)
+    sides = np.array([shape[int(axis)] for axis in np.argsort(turn[:, 0])])
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)])
+    there, here = corners * [*sides, 1], corners * [*stack.shape, 1]
+    return turn, float(np.abs(there @ place.T - here).max())
 
 
 def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> bool:
@@ -164,9 +165,11 @@ def _segments() -> list[hd.seg.SegmentDescription]:
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Brain],
-            display_color=hd.color.CIELabColor.from_rgb(*(255 * part for part in to_rgb(color))),
+            display_color=hd.color.CIELabColor.from_rgb(
+                *(255 * part for part in to_rgb(COLORS[name]))
+            ),
         )
-        for name, (label, kind, color) in _SEGMENTS.items()
+        for name, (label, kind) in _SEGMENTS.items()
     ]
 
 

@@ -1,6 +1,7 @@
 """`cggm dicom`: from mixed files to cases and a table, and what it tells of a patient."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,6 @@ pytest.importorskip("pydicom", reason="extra dicom")
 
 from typer.testing import CliRunner  # noqa: E402
 
-from cggm.data.brats.nifti import read_nifti  # noqa: E402
 from cggm.data.brats.cases import find_cases  # noqa: E402
 from cggm.data.errors import InputError  # noqa: E402
 from cggm.pipelines.commands.dicom import app  # noqa: E402
@@ -31,15 +31,18 @@ def run(*words: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def write_study(folder: Path, sequences: dict[str, str] = FOUR, **options) -> None:
-    for number, description in enumerate(sequences.values(), 1):
-        write_series(
+def write_study(folder: Path, sequences: dict[str, str] = FOUR, **options) -> dict[int, list[Path]]:
+    """Write a series for each description; list the files of each by its number."""
+    return {
+        number: write_series(
             folder / str(number),
             seed=number,
             SeriesNumber=number,
             SeriesDescription=description,
             **options,
         )
+        for number, description in enumerate(sequences.values(), 1)
+    }
 
 
 def rows(output: Path) -> list[dict[str, str]]:
@@ -154,31 +157,85 @@ def test_a_wrong_table_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert code == 1 and "use is 'maybe'; expected yes, no, ?" in output
 
 
-def test_a_bad_series_stops_no_other(tmp_path: Path) -> None:
-    write_study(tmp_path / "in")
-    next((tmp_path / "in" / "2").iterdir()).unlink()  # the names are random: a slice in the middle
-    for path in (tmp_path / "in" / "3").iterdir():
-        content = path.read_bytes()
-        path.write_bytes(content[:-40])  # cut off
-    write_study(tmp_path / "in" / "b", {"t2": "T2"}, patient=OTHER, study="1.2.3.2")
+def test_a_bad_series_stops_no_other_and_is_taken_once_it_is_whole(tmp_path: Path) -> None:
+    files = write_study(tmp_path / "in")
+    lost, cut = files[2][3], files[3][3]
+    kept = {path: path.read_bytes() for path in (lost, cut)}
+    lost.unlink()
+    cut.write_bytes(kept[cut][:-40])
     code, output = run("convert", tmp_path / "in", tmp_path / "out")
-    assert code == 1
+    assert code == 0 and "flair, t2; without t1, t1ce" in output
+    assert "series 2 (t1_mprage nativ): cannot be used: 1 slice missing" in output
+    assert "series 3 (t1_mprage KM): cannot be used: the pixels of its slice 4" in output
+    reasons = {row["number"]: row["reason"] for row in rows(tmp_path / "out")}
+    assert "1 slice missing" in reasons["2"] and "the pixels of its slice 4" in reasons["3"]
+    for path, content in kept.items():
+        path.write_bytes(content)
+    code, output = run("convert", tmp_path / "in", tmp_path / "out")
+    assert code == 0 and "P-0001-1: flair, t1, t1ce, t2" in output
+    (case,) = find_cases(tmp_path / "out", labels="ignored")
+    about = json.loads((tmp_path / "out" / case.name / f"{case.name}.json").read_text())
+    assert set(about["sequences"]) == set(FOUR)
+
+
+def test_a_case_without_a_usable_series_fails_alone(tmp_path: Path) -> None:
+    write_study(tmp_path / "in" / "a", {"t2": "T2"})
+    for path in write_study(tmp_path / "in" / "b", {"t2": "T2"}, study="1.2.3.2")[1][2:4]:
+        path.unlink()
+    code, output = run("convert", tmp_path / "in", tmp_path / "out")
+    assert code == 1 and "1 of 2 cases in" in output
     failed = (tmp_path / "out" / "failed.csv").read_text()
-    assert "series 3 (t1_mprage KM): the pixels of its slice 1 cannot be read" in failed
-    assert [row["use"] for row in rows(tmp_path / "out") if row["number"] == "2"] == ["no"]
-    (case,) = find_cases(tmp_path / "out", labels="ignored", allow_missing=True)
-    assert json.loads((tmp_path / "out" / case.name / f"{case.name}.json").read_text())["sequences"]
-    assert read_nifti(case.images["t2"].path, "t2").voxels.shape[:3] == voxels().shape
+    assert "no series can be used; case P-" in failed
+    assert "2 slices missing: 1 gap" in failed
 
 
 def test_compressed_pixels_without_a_decoder_name_the_package(tmp_path: Path) -> None:
+    import pydicom
     from pydicom.pixels import get_decoder
-    from pydicom.uid import JPEGLosslessSV1
+    from pydicom.uid import MPEG2MPML, JPEGLosslessSV1
 
-    for path in write_series(tmp_path / "in"):
-        content = path.read_bytes()
-        plain = b"1.2.840.10008.1.2.1\x00"
-        # The same length of the group, so that only the syntax is another.
-        assert content.count(plain) == 1
-        path.write_bytes(content.replace(plain, b"1.2.840.10008.1.2.\x31\x00"))
-    assert get_decoder(JPEGLosslessSV1) is not None
+    for syntax in (JPEGLosslessSV1, MPEG2MPML):
+        folder = tmp_path / syntax.name.split()[0]
+        for path in write_series(folder):
+            dataset = pydicom.dcmread(path)
+            dataset.PixelData = pydicom.encaps.encapsulate([b"none"])
+            dataset["PixelData"].VR = "OB"
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.save_as(path)
+        _, output = run("convert", folder, tmp_path / "out" / folder.name)
+        if syntax == MPEG2MPML:
+            assert "stored as MPEG2" in output and "export them uncompressed" in output
+        elif not get_decoder(syntax).is_available:
+            assert "needs another package: pip install python-gdcm" in output
+
+
+def test_masks_go_back_to_the_series_of_their_case(tmp_path: Path) -> None:
+    hd = pytest.importorskip("highdicom", reason="extra dicom")
+    write_study(tmp_path / "in" / "a")
+    write_study(tmp_path / "in" / "b", patient=OTHER, study="1.2.3.2")  # on the very same grids
+    out = tmp_path / "out"
+    run("convert", tmp_path / "in", out)
+    for number, case in enumerate(("P-0001-1", "P-0002-1")):
+        image = nib.load(out / case / f"{case}_t1ce.nii.gz")
+        values = np.random.default_rng(number).choice([0, 1, 2, 4], image.shape).astype(np.uint8)
+        mask = nib.Nifti1Image(values, image.affine)
+        (tmp_path / "masks" / case).mkdir(parents=True)
+        nib.save(mask, tmp_path / "masks" / case / f"{case}_t1ce_mask.nii.gz")
+    code, output = run("seg", tmp_path / "masks", tmp_path / "in", tmp_path / "segs")
+    assert code == 1 and "the series are of several patients" in output
+    words = ("seg", tmp_path / "masks", tmp_path / "in", tmp_path / "segs")
+    code, output = run(*words, "--table", out / "series.csv")
+    assert code == 0 and "2 of 2 masks in" in output
+    owners = set()
+    for path in (tmp_path / "segs").iterdir():
+        segmentation = hd.seg.segread(path)
+        owners.add(segmentation.PatientID)
+        case = path.name.removesuffix("_t1ce_mask.dcm")
+        record = json.loads((out / case / f"{case}.json").read_text())
+        assert record["sequences"]["t1ce"]["number"] == "3"
+        source = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+        number = next(
+            row["series"] for row in rows(out) if row["case"] == case and row["number"] == "3"
+        )
+        assert number == f"s{hashlib.sha256(source.encode()).hexdigest()[:10]}"
+    assert owners == {ID, OTHER[1]}
