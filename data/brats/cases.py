@@ -256,8 +256,8 @@ def _not_recognized(listing: Listing, tried: Sequence[str]) -> str:
     if dicom:
         return (
             f"{listing.root} holds DICOM files such as {listing.short(dicom[0])} and no NIfTI "
-            "file; expected NIfTI: convert them with dcm2niix, then register, strip the skull and "
-            f"name the files {LAYOUTS['brats2018'].example}"
+            "file; expected NIfTI: cggm dicom convert writes it (docs/dicom.md); then register, "
+            f"strip the skull and name the files {LAYOUTS['brats2018'].example}"
         )
     names = [listing.short(path) for path in (nifti or files)[:3]]
     what = f"{plural(len(nifti), 'NIfTI file')} of {plural(len(files), 'file')}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from ..brats.case_files import is_dicom, walk
 from ..errors import InputError
@@ -267,7 +268,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 def _number(dataset: Dataset, frame: int, keyword: str) -> float | None:
     value = functional_value(dataset, frame, keyword)
-    if isinstance(value, (list, pydicom.multival.MultiValue)):
+    if isinstance(value, (list, MultiValue)):
         value = value[0] if value else None
     return None if value is None or value == "" else float(value)
 

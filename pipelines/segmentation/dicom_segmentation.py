@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from matplotlib.colors import to_rgb
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
@@ -65,15 +68,17 @@ def read_mask(path: Path, convention: str, stack: Stack) -> NDArray[np.uint8]:
 def lies_on(path: Path, stack: Stack) -> bool:
     """Whether a mask has the grid of a series, by its header alone."""
     try:
-        header = nib.load(path)
-        return _fit(header.shape[:3], np.asarray(header.affine), stack)[1] <= _SAME_PLACE
+        image = nib.load(path)
     except (OSError, ValueError, ImageFileError):
         return False
+    if not isinstance(image, nib.Nifti1Image) or image.affine is None or len(image.shape) < 3:
+        return False
+    return _fit(image.shape[:3], np.asarray(image.affine), stack)[1] <= _SAME_PLACE
 
 
 def _fit(
     shape: tuple[int, ...], affine: NDArray[np.float64], stack: Stack
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[NDArray[np.floating], float]:
     """How to turn a grid to the axes of a series, and how many voxels it then lies beside."""
     to_series = np.linalg.inv(stack.affine) @ affine
     turn = io_orientation(to_series)
@@ -135,7 +140,7 @@ def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> 
 
 def _sources_and_planes(
     classes: NDArray[np.uint8], stack: Stack
-) -> tuple[list[pydicom.Dataset], NDArray[np.uint8]]:
+) -> tuple[Sequence[Dataset], NDArray[np.uint8]]:
     """Headers of the series and planes (frames, rows, columns), in the same order."""
     planes = np.ascontiguousarray(classes.transpose(2, 1, 0))
     paths = list(dict.fromkeys(frame.path for frame in stack.frames))
@@ -176,5 +181,5 @@ def _segments() -> list[hd.seg.SegmentDescription]:
 def _instance_of(path: Path) -> str:
     try:
         return str(pydicom.dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
-    except (OSError, pydicom.errors.InvalidDicomError, AttributeError):
+    except (OSError, InvalidDicomError, AttributeError):
         return ""
