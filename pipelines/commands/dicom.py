@@ -242,4 +242,4 @@ def series_of_mask(path: Path, series: list[Series], *, known: bool) -> Series:
             f"{len(fitting)} series have its grid ({some([one.where for one in fitting])}): give "
             "the folder of one of them"
         )
-    return min(fitting, key=lambda one: ("t1ce", "flair", "t2", "t1").index(one.sequence))
+    return next((one for one in fitting if one.sequence == "t1ce"), fitting[0])

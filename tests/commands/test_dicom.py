@@ -239,3 +239,12 @@ def test_masks_go_back_to_the_series_of_their_case(tmp_path: Path) -> None:
         )
         assert number == f"s{hashlib.sha256(source.encode()).hexdigest()[:10]}"
     assert owners == {ID, OTHER[1]}
+
+
+def test_a_mask_of_one_series_needs_no_table_and_no_known_sequence(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="extra dicom")
+    write_study(tmp_path / "in", {"?": "brain"})
+    affine = np.array([[-0.8, 0, 0, 30], [0, -0.9, 0, 40], [0, 0, 5, 15], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(np.ones(voxels().shape, np.uint8), affine), tmp_path / "mask.nii.gz")
+    code, output = run("seg", tmp_path / "mask.nii.gz", tmp_path / "in", tmp_path / "out")
+    assert code == 0 and (tmp_path / "out" / "mask.dcm").is_file(), output
