@@ -256,8 +256,8 @@ def _not_recognized(listing: Listing, tried: Sequence[str]) -> str:
     if dicom:
         return (
             f"{listing.root} holds DICOM files such as {listing.short(dicom[0])} and no NIfTI "
-            "file; expected NIfTI: convert them with dcm2niix, name the files "
-            f"{LAYOUTS['brats2018'].example}, then register and strip them with cggm prepare"
+            "file; expected NIfTI: cggm dicom convert writes it (docs/dicom.md), cggm prepare then "
+            f"registers it and strips the skull; names such as {LAYOUTS['brats2018'].example}"
         )
     names = [listing.short(path) for path in (nifti or files)[:3]]
     what = f"{plural(len(nifti), 'NIfTI file')} of {plural(len(files), 'file')}"

@@ -36,6 +36,12 @@ SUB_COMMANDS = {
         "Extract features from texts, images, recordings or clips.",
         extra="extraction",
     ),
+    "dicom": SubCommand(
+        "commands.dicom",
+        "MR series of a PACS as NIfTI, and masks as DICOM segmentations.",
+        extra="dicom",
+        late=("highdicom",),
+    ),
     "prepare": SubCommand(
         "commands.prepare", "Prepare a hospital's images: register, strip, 1 mm.", extra="prepare"
     ),

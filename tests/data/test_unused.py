@@ -124,7 +124,7 @@ def test_dicom_is_named_with_the_tool(tmp_path: Path, nifti_cases: NiftiCaseWrit
             find_cases(tmp_path / folder)
         message = str(error.value)
         assert f"holds DICOM files such as {file} and no NIfTI file;" in message
-        assert "convert them with dcm2niix" in message
+        assert "cggm dicom convert writes it" in message
         assert "\n" not in message
     nifti_cases.case(tmp_path, "P1")
     assert notes_on(tmp_path) == ["not used: 2 folders (dicom, unnamed) without any image"]

@@ -1,0 +1,1 @@
+"""DICOM folders: series sorted by place, recognized as sequences, written as NIfTI."""
