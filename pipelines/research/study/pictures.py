@@ -10,7 +10,7 @@ import scikit_posthocs
 from matplotlib.figure import Figure
 
 from ....data.colors import LINES
-from ..report.drawing import DASHES, name_panels, panels, share_legend
+from ..report.drawing import DASHES, name_panels, panels, share_legend, share_y
 from .statistics import Ranking
 
 MARKERS = "osD^vP"
@@ -99,6 +99,7 @@ def factors_figure(profiles: Sequence[tuple[str, np.ndarray]]) -> Figure:
             )
         axes.set_xlabel("training, percent")
         axes.set_ylabel("mean factor")
+    share_y(grid)
     name_panels(grid, [title for title, _ in profiles])
     widest = max(range(len(profiles)), key=lambda i: profiles[i][1].shape[1])
     share_legend(figure, grid[widest])

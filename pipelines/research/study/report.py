@@ -18,7 +18,8 @@ from .plan import PRIMARY, SECONDARY, Questions, Study
 from .statistics import Comparison
 from .work import RESULTS, read
 
-DRAWN = ("cggm", "progress_rates")  # methods whose factors are a figure
+# Methods and cells whose factors are a figure, of eight panels.
+DRAWN, SHOWN = ("cggm", "progress_rates"), ("late", "memorized", "noise", "complementary")
 
 
 def write_report(asked: Questions, folder: Path) -> list[Path]:
@@ -208,8 +209,8 @@ def _figures(findings: Findings, comparisons: pd.DataFrame) -> dict[str, Any]:
     profiles = [
         (f"{method}: {cell}", values)
         for method in DRAWN
-        for cell in asked.primary
-        if "," not in cell and (values := findings.mechanism(cell, method)) is not None
+        for cell in SHOWN
+        if (values := findings.mechanism(cell, method)) is not None
     ]
     if profiles:
         figures["factors"] = factors_figure(profiles)
