@@ -143,6 +143,26 @@ def batch_size(feature: Feature) -> int:
     return int(feature.shape[0])
 
 
+def check_kept(kept: Tensor | None, feature: Feature, modality: str, method: str) -> Tensor:
+    """Give what was drawn for the samples of a batch, where a feature is of that batch.
+
+    Args:
+        kept: which modalities each sample keeps, shape (B, M).
+        feature: what an encoder gave.
+        modality: its name.
+        method: for whom it was drawn, for the message.
+
+    Raises:
+        RuntimeError: an encoder saw another number of samples than the others.
+    """
+    if kept is None or len(kept) != batch_size(feature):
+        raise RuntimeError(
+            f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
+            f"others gave another number: {method} needs all encoders to see the whole batch"
+        )
+    return kept
+
+
 def nonempty_subsets(count: int) -> Tensor:
     """All non-empty subsets of so many modalities, bool, shape (2^count - 1, count).
 

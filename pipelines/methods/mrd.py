@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..balancing.features import batch_size, masked
+from ..balancing.features import batch_size, check_kept, masked
 from ..balancing.method import TASKS, Method, Run, Step
 from ..balancing.modality_dropout import ModalityDropout, Sampler
 from ..balancing.settings import check_number
@@ -61,12 +61,7 @@ class MRD(Method):
         """Leave a modality out for the samples that drop it."""
         if self._kept is None or modality in self._seen:
             self._draw(batch_size(feature), run)
-        kept = self._kept
-        if kept is None or len(kept) != batch_size(feature):
-            raise RuntimeError(
-                f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
-                "others gave another number: MRD needs all encoders to see the whole batch"
-            )
+        kept = check_kept(self._kept, feature, modality, "MRD")
         self._seen.add(modality)
         return masked(feature, kept[:, run.modalities.index(modality)])
 

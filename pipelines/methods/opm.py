@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..balancing.features import batch_size, masked, scaled
+from ..balancing.features import batch_size, check_kept, masked, scaled
 from ..balancing.gradients import gradients_of
 from ..balancing.method import Method, Run, Step
 from ..balancing.modality_dropout import ModalityDropout
@@ -126,12 +126,7 @@ class OPM(Method):
             return feature
         if self._kept is None or modality in self._seen:
             self._draw(batch_size(feature), run)
-        kept = self._kept
-        if kept is None or len(kept) != batch_size(feature):
-            raise RuntimeError(
-                f"the encoder of {modality!r} gave features of {batch_size(feature)} samples, "
-                "others gave another number: OPM needs all encoders to see the whole batch"
-            )
+        kept = check_kept(self._kept, feature, modality, "OPM")
         self._seen.add(modality)
         run.left = kept
         if self._scale == 1:
