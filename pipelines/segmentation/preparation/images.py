@@ -112,10 +112,11 @@ def isotropic(image: sitk.Image, mm: float) -> sitk.Image:
 def labels_on(
     labels: NDArray[np.integer], affine: Affine, grid: Grid, transform: sitk.Transform
 ) -> NDArray[np.integer]:
-    """Bring labels onto another grid: in each voxel the one with the largest share of it.
+    """Bring labels onto another grid, where they together hold more than half of a voxel.
 
-    Shares are linear interpolations of the labels one by one, over a thick slice their means, so
-    that no value arises that was not there.
+    There the label with the largest share of it is taken, so that thin labels do not make the whole
+    smaller and no value arises that was not there. Shares are linear interpolations of the labels
+    one by one, over a thick slice their means.
 
     Args:
         labels: of any codes, 0 is background, shape (X, Y, Z).
@@ -126,17 +127,14 @@ def labels_on(
     ratio = voxel_sizes(grid.affine) / voxel_sizes(affine)
     parts = np.maximum(1, np.rint(ratio)).astype(np.int64)
     fine = grid.split(parts)
+    (x, y, z), (a, b, c) = grid.shape, parts.tolist()
     result = np.zeros(grid.shape, labels.dtype)
-    largest = np.ones(grid.shape, np.float32)  # of the background, in the beginning
-    x, y, z = grid.shape
-    a, b, c = parts.tolist()
-    shares = {}
+    largest, together = np.zeros((2, *grid.shape), np.float32)
     for value in np.unique(labels[labels != 0]).tolist():
         share = resampled(to_itk(labels == value, affine), fine, transform)
-        shares[value] = share.reshape(x, a, y, b, z, c).mean((1, 3, 5))
-        largest -= shares[value]
-    for value, share in shares.items():
-        more = share > largest
-        result[more] = value
+        share = share.reshape(x, a, y, b, z, c).mean((1, 3, 5))
+        result[share > largest] = value
         largest = np.maximum(largest, share)
+        together += share
+    result[together <= 0.5] = 0
     return result
