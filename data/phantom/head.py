@@ -75,8 +75,8 @@ def _with_layers(
     around = np.zeros_like(image)
     for signal, edge in reversed(list(zip(LAYERS[name], EDGES, strict=True))):
         around[outside <= edge] = signal * level
-    texture = 1 + 0.1 * blurred(rng.standard_normal(image.shape).astype(np.float32), 2) * 8
-    head = np.where(brain, image, blurred(around * texture, 0.6))
+    texture = 1 + 0.8 * blurred(rng.standard_normal(image.shape, dtype=np.float32), 2)
+    head = np.where(brain, image, blurred((around * texture).astype(np.float32), 0.6))
     real, imaginary = rng.standard_normal((2, *image.shape), dtype=np.float32) * (AIR * level)
     noisy = np.sqrt((head + real) ** 2 + imaginary**2)
     return np.where(brain, image, noisy).astype(np.float32)

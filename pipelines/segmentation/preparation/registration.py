@@ -14,7 +14,7 @@ from ....data.errors import InputError
 from .images import Grid, isotropic, resampled, to_itk, to_numpy
 
 COARSE, FINE = 4.0, 2.0  # mm of the voxels, from afar and from near
-ITERATIONS = 100
+ITERATIONS = 200
 SAMPLES = 30_000  # points at most at which the images are compared
 SEED = 1
 BINS = 50
@@ -67,7 +67,7 @@ def register(fixed: sitk.Image, moving: sitk.Image, brain: sitk.Image) -> Regist
             ends.append((value * seen, value, end, name, stopped or _beyond(start, end, middle)))
     if not ends:
         raise InputError("the images have nothing in common: is this sequence one of a head?")
-    _, value, transform, name, beyond = min(ends, key=lambda end: end[0])
+    _, value, transform, name, beyond = min(ends, key=lambda end: (end[4], end[0]))
     if not beyond:
         near = isotropic(fixed, FINE), isotropic(moving, FINE)
         transform, value, _ = _optimized(*near, transform, _around(brain, near[0]))
@@ -110,7 +110,7 @@ def _optimized(
         search.SetMetricFixedMask(mask)
     search.SetInterpolator(sitk.sitkLinear)
     search.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.005, numberOfIterations=ITERATIONS, relaxationFactor=0.6
+        learningRate=2.0, minStep=0.005, numberOfIterations=ITERATIONS, relaxationFactor=0.8
     )
     search.SetOptimizerScalesFromPhysicalShift()
     end = sitk.Euler3DTransform(start)
