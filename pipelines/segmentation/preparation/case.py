@@ -269,7 +269,6 @@ def _judge(prepared: Prepared) -> None:
 
 
 def _judge_registration(prepared: Prepared, name: str, scan: Scan, found: Registration) -> None:
-    reference = prepared.reference
     if scan.covered < GOOD_COVERED:
         sentence = f"{name} shows {scan.covered:.0f} % of the brain"
         if scan.covered < LEAST_COVERED:
@@ -277,8 +276,8 @@ def _judge_registration(prepared: Prepared, name: str, scan: Scan, found: Regist
         else:
             prepared.warnings.append(f"{sentence}: the rest of it is 0 there")
     figures = (
-        f"the heads of {name} and {reference} overlap by {scan.overlap:.0f} % after a turn of "
-        f"{found.degrees:.0f}° and a shift of {found.mm:.0f} mm"
+        f"the heads of {name} and {prepared.reference} overlap by {scan.overlap:.0f} % after a "
+        f"turn of {found.degrees:.0f}° and a shift of {found.mm:.0f} mm"
     )
     if found.at_the_end:
         prepared.problems.append(f"{figures}, at the limit of the search")
