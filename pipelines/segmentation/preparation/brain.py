@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -48,6 +49,8 @@ def hd_bet_mask(reference: sitk.Image, *, accurate: bool = False) -> sitk.Image:
     _check_weights(5 if accurate else 1)
     image = isotropic(_without_air(reference), HD_BET_MM)
     voxels = to_numpy(image)
+    # Many of its numbers are so small that processors compute with them a hundred times as long.
+    torch.set_flush_denormal(True)
     with contextlib.redirect_stdout(io.StringIO()):
         _, found = find_brain(
             np.ascontiguousarray(voxels.T),
