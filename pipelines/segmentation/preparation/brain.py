@@ -51,14 +51,17 @@ def hd_bet_mask(reference: sitk.Image, *, accurate: bool = False) -> sitk.Image:
     voxels = to_numpy(image)
     # Many of its numbers are so small that processors compute with them a hundred times as long.
     torch.set_flush_denormal(True)
-    with contextlib.redirect_stdout(io.StringIO()):
-        _, found = find_brain(
-            np.ascontiguousarray(voxels.T),
-            [HD_BET_MM] * 3,
-            mode="accurate" if accurate else "fast",
-            device="cpu",
-            do_tta=False,
-        )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            _, found = find_brain(
+                np.ascontiguousarray(voxels.T),
+                [HD_BET_MM] * 3,
+                mode="accurate" if accurate else "fast",
+                device="cpu",
+                do_tta=False,
+            )
+    finally:
+        torch.set_flush_denormal(False)
     brain = largest_part(np.asarray(found).T > 0)
     return to_itk(brain, Grid.of(image).affine)
 
