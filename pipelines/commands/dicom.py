@@ -91,9 +91,9 @@ def _convert_all(series: list[Series], output: Path) -> dict[str, str]:
     print(f"{done} of {plural(len(cases), 'case')} in {output}; all series in {output / TABLE}")
     if waiting:
         print(
-            f"{plural(len(waiting), 'case')} wait for you ({some(waiting)}): in {output / TABLE} "
-            "put yes or no in place of each ? of the column use, correct the column sequence, and "
-            "run the same command again"
+            f"{plural(len(waiting), 'case')} {'waits' if len(waiting) == 1 else 'wait'} for you "
+            f"({some(waiting)}): in {output / TABLE} put yes or no in place of each ? of the "
+            "column use, correct the column sequence, and run the same command again"
         )
     if failed:
         write_csv(output / FAILED, [{"case": k, "reason": v} for k, v in failed.items()])

@@ -130,7 +130,7 @@ def test_of_two_series_for_a_sequence_the_thinner_one_is_taken(tmp_path: Path) -
 def test_a_doubtful_case_waits_for_the_table_and_then_follows_it(tmp_path: Path) -> None:
     write_study(tmp_path / "in", {"a": "t1 3d", "b": "t1 3d", "c": "t2"})
     code, output = run("convert", tmp_path / "in", tmp_path / "out")
-    assert code == 0 and "1 case wait for you (P-0001-1)" in output
+    assert code == 0 and "1 case waits for you (P-0001-1)" in output
     assert "several T1, of which words do not say before or after contrast" in output
     assert not (tmp_path / "out" / "P-0001-1").exists()
     edit(tmp_path / "out", "1", use="yes")
