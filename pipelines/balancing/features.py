@@ -6,7 +6,7 @@ sequences ((B, T, W), (B,)), or a tuple of maps such as high- and low-level ones
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -30,16 +30,13 @@ def masked(feature: Feature, keep: Tensor) -> Any:
     tensor([[1., 1., 1.],
             [0., 0., 0.]])
     """
-    if isinstance(feature, Tensor):
-        here = keep.to(feature.device).view(-1, *[1] * (feature.ndim - 1))
+
+    def change(part: Tensor) -> Tensor:
+        here = keep.to(part.device).view(-1, *[1] * (part.ndim - 1))
         # Not a product: what is masked may be infinite.
-        return torch.where(here, feature, torch.zeros_like(feature))
-    if isinstance(feature, dict):
-        return {name: masked(part, keep) for name, part in feature.items()}
-    if isinstance(feature, list | tuple):
-        parts = [masked(part, keep) for part in feature]
-        return tuple(parts) if isinstance(feature, tuple) else parts
-    return feature
+        return torch.where(here, part, torch.zeros_like(part))
+
+    return _changed(feature, change)
 
 
 def scaled(feature: Feature, factor: float) -> Any:
@@ -48,14 +45,7 @@ def scaled(feature: Feature, factor: float) -> Any:
     >>> scaled((torch.ones(1, 2, 1), torch.tensor([2])), 3.0)[0].flatten()
     tensor([3., 3.])
     """
-    if isinstance(feature, Tensor):
-        return feature * factor if feature.is_floating_point() else feature
-    if isinstance(feature, dict):
-        return {name: scaled(part, factor) for name, part in feature.items()}
-    if isinstance(feature, list | tuple):
-        parts = [scaled(part, factor) for part in feature]
-        return tuple(parts) if isinstance(feature, tuple) else parts
-    return feature
+    return _changed(feature, lambda part: part * factor if part.is_floating_point() else part)
 
 
 def selected(feature: Feature, rows: Tensor) -> Any:
@@ -68,12 +58,17 @@ def selected(feature: Feature, rows: Tensor) -> Any:
     >>> selected((torch.zeros(2, 3, 1), torch.tensor([3, 0])), torch.tensor([True, False]))[1]
     tensor([3])
     """
+    return _changed(feature, lambda part: part[rows.to(part.device)])
+
+
+def _changed(feature: Feature, change: Callable[[Tensor], Tensor]) -> Any:
+    """A feature with its tensors changed; what is not a tensor stays as it is."""
     if isinstance(feature, Tensor):
-        return feature[rows.to(feature.device)]
+        return change(feature)
     if isinstance(feature, dict):
-        return {name: selected(part, rows) for name, part in feature.items()}
+        return {name: _changed(part, change) for name, part in feature.items()}
     if isinstance(feature, list | tuple):
-        parts = [selected(part, rows) for part in feature]
+        parts = [_changed(part, change) for part in feature]
         return tuple(parts) if isinstance(feature, tuple) else parts
     return feature
 

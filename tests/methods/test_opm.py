@@ -9,7 +9,8 @@ from torch import Tensor
 from cggm.pipelines.balancing import Balancer, ModalityDropout
 from cggm.pipelines.methods import OGMGE, OPM, Joint
 
-from ..toy import ToyNetwork, ToyRun
+from ..balancing.test_absent_modalities import PartialNetwork
+from ..toy import ToyRun
 
 TWO, THREE = ("audio", "text"), ("audio", "text", "video")
 
@@ -67,23 +68,11 @@ def test_a_share_of_the_passes_drops() -> None:
     assert dropping == pytest.approx(140, abs=25)
 
 
-class Partial(ToyNetwork):
-    """A modality of zeros is absent."""
-
-    def presence(self, inputs: Tensor) -> Tensor:
-        return inputs.any(2)
-
-    def encode(self, inputs: Tensor) -> dict[str, Tensor]:
-        here = self.presence(inputs)
-        features = super().encode(inputs)
-        return {name: f * here[:, i : i + 1] for i, (name, f) in enumerate(features.items())}
-
-
 @pytest.mark.parametrize("dropout", [None, ModalityDropout(0.9)])
 def test_nobody_loses_all_there_is(dropout: ModalityDropout | None) -> None:
     """Neither by OPM nor by modality dropout besides, which draws from what OPM left."""
     run = ToyRun(Joint(), modalities=TWO)
-    run.network = Partial(TWO)
+    run.network = PartialNetwork(TWO)
     having = torch.tensor([[1, 1], [1, 0], [0, 1]]).bool().repeat(200, 1)
     inputs = torch.randn(600, 2, 3) * having[:, :, None]
     method = leading(acting(q_base=1.0), 2.0, 0.5)

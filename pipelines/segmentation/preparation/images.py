@@ -14,7 +14,7 @@ from ....data.brats.checks import voxel_sizes
 Array = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS mm, and back
 
 
 class Grid(NamedTuple):
@@ -29,7 +29,7 @@ class Grid(NamedTuple):
         affine = np.eye(4)
         affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
         affine[:3, 3] = image.GetOrigin()
-        return cls(tuple(image.GetSize()), _TO_LPS @ affine)
+        return cls(tuple(image.GetSize()), LPS @ affine)
 
     def around(self, low: Sequence[float], shape: Sequence[int], mm: float) -> Grid:
         """The grid of isotropic voxels along these axes.
@@ -56,7 +56,7 @@ def to_itk(voxels: NDArray[np.generic], affine: Affine) -> sitk.Image:
     """An image of voxels (X, Y, Z); those of type bool become uint8."""
     array = voxels.astype(np.uint8) if voxels.dtype == bool else voxels
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    lps, sizes = _TO_LPS @ affine, voxel_sizes(affine)
+    lps, sizes = LPS @ affine, voxel_sizes(affine)
     image.SetSpacing(sizes.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / sizes).ravel().tolist())

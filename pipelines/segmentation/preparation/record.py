@@ -18,13 +18,12 @@ from ....data.brats.cases import Case
 from ....data.errors import InputError
 from ....data.files import digest_of, write_json
 from .case import THICK, Prepared, Scan, Settings, written_image
+from .images import LPS
 from .picture import draw_preparation
 
 FORMAT, VERSION = "cggm prepared case", 1  # raise it when the same files would give other images
 
 Record = dict[str, Any]
-
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_case(prepared: Prepared, case: Case, folder: Path, settings: Settings) -> Record:
@@ -155,7 +154,7 @@ def matrix_of(scan: Scan) -> NDArray[np.float64]:
         rigid = scan.registration.transform
         matrix[:3, :3] = np.reshape(rigid.GetMatrix(), (3, 3))
         matrix[:3, 3] = rigid.TransformPoint((0.0, 0.0, 0.0))
-    return _LPS @ matrix @ _LPS
+    return LPS @ matrix @ LPS
 
 
 def _transform_text(scan: Scan) -> str:

@@ -17,10 +17,8 @@ from ....data.brats.conventions import as_integers
 from ....data.brats.native_space import NativeSpace, write_labels
 from ....data.brats.nifti import read_nifti
 from ....data.errors import InputError
-from .images import Grid, labels_on
+from .images import LPS, Grid, labels_on
 from .record import read_record
-
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def restored_labels(
@@ -108,7 +106,7 @@ def _ras_grid(native: NativeSpace) -> Grid:
 
 def _transform(ras: NDArray[np.float64]) -> sitk.Transform:
     """A transform of RAS mm (4, 4) as one of LPS mm."""
-    lps = _LPS @ ras @ _LPS
+    lps = LPS @ ras @ LPS
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(lps[:3, :3].ravel().tolist())
     transform.SetTranslation(lps[:3, 3].tolist())
