@@ -327,9 +327,10 @@ def test_imbalance_is_named_by_each_of_its_signs() -> None:
 
 
 def test_a_modality_that_tells_nothing_is_named() -> None:
-    samples, found = advice({"second alone": 31.0}, {"second": 10.0})
+    most = float(draw("complementary", 120).labels.bincount().max()) / 1.2
+    samples, found = advice({"second alone": most}, {"second": 10.0})
     second = found.modalities[1]
-    assert found.guessing == pytest.approx(29, abs=3)
+    assert found.guessing == pytest.approx(most)
     assert not second.informs and not second.falls_short
     assert any(
         s.startswith("second is not shown to tell anything") for s in sentences(samples, found)

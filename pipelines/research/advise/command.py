@@ -27,7 +27,7 @@ def main(
     ],
     minutes: Annotated[
         float, typer.Option(help="No training begins later; the same command goes on.")
-    ] = 20,
+    ] = 15,
     output: Annotated[
         Path | None, typer.Option(help="Where everything goes; default: output/advise/NAME.")
     ] = None,
