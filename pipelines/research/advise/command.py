@@ -14,9 +14,8 @@ from ..experiments.cluster import LOCAL
 from . import work as at_work
 from .decide import find
 from .page import write_advice
-from .plan import METHODS, RATES, variants_for
+from .plan import METHODS, RATES, epochs_for, variants_for
 from .samples import load
-from .training import EPOCHS
 from .words import headline, sentences
 
 DIVISIONS, FEWEST, MOST = 10, 3, 3000
@@ -28,7 +27,7 @@ def main(
     ],
     minutes: Annotated[
         float, typer.Option(help="No training begins later; the same command goes on.")
-    ] = 20,
+    ] = 15,
     output: Annotated[
         Path | None, typer.Option(help="Where everything goes; default: output/advise/NAME.")
     ] = None,
@@ -39,28 +38,30 @@ def main(
         str | None, typer.Option(help="Such as text,image; default: all.")
     ] = None,
     divisions: Annotated[
-        int, typer.Option(help="Of the data, at most; more make the intervals narrower.")
+        int, typer.Option(min=FEWEST, help="Of the data, at most; more: narrower intervals.")
     ] = DIVISIONS,
     samples: Annotated[int, typer.Option(help="Most that are used.")] = MOST,
-    epochs: Annotated[int, typer.Option(help="Of each training, at most.")] = EPOCHS,
-    jobs: Annotated[int, typer.Option(help="Trainings side by side; 1 does without Ray.")] = 2,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each training; default: 16, more on few samples.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trainings side by side; 1 does without Ray.")
+    ] = 2,
     ray: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Of a Ray cluster; local: this machine.")
     ] = LOCAL,
 ) -> None:
     """Say whether there is imbalance between the modalities, and whether balancing helps."""
-    if divisions < FEWEST or jobs < 1 or epochs < 1 or minutes <= 0:
-        raise InputError(
-            f"--divisions is {divisions}, --jobs {jobs}, --epochs {epochs} and --minutes "
-            f"{minutes:g}; expected at least {FEWEST}, 1 and 1, and more than 0"
-        )
+    if minutes <= 0:
+        raise InputError(f"--minutes is {minutes:g}; expected more than 0")
     _refuse_cases(data)
     names = [name.strip() for name in modalities.split(",")] if modalities else None
     loaded = load(data, most=samples, modalities=names)
     variants = variants_for(loaded, [m.strip() for m in methods.split(",") if m.strip()])
+    count = epochs or epochs_for(loaded)
     folder = make_writable(output or Path("output/advise", data.resolve().name))
-    about = {"data": loaded.digest, "rates": RATES, "epochs": epochs}
-    do = at_work.worker(data, samples, names, epochs)
+    about = {"data": loaded.digest, "rates": RATES, "epochs": count}
+    do = at_work.worker(data, samples, names, count)
     run = at_work.here(do) if jobs == 1 and ray == LOCAL else at_work.on_ray(do, jobs, ray)
     refusal = f"another advice is at work in {folder}; choose another --output"
     with lock_or_refuse(folder / ".lock", refusal):

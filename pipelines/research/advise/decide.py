@@ -187,7 +187,7 @@ def find(
 
 
 def guessed(samples: Samples) -> float:
-    """Percent of the largest class; for a regression 0, the correlation of a constant."""
+    """Percent of the largest class; for a regression 0, the R squared of the mean."""
     if samples.classes is None:
         return 0.0
     return 100 * float(samples.labels.bincount().max()) / len(samples.labels)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 
 from ....data.errors import InputError, look_up
 from ...methods import CATALOGUE, create
+from ..study.families import Part
+from ..study.training import BATCH, EPOCHS, Outcome, train
 from .samples import Samples
-from .training import EPOCHS, Outcome, train
 
 RATES = (1e-3, 3e-3, 1e-2)  # of the search; the same for all
 SEARCH = (0, 1)  # divisions of the search
+STEPS = 160  # of a training, or more; as the study's
 FACTORS = {"x 3": 3.0, "x 1/3": 1 / 3}  # of one encoder's learning rate
 JOINT, ALONE, RATE, METHOD = "joint", "alone", "rate", "method"
 DROPOUT = "joint + dropout"
@@ -56,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the file of results; figures as in :class:`.training.Outcome`."""
+    """A line of the file of results; figures as in the study's ``Outcome``."""
 
     variant: str
     division: int
@@ -142,20 +145,35 @@ def chosen_rates(variants: Sequence[Variant], rows: Sequence[Row]) -> dict[str, 
     return found
 
 
-def trained(samples: Samples, job: Job, epochs: int = EPOCHS) -> Outcome:
-    """Train as a job says."""
+def trained(samples: Samples, job: Job, parts: Mapping[str, Part], epochs: int) -> Outcome:
+    """Train as a job says, in the loop of the study.
+
+    Args:
+        samples: the data.
+        job: what to train.
+        parts: of the job's division.
+        epochs: how many.
+    """
     variant = job.variant
-    data = samples.of(variant.modality) if variant.kind == ALONE else samples
+    if variant.kind == ALONE:
+        parts = {name: part.of(variant.modality) for name, part in parts.items()}
     return train(
-        data,
+        parts,
+        samples.task,
         create(variant.method),
-        division=job.division,
+        seed=job.division,
         lr=job.rate,
-        factors={variant.modality: variant.factor} if variant.kind == RATE else None,
         dropout=variant.dropout,
-        judged=variant.kind == JOINT,
+        classes=samples.classes or 1,
         epochs=epochs,
+        factors={variant.modality: variant.factor} if variant.kind == RATE else None,
     )
+
+
+def epochs_for(samples: Samples) -> int:
+    """Those of the study, and more where the samples make few batches."""
+    batches = max(1, len(samples.labels) * 3 // 5 // BATCH[samples.task])
+    return max(EPOCHS[samples.task], ceil(STEPS / batches))
 
 
 Do = Callable[[Job], Row]
@@ -168,7 +186,7 @@ def row_of(job: Job, outcome: Outcome, seconds: float) -> Row:
         job.division,
         job.rate,
         round(outcome.val, 4),
-        round(outcome.test, 4),
+        round(outcome.test or 0.0, 4),
         outcome.epoch,
         round(seconds, 2),
         {name: round(value, 4) for name, value in outcome.classifiers.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,11 @@ from torch import Tensor
 
 from ....data.errors import InputError
 from ....data.features.feature_set import FeatureSet, open_feature_set
+from ..study.families import Part, standardized
 
 FOLDS = 5  # one tests, the next one validates, three train
 BINS = 10  # of the labels of a regression, for folds that are alike
 FEWEST = 100
-
-Inputs = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ class Samples:
     left_out: str = ""
 
     @property
-    def outputs(self) -> int:
-        """What a network gives for a sample: a number per class, or 1."""
-        return self.classes or 1
-
-    @property
     def task(self) -> str:
         return "classification" if self.classes else "regression"
 
@@ -58,9 +52,16 @@ class Samples:
     def modalities(self) -> list[str]:
         return list(self.inputs)
 
-    def of(self, modality: str) -> Samples:
-        """The same samples with one modality only."""
-        return replace(self, inputs={modality: self.inputs[modality]})
+    def parts(self, division: int) -> dict[str, Part]:
+        """Samples for training, validation and testing, standardized by those for training."""
+        rows = self.divided(division)
+        labels = self.labels
+        if self.classes is None:
+            train = labels[rows["train"]]
+            labels = (labels - train.mean()) / train.std().clamp(min=1e-6)
+        whole = Part(self.inputs, labels)
+        parts = {name: whole.at(part) for name, part in rows.items()}
+        return {name: standardized(part, parts["train"]) for name, part in parts.items()}
 
     def divided(self, division: int) -> dict[str, Tensor]:
         """Indices for training, validation and testing: 60, 20 and 20 %, groups whole.
@@ -118,21 +119,6 @@ def load(folder: str | Path, *, most: int, modalities: Sequence[str] | None = No
     left_out = _left_out(len(features.ids) - len(free), len(free) - len(kept))
     digest = _digest(features, kept, groups)
     return Samples(features.name, inputs, told, groups, classes, digest, left_out)
-
-
-def standardized(inputs: Mapping[str, Tensor], train: Tensor) -> Inputs:
-    """Sequences of one step, (N, 1, D) and lengths (N,), as the bundles' networks take them.
-
-    Args:
-        inputs: vectors (N, D) by modality.
-        train: indices of the samples whose mean becomes 0 and whose deviation becomes 1.
-    """
-    found: Inputs = {}
-    for name, values in inputs.items():
-        mean, deviation = values[train].mean(0), values[train].std(0)
-        scaled = (values - mean) / torch.where(deviation > 1e-6, deviation, 1.0)
-        found[name] = scaled[:, None], torch.ones(len(values), dtype=torch.int64)
-    return found
 
 
 def _drawn(names: Sequence[str], groups: Mapping[str, str], most: int) -> list[str]:

@@ -136,7 +136,7 @@ def _precision(found: Findings) -> list[str]:
 
 
 def _basis(samples: Samples, found: Findings) -> str:
-    figure = "percent of accuracy" if samples.classes else "100 times the correlation"
+    figure = "percent of accuracy" if samples.classes else "100 times R squared"
     left = f" Not used: {samples.left_out}." if samples.left_out else ""
     return (
         f"Points are {figure} on test samples, means over {found.divisions} divisions of "

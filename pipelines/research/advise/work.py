@@ -163,7 +163,7 @@ def _trained(
     torch.set_num_threads(1)  # small networks: threads would wait for each other
     samples = _loaded(folder, most, modalities)
     began = time.perf_counter()
-    outcome = trained(samples, job, epochs)
+    outcome = trained(samples, job, samples.parts(job.division), epochs)
     return row_of(job, outcome, time.perf_counter() - began)
 
 

@@ -54,6 +54,10 @@ class Part(Dataset[dict[str, Any]]):
         inputs = {name: values[rows] for name, values in self.inputs.items()}
         return {"inputs": inputs, "label": self.label[rows], "id": list(map(str, rows))}
 
+    def at(self, rows: Tensor) -> Part:
+        """Some of the samples, by their numbers."""
+        return Part({name: values[rows] for name, values in self.inputs.items()}, self.label[rows])
+
     def of(self, modality: str) -> Part:
         """The same samples with one modality only."""
         return Part({modality: self.inputs[modality]}, self.label)
@@ -199,7 +203,7 @@ def draw(
             for m in range(modalities)
         }
         parts[name] = Part(inputs, torch.from_numpy(label))
-    return {name: _standardized(part, parts["train"]) for name, part in parts.items()}
+    return {name: standardized(part, parts["train"]) for name, part in parts.items()}
 
 
 def _sources(
@@ -233,13 +237,19 @@ def _mixed(view: View, width: int, draws: np.random.Generator, rotation: tuple[i
     return torch.from_numpy(np.moveaxis(mixed, -1, 1))
 
 
-def _standardized(part: Part, train: Part) -> Part:
-    """Mean 0 and deviation 1 of each channel over the training samples."""
+def standardized(part: Part, train: Part) -> Part:
+    """Mean 0 and deviation 1 of each channel over the training samples.
+
+    Args:
+        part: what is changed.
+        train: the training samples; a channel that is the same for all of them becomes 0.
+    """
     inputs = {}
     for name, values in part.inputs.items():
         reference = train.inputs[name]
         axes = [axis for axis in range(reference.ndim) if axis != 1]
         mean, deviation = reference.mean(axes, keepdim=True), reference.std(axes, keepdim=True)
+        deviation[deviation < 1e-6] = 1
         inputs[name] = ((values - mean) / deviation).contiguous()
     return Part(inputs, part.label)
 

@@ -64,6 +64,9 @@ def train(
     lr: float,
     optimizer: str = "adamw",
     dropout: float = 0.0,
+    classes: int = 4,
+    epochs: int | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Train, keep the epoch that is best on validation, test it.
 
@@ -75,9 +78,12 @@ def train(
         lr: learning rate; a tenth of it in the last third of the epochs.
         optimizer: "adamw", or "sgd" with momentum.
         dropout: probability of modality dropout.
+        classes: how many, where the task has any.
+        epochs: how many; by default those of the task.
+        factors: of the learning rate, by the modality whose encoder has it.
     """
     torch.manual_seed(seed)
-    inputs, outputs = parts["train"].inputs, 1 if task == "regression" else 4
+    inputs, outputs = parts["train"].inputs, 1 if task == "regression" else classes
     network: nn.Module
     if method.late_fusion is not None:
         network, classifiers = SmallEnsemble(inputs, outputs, method.late_fusion), None
@@ -92,13 +98,15 @@ def train(
         dropout=ModalityDropout(dropout, seed=seed) if dropout else None,
     )
     groups = balancer.parameter_groups(lr=lr)
+    for group in groups:
+        group["lr"] *= (factors or {}).get(group["name"].removeprefix("encoder/"), 1.0)
     balancer.optimizer = made = (
         torch.optim.AdamW(groups, lr=lr, weight_decay=DECAY, fused=True)
         if optimizer == "adamw"
         else torch.optim.SGD(groups, lr=lr, weight_decay=DECAY, momentum=MOMENTUM)
     )
-    batches = batches_of(parts["train"], BATCH[task], seed)
-    return _run(balancer, made, batches, parts, task)
+    batches = batches_of(parts["train"], min(BATCH[task], len(parts["train"])), seed)
+    return _run(balancer, made, batches, parts, task, epochs or EPOCHS[task])
 
 
 def _run(
@@ -107,14 +115,15 @@ def _run(
     batches: DataLoader[dict[str, Any]],
     parts: Mapping[str, Part],
     task: str,
+    epochs: int,
 ) -> Outcome:
     network, parameters = balancer.network, list(balancer.network.parameters())
     trained = nn.ModuleDict(
         {"network": network, "classifiers": nn.ModuleDict(balancer.classifiers)}
     )
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, EPOCHS[task] * 2 // 3)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, epochs * 2 // 3))
     outcome, best, records = Outcome(), copy.deepcopy(trained.state_dict()), []
-    for epoch in balancer.epochs(EPOCHS[task], batches, prepare_batch=prepare_batch):
+    for epoch in balancer.epochs(epochs, batches, prepare_batch=prepare_batch):
         network.train()
         for batch in batches:
             inputs, label = prepare_batch(batch)
