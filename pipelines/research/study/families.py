@@ -21,7 +21,7 @@ TEST = {
     "classification": 20_000,
     "regression": 20_000,
     "segmentation": 2000,
-}  # images: 128,000 pixels
+}  # images of 36 pixels
 NOISE = {"classification": 1.2, "regression": 1.0, "segmentation": 1.6}  # on the evidence
 SIGN = 2.0  # how loud the signs are that hide evidence, beside noise of 0.5
 WIDTH = {"classification": 16, "regression": 16, "segmentation": 8}  # channels of a modality
