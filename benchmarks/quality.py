@@ -4,7 +4,7 @@
 
 48 healthy cases, those of the embedded default, are checked with each of the 15 subsets of their
 sequences; then every fault is planted in each case. The figures that stand beside a network's
-weights come from 48 other cases. FOLDER gets the cases and a table for each; what is finished is
+weights come from 33 other cases. FOLDER gets the cases and a table for each; what is finished is
 not repeated. Printed are findings in healthy cases by code, and how many faults are found.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,14 +27,14 @@ from scipy import ndimage
 from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 from cggm.data.brats.nifti import Volume, read_case
 from cggm.data.brats.volumes import intensity_ranges
-from cggm.data.files import write_csv
+from cggm.data.files import write_csv, write_json
 from cggm.data.phantom import generate
 from cggm.data.phantom.head import Head, make_head
 from cggm.pipelines.segmentation.quality import check_case
 from cggm.pipelines.segmentation.quality.brain import turned, turns
 from cggm.pipelines.segmentation.quality.findings import CODES
 
-CASES, OTHERS, SPACING = 48, 48, 2.0
+CASES, OTHERS, SPACING = 48, 33, 2.0
 Row = dict[str, str]
 Fault = Callable[[Volume, np.random.Generator, int], Volume]
 
@@ -46,11 +47,19 @@ def main() -> None:
     given = parser.parse_args()
     generate(given.folder / "data", cases=CASES + OTHERS, spacing=SPACING, progress=True)
     cases = find_cases(given.folder / "data", labels="ignored")
-    read = [read_case(case, SEQUENCES) for case in cases[CASES:]]
-    ranges = intensity_ranges(pair for volume in read for pair in volume.images.items())
-    trained = {"grid": {"voxel_mm": [SPACING] * 3, "intensities": ranges}}
+    trained = {"grid": {"voxel_mm": [SPACING] * 3, "intensities": known(given.folder, cases)}}
     rows = [row for case in cases[: given.cases] for row in finished(given.folder, case, trained)]
     print(healthy_table(rows), planted_table(rows), sep="\n\n")
+
+
+def known(folder: Path, cases: Sequence[Case]) -> dict[str, Any]:
+    """Ranges of the intensities of other cases, read if they are there, else measured and kept."""
+    path = folder / "ranges.json"
+    if not path.exists():
+        read = (read_case(case, SEQUENCES) for case in cases[CASES:])
+        pairs = (pair for volume in read for pair in volume.images.items())
+        write_json(path, intensity_ranges(pairs))
+    return json.loads(path.read_text())
 
 
 def finished(folder: Path, case: Case, trained: dict[str, Any]) -> list[Row]:

@@ -87,7 +87,7 @@ def ring(view: View, sequence: str) -> float:
     Shells are 2 mm thick and reach 30 mm below the surface; the darkest one is looked for down to
     18 mm, where bone lies below any scalp.
     """
-    near = view.brain & (view.depth_mm < SHELLS * SHELL_MM)
+    near = (view.depth_mm > 0) & (view.depth_mm < SHELLS * SHELL_MM)
     shell = (view.depth_mm[near] / SHELL_MM).astype(int)
     counts = np.bincount(shell, minlength=SHELLS)
     if (counts == 0).any():

@@ -30,10 +30,11 @@ def check_case(volume: Volume, trained: Mapping[str, Any] | None = None) -> list
     trained = trained or {}
     view = coarse_view(volume)
     grid = check_grid(volume, view, trained)
-    brain = check_brain(view, whole=not grid)
+    whole = all(each.code != "slab" for each in grid)
+    brain = check_brain(view, whole=whole)
     coverage = check_coverage(view)
     found = [*grid, *brain, *coverage, *check_levels(volume)]
-    if not grid and not brain:
+    if whole and not brain:
         found += check_orientation(view)
     broken = {each.sequence for each in found if each.code in ("empty", "constant")}
     sound = [name for name in view.images if name not in broken]

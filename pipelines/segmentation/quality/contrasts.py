@@ -26,6 +26,7 @@ LIKER = 0.3  # correlation with T2 outside of liquor
 SURE_ML, TIMES = 1.0, 5.0  # of voxels that are brighter without agent than with it
 OUTLYING = 5.0  # robust standard deviations of the difference of two images
 NO_ML = 0.05  # vessels and plexus alone enhance more
+FEWER = 4  # every fourth voxel is enough for ranks
 
 
 def check_identical(view: View, names: Sequence[str]) -> list[Finding]:
@@ -43,7 +44,7 @@ def check_swapped(view: View, names: Sequence[str]) -> list[Finding]:
     """Check for two sequences with exchanged names; one pair is named, the surest."""
     if "t2" not in names:
         return _against_agent(view, names)
-    values = {name: view.values(name) for name in names}
+    values = {name: view.values(name)[::FEWER] for name in names}
     tails = {name: tail(each) for name, each in values.items()}
     name = max((key for key in names if key != "t2"), key=lambda key: tails[key], default="t2")
     if tails[name] > TAIL * max(tails["t2"], 1):
@@ -63,12 +64,11 @@ def check_enhancement(view: View, names: Sequence[str]) -> list[Finding]:
     brighter, darker = differing_ml(view, "t1", "t1ce")
     if max(brighter, darker) > NO_ML:
         return []
-    if bright_ml(view, "t1") > SURE_ML:
-        sentence = "t1 and t1ce show the same bright tissue: t1 may be from after the agent"
+    alike = f"t1ce is nowhere brighter than t1 ({brighter:.2f} ml)"
+    if (ml := bright_ml(view, "t1")) > SURE_ML:
+        sentence = f"{alike}, and both show {ml:.1f} ml of bright tissue: is t1 a t1ce, too?"
         return [finding("t1_is_t1ce", sentence, "t1")]
-    sentence = (
-        f"t1ce is nowhere brighter than t1 ({brighter:.2f} ml): no vessel and no tumor enhances"
-    )
+    sentence = f"{alike}: nothing enhances, or one of them is the other, taken twice"
     return [finding("t1ce_is_t1", sentence, "t1ce")]
 
 
@@ -97,7 +97,7 @@ def bright_ml(view: View, sequence: str) -> float:
     """Milliliters that are brighter than the bulk of the brain, after a little smoothing."""
     smooth = ndimage.gaussian_filter(view.images[sequence], 0.7)[view.inner]
     low, middle, high = np.percentile(smooth, (16, 50, 84))
-    return float((smooth > high + 2 * (high - middle)).sum()) * view.voxel_ml
+    return float((smooth > high + 3 * (high - middle)).sum()) * view.voxel_ml
 
 
 def _against_flair(values: dict[str, NDArray[np.float32]]) -> list[Finding]:

@@ -15,8 +15,8 @@ from .view import View
 
 LEAST_LEVELS = 32  # an image of 8 bits has a hundred and more; masks and rounded z-scores few
 CLIPPED = 0.01  # of the brain at the very maximum; a scanner reaches it in single voxels
-MARGIN = 0.5  # of the width of the training's range, beyond each of its ends
-LEAST_MARGIN = 0.15  # in standard deviations
+MARGIN = 0.25  # of the width of the training's range, beyond each of its ends
+LEAST_MARGIN = 0.1  # in standard deviations
 LEAST_CASES = 10  # fewer say too little about a range
 
 

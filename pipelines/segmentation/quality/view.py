@@ -50,7 +50,12 @@ class View:
     @cached_property
     def depth_mm(self) -> Array:
         """Distance to the surface of the brain, holes filled; the field of view is no surface."""
-        filled = ndimage.binary_fill_holes(self.brain)
+        filled = self.brain.copy()
+        for axis in range(3):  # holes that the field of view opens are holes
+            for end in (0, -1):
+                plane = np.moveaxis(filled, axis, 0)[end]
+                plane[:] = ndimage.binary_fill_holes(plane)
+        filled = ndimage.binary_fill_holes(filled)
         return np.asarray(
             ndimage.distance_transform_edt(filled, sampling=self.voxel_mm.tolist()), np.float32
         )
