@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from nilearn.datasets import load_mni152_brain_mask
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -159,6 +158,8 @@ def outline(brain: Mask, voxel_mm: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _average() -> tuple[Mask, NDArray[np.float64]]:
+    from nilearn.datasets import load_mni152_brain_mask  # takes two seconds
+
     image = load_mni152_brain_mask(resolution=4)
     return np.asarray(image.dataobj) > 0, np.full(3, 4.0)
 
