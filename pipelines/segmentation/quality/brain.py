@@ -19,7 +19,8 @@ from .view import Mask, View
 
 LEAST_ML = 100.0  # less is a piece, or a mask
 SMALL_ML = 700.0  # below brains of children of one year; adults have 1,000 to 1,900
-SHELL_MM, SHELLS = 2.0, 15
+SHELL_MM = 2.0  # thickness of a shell, or a voxel
+BONE_MM, SIDES_MM = 18.0, 30.0  # below any scalp lies bone; what is looked at on both sides
 RING = 0.4  # bone gives a tenth of the signal around it; liquor between gyri more than half
 USUAL_MM = (0.3, 3.0)  # sides of voxels of any training worth the name
 THICK = 2.0  # times the other sides, and above USUAL_MM: the network sees steps
@@ -81,19 +82,20 @@ def check_brain(view: View, *, whole: bool) -> list[Finding]:
 
 
 def ring(view: View, sequence: str) -> float:
-    """Brightness of the darkest shell below the surface, relative to what lies on both sides.
-
-    Shells are 2 mm thick and reach 30 mm below the surface; the darkest one is looked for down to
-    18 mm, where bone lies below any scalp.
-    """
-    near = (view.depth_mm > 0) & (view.depth_mm < SHELLS * SHELL_MM)
-    shell = (view.depth_mm[near] / SHELL_MM).astype(int)
-    counts = np.bincount(shell, minlength=SHELLS)
-    if (counts == 0).any():
+    """Brightness of the darkest shell below the surface, relative to what lies on both sides."""
+    width = max(SHELL_MM, float(view.voxel_mm.max()))
+    number = int(SIDES_MM / width)
+    shell = np.ceil(view.depth_mm / width).astype(int) - 1
+    near = (shell >= 0) & (shell < number)
+    counts = np.bincount(shell[near], minlength=number)
+    if not counts.all():
         return 1.0
-    levels = np.bincount(shell, view.images[sequence][near], SHELLS) / counts
-    sides = [min(levels[:i].max(), levels[i + 1 :].max()) for i in range(1, 9)]
-    return min((levels[i] / side for i, side in enumerate(sides, 1) if side > 0), default=1.0)
+    levels = np.bincount(shell[near], view.images[sequence][near], number) / counts
+    ratios = [1.0]
+    for i in range(1, min(int(BONE_MM / width), number - 1)):
+        side = min(levels[:i].max(), levels[i + 1 :].max())
+        ratios += [float(levels[i] / side)] if side > 0 else []
+    return min(ratios)
 
 
 def check_coverage(view: View) -> list[Finding]:
