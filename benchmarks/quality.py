@@ -167,7 +167,7 @@ def head(volume: Volume, rng: np.random.Generator, index: int) -> Volume:
     inside = ndimage.binary_closing(
         full.images["t1"] > 0.08 * full.images["t1"].max(), iterations=2
     )
-    inside = ndimage.binary_fill_holes(inside)
+    inside = np.asarray(ndimage.binary_fill_holes(inside), bool)
     images = {name: np.where(inside, image, 0) for name, image in full.images.items()}
     return replace(volume, images=images, affine=np.diag([SPACING] * 3 + [1.0]))
 
@@ -255,7 +255,8 @@ def middle(volume: Volume, rng: np.random.Generator, index: int) -> Volume:
 def coarser(volume: Volume, rng: np.random.Generator, index: int) -> Volume:
     """Larger voxels than those of the training."""
     images = {n: ndimage.zoom(image, 2 / 3, order=1) for n, image in volume.images.items()}
-    inside = ndimage.zoom((volume.images["t1"] != 0).astype(np.float32), 2 / 3, order=1) > 0.5
+    whole = (volume.images["t1"] != 0).astype(np.float32)
+    inside = np.asarray(ndimage.zoom(whole, 2 / 3, order=1)) > 0.5
     images = {name: np.where(inside, np.maximum(image, 1), 0) for name, image in images.items()}
     return replace(volume, images=images, affine=volume.affine @ np.diag([1.5] * 3 + [1]))
 

@@ -36,7 +36,7 @@ def check_grid(volume: Volume, view: View, trained: Mapping[str, Any]) -> list[F
     sizes, grid = voxel_sizes(volume.affine), trained.get(GRID) or {}
     text = " x ".join(f"{size:.3g}" for size in sizes)
     if "voxel_mm" in grid:
-        if other := other_voxels(grid, sizes):
+        if other := other_voxels(grid, sizes.tolist()):
             found.append(finding("spacing", other))
     elif sizes.max() > USUAL_MM[1] and sizes.max() > THICK * sizes.min():
         found.append(finding("slab", f"slices are {sizes.max():.3g} mm thick (voxels {text} mm)"))

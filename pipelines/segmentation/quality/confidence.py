@@ -46,4 +46,5 @@ def entropy(probabilities: Array) -> NDArray[np.float32]:
         float32 (...).
     """
     p = np.asarray(probabilities, np.float32)
-    return -np.sum(p * np.log2(np.maximum(p, 1e-12)), axis=0, dtype=np.float32) + 0.0
+    bits = p * np.log2(np.maximum(p, 1e-12))
+    return np.abs(np.asarray(bits.sum(axis=0), np.float32))
