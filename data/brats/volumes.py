@@ -1,6 +1,6 @@
 """Whole converted cases: what a network is validated and evaluated on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ from torch.utils.data import Dataset
 from .checks import voxel_sizes
 from .slices import channels_of, presence
 from .store import SliceStore
+
+SHAPE_PERCENTILES = (1, 5, 50, 95, 99)
+SPARSE = 4  # every fourth slice tells the histogram
 
 
 class VolumeDataset(Dataset[dict[str, Any]]):
@@ -55,12 +58,13 @@ class VolumeDataset(Dataset[dict[str, Any]]):
         }
 
 
-def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, list[float]]:
-    """Say what voxels and slices of some cases are like, to be kept with a network.
+def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, Any]:
+    """Say what voxels, slices and intensities of some cases are like, to be kept with a network.
 
     Returns:
         Medians over the cases: "voxel_mm", sizes of a voxel along RAS+ axes, and "brain_pixels",
-        height and width of the box of the brain in an axial slice.
+        height and width of the box of the brain in an axial slice; "intensities" by sequence, see
+        :func:`intensity_ranges`.
     """
     cases = [store.load(name) for name in names]
     voxels = np.median([voxel_sizes(case.affine) for case in cases], axis=0)
@@ -68,4 +72,40 @@ def describe_grid(store: SliceStore, names: Sequence[str]) -> dict[str, list[flo
     return {
         "voxel_mm": [round(float(size), 4) for size in voxels],
         "brain_pixels": [float(side) for side in np.median(boxes, axis=0)],
+        "intensities": intensity_ranges(
+            (name, case.images[::SPARSE, channel])
+            for case in cases
+            for channel, name in enumerate(case.sequences)
+            if name in case.present
+        ),
+    }
+
+
+def intensity_shape(values: np.ndarray) -> list[float]:
+    """Percentiles (`SHAPE_PERCENTILES`) of the z-scores of an image's values in the brain."""
+    values = values.astype(np.float32)
+    low_to_high = np.percentile(values, SHAPE_PERCENTILES)
+    return [float(p) for p in (low_to_high - values.mean()) / max(float(values.std()), 1e-12)]
+
+
+def intensity_ranges(images: Iterable[tuple[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """Say between what ends the histograms of some images lie.
+
+    Args:
+        images: sequence and intensities, 0 outside the brain, any shape.
+
+    Returns:
+        By sequence: number of "cases", "low" and "high" of each of `SHAPE_PERCENTILES`.
+    """
+    shapes: dict[str, list[list[float]]] = {}
+    for name, image in images:
+        if (values := image[image != 0]).size:
+            shapes.setdefault(name, []).append(intensity_shape(values))
+    return {
+        name: {
+            "cases": len(rows),
+            "low": np.min(rows, axis=0).round(4).tolist(),
+            "high": np.max(rows, axis=0).round(4).tolist(),
+        }
+        for name, rows in shapes.items()
     }

@@ -14,6 +14,7 @@ from torch import nn
 from ...data.brats.cases import Case, Source
 from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
+from ...data.brats.normalization import Box
 from ...data.errors import InputError
 from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import Weights, description_of, files_of
@@ -21,6 +22,7 @@ from .averaging import averaged
 from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .outputs import class_probabilities, classes_of
+from .quality.confidence import confidence
 from .reliability import expected_dice, subset_table, untold_regions
 from .small_enhancing import drop_small_et, small_et_remark, smallest_et
 from .trained import trained_network, weights_in
@@ -49,6 +51,7 @@ class Segmentation:
     sequences: tuple[str, ...]
     expected: str
     remarks: tuple[str, ...]
+    confidence: dict[str, float | None]
     probabilities: np.ndarray | None = None
 
     def codes(self, label_convention: str) -> np.ndarray:
@@ -191,10 +194,10 @@ class Segmenter:
         """Give the result on the input's axes, and the classes along RAS+ axes."""
         shape = next(iter(volume.images.values())).shape
         classes = np.zeros(shape, np.uint8)
-        likely: np.ndarray = np.zeros((len(CLASSES), *shape), np.float32)
-        likely[0] = 1  # background wherever the network does not look
         image, box, brain = network_input(volume.images, self.sequences)
-        inside, likely_inside = classes[box], likely[(slice(None), *box)]  # views
+        inside = classes[box]  # a view
+        likely: np.ndarray = np.zeros((len(CLASSES), *inside.shape), np.float32)
+        likely[0] = 1  # background wherever the network does not look
         present = presence(volume.images, self.sequences)[0].to(self.device)
         batches = self.inferer.logits(
             image[0].to(self.device), self.network, present=present, brain=brain[0]
@@ -203,9 +206,8 @@ class Segmenter:
             for chosen, logits in batches:
                 slices = chosen.numpy()
                 inside[..., slices] = classes_of(logits).permute(1, 2, 0).cpu().numpy()
-                if probabilities:
-                    likelihood = class_probabilities(logits)
-                    likely_inside[..., slices] = likelihood.permute(1, 2, 3, 0).cpu().numpy()
+                likelihood = class_probabilities(logits).permute(1, 2, 3, 0)
+                likely[..., slices] = likelihood.cpu().numpy()
         small = drop_small_et(torch.from_numpy(classes), volume.voxel_ml, self.smallest_et)
         native = volume.native
         untold, names = untold_regions(volume.images), list(volume.images)
@@ -217,7 +219,8 @@ class Segmenter:
             tuple(names),
             expected_dice(self.table, names),
             tuple(remark for remark in remarks if remark),
-            np.stack([native.restored(part) for part in likely]) if probabilities else None,
+            confidence(likely, inside) | dict.fromkeys(untold),
+            _whole(likely, box, volume) if probabilities else None,
         )
         return result, classes
 
@@ -230,3 +233,14 @@ class Segmenter:
                 f"{what}; it was trained with {', '.join(self.sequences)}: give one or more of "
                 "these"
             )
+
+
+def _whole(likely: np.ndarray, box: Box, volume: Volume) -> np.ndarray:
+    """Probabilities (4, x, y, z) in a box on the input's axes and shape, background around it."""
+    whole: np.ndarray = np.zeros(next(iter(volume.images.values())).shape, np.float32)
+    parts = []
+    for number, part in enumerate(likely):
+        whole[:] = number == 0
+        whole[box] = part
+        parts.append(volume.native.restored(whole.copy()))
+    return np.stack(parts)

@@ -1,0 +1,61 @@
+"""What a check of a case can find: codes, how bad each is, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+SEVERITIES = ("error", "warning", "note")  # error: the mask will be wrong
+
+# Code: severity and remedy. The limits stand beside the checks, with their reasons.
+CODES: dict[str, tuple[str, str]] = {
+    "not_stripped": ("error", "remove skull and scalp, for example with cggm prepare"),
+    "empty": ("error", "export the image again, or leave this sequence out"),
+    "constant": ("error", "give the image itself, not a mask or rounded z-scores"),
+    "identical": ("error", "find the right file for one of them, or leave one out"),
+    "swapped": ("error", "exchange the two files if a look at them agrees"),
+    "orientation": ("error", "write the header again from the original series"),
+    "incomplete": ("warning", "leave this sequence out, or take a series of the whole head"),
+    "unregistered": ("warning", "register the sequences, for example with cggm prepare"),
+    "t1_is_t1ce": ("warning", "look for the T1 from before the contrast agent, or leave t1 out"),
+    "t1ce_is_t1": ("note", "make sure that t1ce was taken after the contrast agent"),
+    "slab": ("warning", "take a series of the whole head with thinner slices if there is one"),
+    "spacing": (
+        "warning",
+        "resample to the voxels of the training, as cggm prepare --spacing does",
+    ),
+    "clipped": ("warning", "export the image again without windowing"),
+    "brain_volume": ("warning", "look at the brain mask, and correct it"),
+    "intensities": (
+        "warning",
+        "make sure that this is the sequence, and that it shows no artifact",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is odd about a case.
+
+    Attributes:
+        code: one of :data:`CODES`.
+        severity: "error" (the mask will be wrong), "warning" (it may be) or "note".
+        sequence: the sequence it is about, None where it is about the case.
+        sentence: what was found, with the figure.
+        remedy: what to do.
+    """
+
+    code: str
+    severity: str
+    sequence: str | None
+    sentence: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Give the fields for a JSON record."""
+        return asdict(self)
+
+
+def finding(code: str, sentence: str, sequence: str | None = None) -> Finding:
+    """Make a finding, with the severity and the remedy of its code."""
+    severity, remedy = CODES[code]
+    return Finding(code, severity, sequence, sentence, remedy)
