@@ -37,7 +37,7 @@ def case_name(index: int) -> str:
 
 
 def make_case(
-    seed: int, index: int, spacing: float, *, aligned: bool = False
+    seed: int, index: int, spacing: float, *, aligned: bool = False, size: float = 1.0
 ) -> tuple[dict[str, Voxels], Record]:
     """Simulate one case.
 
@@ -46,6 +46,7 @@ def make_case(
         index: of the case, not negative.
         spacing: voxel edge in mm, 1 to 4.
         aligned: leave out what registration leaves over, the small motions between sequences.
+        size: of the tumor, as a multiple of what was drawn: the same patient at another date.
 
     Returns:
         The images (int16) and the labels "seg" (uint8), each of shape
@@ -59,7 +60,7 @@ def make_case(
     )
     anatomy = draw_anatomy(anatomy_rng, inner)
     plan = draw_plan(tumor_rng, draw_kind(seed, index))
-    tumor = grow_tumor(tumor_rng, anatomy, plan)
+    tumor = grow_tumor(tumor_rng, anatomy, plan, size)
     parts = draw_compartments(tissue_rng, anatomy, tumor)
     arrays = {**scan(scan_rng, anatomy, parts, aligned=aligned), "seg": tumor.labels}
     volumes = {
