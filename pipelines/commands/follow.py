@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from ...data.brats.checks import plural
 from ...data.errors import InputError
 from ...data.files import write_csv
 from ..segmentation.follow.new_lesions import SMALLEST_ML
@@ -53,7 +54,8 @@ def main(
     for name, sentence in failures.items():
         print(f"error: {name}: {sentence}", file=sys.stderr)
     several = sum(len(patient.visits) > 1 for patient in patients)
-    print(f"{len(patients)} patients, {several} with several dates; table in {segmented / TABLE}")
+    number = plural(len(patients), "patient")
+    print(f"{number}, {several} with several dates; table in {segmented / TABLE}")
     if failures:
         raise typer.Exit(1)
 
