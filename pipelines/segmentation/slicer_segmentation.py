@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     raise InputError(f"{path} is no segmentation of 3D Slicer ({fault}): save it again")
 
 
-def _slicerio() -> Any:
+def _slicerio() -> ModuleType:
     return optional("slicerio", "slicer", "segmentations of 3D Slicer")
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-_NEIGHBORS_26 = ndimage.generate_binary_structure(3, 3)
+from .parts import connected_parts
+
 _HALF_STEPS = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
 _EQUAL_MM = 1e-6  # diameters that differ less are equally long
 
@@ -46,10 +46,8 @@ def largest_product(mask: np.ndarray, spacing: Sequence[float]) -> Diameters | N
         spacing: size of a voxel in mm along each axis.
     """
     size = np.asarray(spacing[:2], float)
-    numbers, _ = ndimage.label(mask, _NEIGHBORS_26)
     parts: list[tuple[float, int, NDArray[np.intp]]] = []
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        voxels = np.argwhere(numbers[box] == number) + [side.start for side in box]
+    for voxels in connected_parts(mask):
         for z in np.unique(voxels[:, 2]).tolist():
             shown = voxels[voxels[:, 2] == z, :2]
             sides = (np.ptp(shown, axis=0) + 1) * size

@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ....data.brats.checks import voxel_sizes
+from .parts import connected_parts
 
 MARGIN_MM = 5.0  # around the earlier tumor; what lies within has grown from it
 SMALLEST_ML = 0.1  # of a new lesion: a ball of 6 mm
-_NEIGHBORS_26 = ndimage.generate_binary_structure(3, 3)
 
 Affine = NDArray[np.float64]
 
@@ -49,12 +48,10 @@ def new_lesions(
     Returns:
         The new lesions, the largest first.
     """
-    earlier = cKDTree(_points(np.argwhere(tumor), tumor_affine)) if tumor.any() else None
+    earlier = KDTree(_points(np.argwhere(tumor), tumor_affine)) if tumor.any() else None
     voxel_ml = float(np.prod(voxel_sizes(affine))) / 1000
-    numbers, _ = ndimage.label(enhancing, _NEIGHBORS_26)
     found = []
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        voxels = np.argwhere(numbers[box] == number) + [side.start for side in box]
+    for voxels in connected_parts(enhancing):
         if (ml := len(voxels) * voxel_ml) < smallest_ml:
             continue
         points = _points(voxels, to_earlier @ affine)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,10 +52,10 @@ class Visit:
     convention: str
 
     @property
-    def day(self) -> date | None:
+    def day(self) -> datetime.date | None:
         """The date, if it is one of the calendar."""
         try:
-            return date.fromisoformat(self.date or "")
+            return datetime.date.fromisoformat(self.date or "")
         except ValueError:
             return None
 
