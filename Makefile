@@ -15,7 +15,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[dicom,features,extraction,media,tracking,export,prepare,research,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[dicom,features,extraction,media,tracking,export,prepare,slicer,research,dev]"
 	touch $@
 
 demo: setup

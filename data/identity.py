@@ -23,14 +23,17 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:LENGTH]
 
 
-def owner_digests(names: Iterable[str], owner_of: Callable[[str], str]) -> list[str]:
+def owner_digests(
+    names: Iterable[str], owner_of: Callable[[str], str], earlier: Iterable[str] = ()
+) -> list[str]:
     """What to remember of the training samples: a digest per owner, which tells no name.
 
     Args:
         names: of the samples.
         owner_of: the patient or group of a name; other samples of the same are not unseen either.
+        earlier: digests of what the network was trained on before.
     """
-    return sorted({digest(owner_of(name)) for name in names})
+    return sorted({*earlier, *(digest(owner_of(name)) for name in names)})
 
 
 def identify_samples(feature_set: FeatureSet, split: Mapping[str, Sequence[str]]) -> dict[str, str]:

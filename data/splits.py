@@ -4,7 +4,7 @@ A split is by patient: the examinations of one patient always lie in one part.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def split_cases(
     *,
     fractions: Sequence[float] | None = None,
     seed: int | None = None,
+    seen: Collection[str] = (),
 ) -> Split:
     """Split cases by patient, or read the split of an earlier run.
 
@@ -62,13 +63,14 @@ def split_cases(
             takes those of the file, or 0.7, 0.1 and 0.2.
         seed: seed of the draw; the same names, fractions and seed give the same split. None takes
             that of the file, or 0.
+        seen: patients that a network was trained on before; they are drawn for training only.
 
     Returns:
         {"train": [...], "val": [...], "test": [...]}, each sorted and none empty.
 
     Raises:
-        InputError: there are fewer than 3 patients, the fractions are wrong, or the file was made
-            for other cases or settings.
+        InputError: there are fewer than 3 patients, or too few that were not seen; the fractions
+            are wrong; or the file was made for other cases or settings.
     """
     shares = None if fractions is None else _checked_fractions(fractions)
     file = None if file is None else Path(file)
@@ -79,7 +81,7 @@ def split_cases(
             refuse_other_making(split_content(file), file, settings)
             return read_split(file, names)
     shares, seed = shares or list(FRACTIONS), seed or 0
-    split = _draw(names, shares, seed)
+    split = _draw(names, shares, seed, seen)
     if file is not None:
         write_split(file, split, {"seed": seed, "fractions": shares})
     return split
@@ -118,7 +120,7 @@ def read_split(
     return split
 
 
-def _draw(names: Sequence[str], fractions: list[float], seed: int) -> Split:
+def _draw(names: Sequence[str], fractions: list[float], seed: int, seen: Collection[str]) -> Split:
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(patient_of(name), []).append(name)
@@ -128,9 +130,17 @@ def _draw(names: Sequence[str], fractions: list[float], seed: int) -> Split:
             f"{len(patients)} patients ({', '.join(patients)}) cannot be split into training, "
             "validation and test; expected at least 3"
         )
-    ends = np.cumsum(_shares_of(len(patients), fractions))
-    order = np.random.default_rng(seed).permutation(len(patients))
-    chosen = np.split(order, ends[:-1])
+    counts = _shares_of(len(patients), fractions)
+    order = np.random.default_rng(seed).permutation(len(patients)).tolist()
+    order.sort(key=lambda number: patients[number] not in seen)  # these come first: to train on
+    unseen = sum(patient not in seen for patient in patients)
+    if unseen < sum(counts[1:]):
+        raise InputError(
+            f"the network was trained on {len(patients) - unseen} of these {len(patients)} "
+            f"patients; {unseen} are left, and validation and test need {sum(counts[1:])}: add "
+            "patients that it has not seen"
+        )
+    chosen = np.split(np.array(order), np.cumsum(counts)[:-1])
     return {
         part: sorted(name for number in numbers for name in groups[patients[number]])
         for part, numbers in zip(PARTS, chosen, strict=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from ..cache import one_at_a_time
-from ..errors import InputError
+from ..errors import InputError, some
+from ..identity import digest
 from ..phantom import generate
 from ..phantom.cases import GENERATOR_VERSION
 from ..split_file import FILE_NAME, keep_given
-from ..splits import read_split, split_cases
+from ..splits import patient_of, read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
 from .conventions import UnknownConvention
 from .store import SliceStore
@@ -146,6 +147,7 @@ def open_split(
     fractions: Sequence[float] | None = None,
     seed: int | None = None,
     whole: bool = False,
+    trained_on: Collection[str] = (),
 ) -> Mapping[str, list[str]]:
     """Say which cases train, validate and test.
 
@@ -159,9 +161,12 @@ def open_split(
             in particular, as does a seed of None.
         seed: seed of the draw.
         whole: split nothing, and write nothing: all cases are one part, "all".
+        trained_on: digests of the patients that a network to go on with was trained on: they are
+            never validated or tested on.
 
     Raises:
-        InputError: the split does not fit the cases, or is not that of the run.
+        InputError: the split does not fit the cases, is not that of the run, or holds patients out
+            that were trained on.
     """
     if split_file is None and (fold is not None or test_fold is not None):
         raise InputError(
@@ -171,11 +176,21 @@ def open_split(
     names = [case.name for case in cases]
     if whole:
         return {"all": sorted(names)}
+    seen = {patient_of(name) for name in names if digest(patient_of(name)) in set(trained_on)}
     if split_file is not None:
         split = read_split(split_file, names, fold=fold, test_fold=test_fold)
         keep_given(split, split_file, output_dir)
-        return split
-    return split_cases(names, Path(output_dir) / FILE_NAME, fractions=fractions, seed=seed)
+    else:
+        file = Path(output_dir) / FILE_NAME
+        split = split_cases(names, file, fractions=fractions, seed=seed, seen=seen)
+    held_out = [name for part in ("val", "test") for name in split[part]]
+    if known := [name for name in held_out if patient_of(name) in seen]:
+        raise InputError(
+            f"the network was trained on {len(known)} of the {len(held_out)} cases for validation "
+            f"and test ({some(known, 3)}): figures on them mean nothing; move them into train, or "
+            "pass another --output_dir for a new split"
+        )
+    return split
 
 
 def describe_split(split: Mapping[str, Sequence[str]]) -> str:

@@ -20,7 +20,7 @@ from .anatomy import draw_anatomy
 from .compartments import draw_compartments
 from .grid import Grid, output_grid
 from .physics import PROTOCOL
-from .scanner import scan
+from .scanner import USUAL, Scanner, scan
 from .tumor import ED, ET, NCR, draw_kind, draw_plan, grow_tumor
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other bytes
@@ -37,7 +37,13 @@ def case_name(index: int) -> str:
 
 
 def make_case(
-    seed: int, index: int, spacing: float, *, aligned: bool = False
+    seed: int,
+    index: int,
+    spacing: float,
+    *,
+    aligned: bool = False,
+    size: float = 1.0,
+    scanner: Scanner = USUAL,
 ) -> tuple[dict[str, Voxels], Record]:
     """Simulate one case.
 
@@ -46,6 +52,8 @@ def make_case(
         index: of the case, not negative.
         spacing: voxel edge in mm, 1 to 4.
         aligned: leave out what registration leaves over, the small motions between sequences.
+        size: of the tumor, as a multiple of what was drawn: the same patient at another date.
+        scanner: that makes the images.
 
     Returns:
         The images (int16) and the labels "seg" (uint8), each of shape
@@ -59,9 +67,12 @@ def make_case(
     )
     anatomy = draw_anatomy(anatomy_rng, inner)
     plan = draw_plan(tumor_rng, draw_kind(seed, index))
-    tumor = grow_tumor(tumor_rng, anatomy, plan)
+    tumor = grow_tumor(tumor_rng, anatomy, plan, size)
     parts = draw_compartments(tissue_rng, anatomy, tumor)
-    arrays = {**scan(scan_rng, anatomy, parts, aligned=aligned), "seg": tumor.labels}
+    arrays = {
+        **scan(scan_rng, anatomy, parts, aligned=aligned, scanner=scanner),
+        "seg": tumor.labels,
+    }
     volumes = {
         name: round(float(np.count_nonzero(tumor.labels == label)) * spacing**3 / 1000, 3)
         for name, label in LABELS.items()

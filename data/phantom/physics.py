@@ -15,7 +15,8 @@ Sources of the numbers ("chosen" means set here so that the contrasts look right
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,13 +105,23 @@ def vary_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
     return varied
 
 
-def vary_protocol(rng: np.random.Generator) -> dict[str, Sequence]:
+OTHER_PROTOCOL: dict[str, Sequence] = {  # of another hospital: chosen, within clinical ranges
+    "flair": InversionRecovery(tr=8000, ti=2250, te=85),
+    "t1": SpinEcho(tr=700, te=14),
+    "t1ce": SpinEcho(tr=700, te=14),
+    "t2": SpinEcho(tr=3500, te=75),
+}
+
+
+def vary_protocol(
+    rng: np.random.Generator, usual: Mapping[str, Sequence] = PROTOCOL
+) -> dict[str, Sequence]:
     """The timings of one scan: T1 and T1ce share theirs, as in one session."""
-    factor = dict(zip(("t1", "t2", "flair"), np.exp(rng.uniform(-0.12, 0.12, 3)), strict=True))
-    t1 = SpinEcho(450 * factor["t1"], 9)
+    t1, t2, flair = np.exp(rng.uniform(-0.12, 0.12, 3))
+    spin = replace(usual["t1"], tr=usual["t1"].tr * t1)
     return {
-        "flair": InversionRecovery(9000, 2450, 110 * factor["flair"]),
-        "t1": t1,
-        "t1ce": t1,
-        "t2": SpinEcho(5000, 100 * factor["t2"]),
+        "flair": replace(usual["flair"], te=usual["flair"].te * flair),
+        "t1": spin,
+        "t1ce": spin,
+        "t2": replace(usual["t2"], te=usual["t2"].te * t2),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Plan:
     def radius(self) -> float:
         """Radius in mm of a sphere as large as the core."""
         return (self.core_ml * 750 / np.pi) ** (1 / 3)
+
+    def grown(self, size: float) -> Plan:
+        """The same tumor at another date, `size` times as large."""
+        return replace(self, core_ml=self.core_ml * size, edema_ml=self.edema_ml * size)
 
     @property
     def low_grade(self) -> bool:
@@ -94,11 +98,19 @@ def draw_plan(rng: np.random.Generator, kind: str) -> Plan:
     )
 
 
-def grow_tumor(rng: np.random.Generator, anatomy: Anatomy, plan: Plan) -> Tumor:
-    """Seed, growth, edema, mass effect and labels, computed on a box around the seed."""
+def grow_tumor(rng: np.random.Generator, anatomy: Anatomy, plan: Plan, size: float = 1.0) -> Tumor:
+    """Seed, growth, edema, mass effect and labels, computed on a box around the seed.
+
+    Args:
+        rng: of this case.
+        anatomy: where it grows.
+        plan: what was drawn.
+        size: of the tumor, as a multiple of its plan; it begins at the same voxel.
+    """
     grid, fractions = anatomy.grid, anatomy.fractions()
     allowed = anatomy.mask & ~infratentorial(anatomy.mni)
     seed = _draw_seed(rng, anatomy, fractions[0], allowed, plan)
+    plan = plan.grown(size)
     reach = int(BOX / grid.spacing)
     x, y, z = (slice(max(0, i - reach), i + reach + 1) for i in seed)
     inside = (slice(None), x, y, z)

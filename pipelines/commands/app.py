@@ -48,9 +48,13 @@ SUB_COMMANDS = {
     "restore": SubCommand(
         "commands.restore", "Bring masks back to the hospital's own grids.", extra="prepare"
     ),
+    "slicer": SubCommand(
+        "commands.slicer", "Masks to 3D Slicer, and corrected ones back.", extra="slicer"
+    ),
     "train": SubCommand("commands.bundle", "Train the network of a bundle.", "", "train"),
     "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
+    "follow": SubCommand("commands.follow", "Compare the dates of each patient."),
     "score": SubCommand("commands.score", "Score masks against the truth."),
     "demo": SubCommand(
         "research.demo.command", "Train a bundle and write a report.", extra="research"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .averaging import averaged
     from .case_dataset import CaseDataset, one_case
     from .evaluation_report import EvaluationReport
+    from .fine_tuning import FineTuning, StartingWeights
     from .losses import DiceCELoss, RegionLoss, segmentation_loss
     from .mask_writer import MaskWriter
     from .outputs import output_channels, segmentation_task
@@ -30,12 +31,14 @@ _MODULES = {
     "DiceCELoss": "losses",
     "DropSmallET": "small_enhancing",
     "EvaluationReport": "evaluation_report",
+    "FineTuning": "fine_tuning",
     "MaskWriter": "mask_writer",
     "RegionDice": "region_dice",
     "RegionLoss": "losses",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "SliceBatchInferer": "slice_inference",
+    "StartingWeights": "fine_tuning",
     "SubsetInferer": "subset_inference",
     "SubsetReport": "subset_report",
     "VolumeDice": "volume_dice",
@@ -59,12 +62,14 @@ __all__ = [
     "DiceCELoss",
     "DropSmallET",
     "EvaluationReport",
+    "FineTuning",
     "MaskWriter",
     "RegionDice",
     "RegionLoss",
     "Segmentation",
     "Segmenter",
     "SliceBatchInferer",
+    "StartingWeights",
     "SubsetInferer",
     "SubsetReport",
     "VolumeDice",
