@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(cls=WordLists)
 def main(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI, or a table of them.")
+        Path, typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI, or a CSV of them.")
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where all goes.")],
     model: Annotated[
@@ -75,29 +75,27 @@ def main(
     """From a folder of patients to masks, volumes and records. Research use only."""
     if label_convention is not None:
         label_convention_named(label_convention)
-    cases, problems = find_cases_to_segment(source, layout=layout)
-    if not cases:
-        raise InputError(problem_report(str(source), list(problems.values())))
+    found = find_cases_to_segment(source, layout=layout)
+    if not found.cases:
+        raise InputError(problem_report(str(source), list(found.problems.values())))
     make_writable(output)
 
     from ..segmentation.batch.case import Settings, Tool, usual_spacing
     from ..segmentation.batch.run import claim_output, segment_cases
     from ..segmentation.trained import weights_in
 
-    claim_output(output, source, cases)
+    claim_output(output, source, found.cases)
     weights = [weights_in(path) for path in model]
     millimeters = usual_spacing(weights) if spacing is None else spacing
     settings = Settings(prepare, brain_mask, accurate, millimeters, label_convention, flips)
-    for name, reason in problems.items():
+    for name, reason in found.problems.items():
         print(f"{name}: FAILED (find): {reason}")
     try:
-        outcome = segment_cases(
-            cases, output, Tool(weights, settings, device), failed=problems, say=_say
-        )
+        outcome = segment_cases(found, output, Tool(weights, settings, device), say=_say)
     except KeyboardInterrupt:
         print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)
         raise
-    _conclude(outcome, output, len(cases) + len(problems))
+    _conclude(outcome, output, len(found.cases) + len(found.problems))
 
 
 def _say(line: str) -> None:

@@ -32,7 +32,6 @@ from ..reliability import (
     untold_regions,
 )
 from ..segmenter import Segmentation, Segmenter
-from .cases import subject_and_date
 from .need import reason_to_prepare
 from .record import FORMAT, CaseRecord, Finding, described_inputs
 from .view import write_view
@@ -105,7 +104,9 @@ class Stages:
         self.seconds[key] = round(self.seconds.get(key, 0) + spent, 2)
 
 
-def segment_case(case: Case, output: Path, tool: Tool, stages: Stages) -> CaseRecord:
+def segment_case(
+    case: Case, output: Path, tool: Tool, stages: Stages, told: tuple[str, str | None]
+) -> CaseRecord:
     """Segment one case into a folder of `output`, in place of an earlier result.
 
     Args:
@@ -113,6 +114,7 @@ def segment_case(case: Case, output: Path, tool: Tool, stages: Stages) -> CaseRe
         output: the folder of all.
         tool: what segments.
         stages: tells the caller where it failed.
+        told: subject and date.
 
     Raises:
         InputError: it cannot be segmented.
@@ -135,13 +137,12 @@ def segment_case(case: Case, output: Path, tool: Tool, stages: Stages) -> CaseRe
                 if prepared is None
                 else _native_masks(folder, case.name, output / PREPARED / case.name)
             )
-        subject, date = subject_and_date(case)
         untold = untold_regions(result.sequences)
         record: CaseRecord = {
             "format": FORMAT,
             "case": case.name,
-            "subject": subject,
-            "date": date,
+            "subject": told[0],
+            "date": told[1],
             "sequences": list(result.sequences),
             "prepared": prepared is not None,
             "volumes_ml": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -14,35 +14,56 @@ from ....data.brats.cases import Case
 from ....data.errors import InputError
 from ....data.splits import patient_of
 from ..preparation.case_list import find_cases_to_prepare
+from .table import cases_of_table
 
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
 _SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
 _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
 
 
+@dataclass
+class Found:
+    """What there is to segment.
+
+    Attributes:
+        cases: by name.
+        problems: the reason for each that cannot be begun.
+        rows: of a table, by case.
+    """
+
+    cases: list[Case]
+    problems: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def subject_and_date(self, case: Case) -> tuple[str, str | None]:
+        """Say who and when: what the table tells, or else :func:`subject_and_date`."""
+        subject, when = subject_and_date(case)
+        row = self.rows.get(case.name, {})
+        return row.get("subject") or subject, row.get("date") or when
+
+
 def find_cases_to_segment(
-    folder: Path, *, layout: str = "auto", say: Callable[[str], object] = print
-) -> tuple[list[Case], dict[str, str]]:
-    """List the cases of a folder, whatever their names, and what is wrong with the others.
+    source: Path, *, layout: str = "auto", say: Callable[[str], object] = print
+) -> Found:
+    """List the cases of a folder, whatever their names, or of a table; and what is wrong.
 
     Args:
-        folder: of the cases, or of one.
+        source: a folder of cases or of one, or a table, see :func:`.cases_of_table`.
         layout: as for :func:`.find_cases_to_prepare`.
         say: gets a sentence for each kind of file that is not used.
-
-    Returns:
-        The cases by name, and for each that cannot be begun the reason.
 
     Raises:
         InputError: nothing is recognized, or there is nothing but DICOM.
     """
-    listing = list_folder(folder)
+    if source.is_file():
+        return Found(*cases_of_table(source))
+    listing = list_folder(source)
     _refuse_dicom(listing)
-    cases, problems = find_cases_to_prepare(folder, layout=layout, say=say)
+    cases, problems = find_cases_to_prepare(source, layout=layout, say=say)
     if layout == "auto" and not any(case.layout in _TASKS for case in cases):
         for child in _left_over(listing, cases, problems):
             _add(child, listing, cases, problems, say)
-    return sorted(cases, key=lambda case: case.name), problems
+    return Found(sorted(cases, key=lambda case: case.name), problems)
 
 
 def _add(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ....data.locks import InUse
 from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock, update_failed
 from ..reliability import joined
 from .case import Stages, Tool, segment_case
-from .cases import with_sequences
+from .cases import Found, with_sequences
 from .record import CaseRecord, finished_records, is_made_from, read_record, row_of
 
 TABLE, MARK = "volumes.csv", ".segment.json"
@@ -41,12 +41,7 @@ class Outcome:
 
 
 def segment_cases(
-    cases: Sequence[Case],
-    output: Path,
-    tool: Tool,
-    *,
-    failed: Mapping[str, str] | None = None,
-    say: Callable[[str], object] = print,
+    found: Found, output: Path, tool: Tool, *, say: Callable[[str], object] = print
 ) -> Outcome:
     """Segment cases into `output`, a folder for each; the tables grow with each of them.
 
@@ -55,20 +50,20 @@ def segment_cases(
     comes last.
 
     Args:
-        cases: from :func:`.find_cases_to_segment`.
+        found: from :func:`.find_cases_to_segment`.
         output: from :func:`claim_output`.
         tool: what segments.
-        failed: reasons why others could not even be begun, by case.
         say: gets a line for each case, and for each new subset of sequences what it is worth.
 
     Raises:
         InputError: the tables cannot be written.
     """
-    outcome = Outcome(failed={name: ("find", why) for name, why in (failed or {}).items()})
+    outcome = Outcome(failed={name: ("find", why) for name, why in found.problems.items()})
     _write_tables(output, outcome)
+    cases = sorted(found.cases, key=lambda case: _begun(output, case.name).exists())
     clock, said = _Remaining(len(cases)), set[str]()
-    for number, case in enumerate(sorted(cases, key=lambda c: _begun(output, c.name).exists()), 1):
-        line = _take(case, output, tool, outcome)
+    for number, case in enumerate(cases, 1):
+        line = _take(case, output, tool, outcome, found.subject_and_date(case))
         record = outcome.done.get(case.name)
         if record is not None and (worth := _worth(record)) not in said:
             said.add(worth)
@@ -119,7 +114,9 @@ def _refuse_others(output: Path, cases: Sequence[Case]) -> None:
         )
 
 
-def _take(case: Case, output: Path, tool: Tool, outcome: Outcome) -> str:
+def _take(
+    case: Case, output: Path, tool: Tool, outcome: Outcome, told: tuple[str, str | None]
+) -> str:
     """Segment one case; say in a line what became of it."""
     stages, begun = Stages(), _begun(output, case.name)
     try:
@@ -130,7 +127,7 @@ def _take(case: Case, output: Path, tool: Tool, outcome: Outcome) -> str:
                 return "finished before"
             begun.touch()
             try:
-                record = segment_case(case, output, tool, stages)
+                record = segment_case(case, output, tool, stages, told)
             finally:
                 begun.unlink(missing_ok=True)
     except InUse:
