@@ -70,7 +70,7 @@ def read_failed(output: Path) -> dict[str, dict[str, str]]:
 
 
 def update_failed(
-    output: Path, failed: Mapping[str, Mapping[str, str]], finished: Collection[str]
+    output: Path, failed: Mapping[str, Mapping[str, str]], unsettled: Collection[str]
 ) -> None:
     """Write the rows of cases that failed, now or before; none at all leaves no table.
 
@@ -79,9 +79,9 @@ def update_failed(
     Args:
         output: the folder.
         failed: rows of those that failed now, by case.
-        finished: names that are no failures any more.
+        unsettled: names that may have failed in another process, or before and not yet again.
     """
-    before = {name: row for name, row in read_failed(output).items() if name not in finished}
+    before = {name: row for name, row in read_failed(output).items() if name in unsettled}
     rows = dict(sorted({**before, **failed}.items()))
     if rows:
         write_csv(output / FAILED, rows.values())

@@ -59,7 +59,8 @@ def segment_cases(
         InputError: the tables cannot be written.
     """
     outcome = Outcome(failed={name: ("find", why) for name, why in found.problems.items()})
-    _write_tables(output, outcome)
+    names = {case.name for case in found.cases}
+    _write_tables(output, outcome, names)
     cases = sorted(found.cases, key=lambda case: _begun(output, case.name).exists())
     clock, said = _Remaining(len(cases)), set[str]()
     for number, case in enumerate(cases, 1):
@@ -69,7 +70,7 @@ def segment_cases(
             said.add(worth)
             say(worth)
         if case.name not in outcome.earlier:
-            _write_tables(output, outcome)
+            _write_tables(output, outcome, names)
         left = clock.after(number, segmented=record is not None)
         say(f"{number}/{len(cases)}{left} {case.name}: {line}")
     return outcome
@@ -155,7 +156,7 @@ def _begun(output: Path, case: str) -> Path:
     return output / LOCKS / f"{case}.begun"
 
 
-def _write_tables(output: Path, outcome: Outcome) -> None:
+def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
     """Write the rows of all finished cases, and of those that failed, in this run or before."""
     with tables_lock(output):
         rows = [row_of(record) for record in finished_records(output)]
@@ -165,7 +166,7 @@ def _write_tables(output: Path, outcome: Outcome) -> None:
             name: {"case": name, "stage": stage, "reason": reason}
             for name, (stage, reason) in outcome.failed.items()
         }
-        update_failed(output, failed, {row["case"] for row in rows} - failed.keys())
+        update_failed(output, failed, names.difference(row["case"] for row in rows))
 
 
 def _line(record: CaseRecord) -> str:

@@ -67,13 +67,13 @@ def prepare_cases(
     Raises:
         InputError: the folder cannot be written.
     """
-    outcome = Outcome(failed=dict(failed or {}))
+    outcome, names = Outcome(failed=dict(failed or {})), {case.name for case in cases}
     try:
         for number, case in enumerate(cases, 1):
             line = _take(case, output, settings, outcome)
             say(f"{number}/{len(cases)} {case.name}: {line}")
     finally:
-        _write_tables(output, outcome)
+        _write_tables(output, outcome, names)
     return outcome
 
 
@@ -130,12 +130,12 @@ def _line(record: Record) -> str:
     return "\n    ".join(lines)
 
 
-def _write_tables(output: Path, outcome: Outcome) -> None:
+def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
     """Write the rows of all prepared cases, and of those that failed, in this run or before."""
     with tables_lock(output):
-        names = write_table(output)
+        finished = write_table(output)
         failed = {name: {"case": name, "reason": why} for name, why in outcome.failed.items()}
-        update_failed(output, failed, names)
+        update_failed(output, failed, names.difference(finished))
 
 
 def write_table(output: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A small model, three cases in the form of BraTS, and what a run makes of them."""
+"""A small model, two cases in the form of BraTS, and what a run makes of them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def tool(model: Path) -> Tool:
 
 @pytest.fixture
 def brats(tmp_path: Path) -> Path:
-    """Three cases of BraTS, in a folder that is named after a patient."""
+    """Two cases of BraTS, in a folder that is named after a patient."""
     folder = tmp_path / "Müller Anna"
-    for number in range(3):
+    for number in range(2):
         write_case(folder, f"P{number}", number)
     return folder

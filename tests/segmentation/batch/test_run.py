@@ -51,22 +51,22 @@ def test_one_broken_file_stops_no_other(brats: Path, tool: Tool, tmp_path: Path)
     broken.write_bytes(whole[: len(whole) // 2])
     (brats / "P9").mkdir()
     outcome = run(brats, output, tool)
-    assert sorted(outcome.done) == ["P0", "P2"]
+    assert list(outcome.done) == ["P0"]
     failed = table(output / "failed.csv")
     assert {name: row["stage"] for name, row in failed.items()} == {"P1": "read", "P9": "find"}
     assert "P1_t2.nii.gz is a damaged or truncated gzip file" in failed["P1"]["reason"]
     assert "holds no NIfTI file" in failed["P9"]["reason"]
-    assert list(table(output / "volumes.csv")) == ["P0", "P2"] and not (output / "P1").exists()
+    assert list(table(output / "volumes.csv")) == ["P0"] and not (output / "P1").exists()
 
     # Mended: what was finished stays as it is, the rest is done.
     broken.write_bytes(whole)
     (brats / "P9").rmdir()
     before = (output / "P0" / "P0.json").stat().st_mtime_ns
     outcome = run(brats, output, tool)
-    assert list(outcome.done) == ["P1"] and outcome.earlier == ["P0", "P2"]
-    assert list(table(output / "volumes.csv")) == ["P0", "P1", "P2"]
+    assert list(outcome.done) == ["P1"] and outcome.earlier == ["P0"]
+    assert list(table(output / "volumes.csv")) == ["P0", "P1"]
     assert (output / "P0" / "P0.json").stat().st_mtime_ns == before
-    assert list(table(output / "failed.csv")) == ["P9"]  # a case that nobody has seen again
+    assert not (output / "failed.csv").exists()
 
 
 def test_masks_lie_on_their_inputs_and_records_tell_all(
@@ -93,7 +93,7 @@ def test_masks_lie_on_their_inputs_and_records_tell_all(
     for file in (output / "P0" / "P0.json", output / "volumes.csv"):
         assert "ller" not in file.read_text(encoding="utf-8")
     assert said[0].startswith("flair+t1+t1ce+t2: Dice unknown")
-    assert any(line.startswith("2/3 (less than a minute left) P1: WT ") for line in said)
+    assert any(line.startswith("1/2 (less than a minute left) P0: WT ") for line in said)
 
 
 def test_a_subset_tells_what_it_is_worth(brats: Path, tmp_path: Path) -> None:
@@ -125,8 +125,7 @@ def test_masks_of_another_data_set_are_never_replaced(
     brats: Path, tool: Tool, tmp_path: Path
 ) -> None:
     output, other = tmp_path / "out", tmp_path / "other"
-    for number in (1, 2):
-        shutil.rmtree(brats / f"P{number}")
+    shutil.rmtree(brats / "P1")
     run(brats, output, tool)
     before = contents(output)
     write_case(other, "P0", 7)
@@ -147,8 +146,7 @@ def test_another_model_or_setting_makes_masks_again(
     brats: Path, tool: Tool, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    for number in (1, 2):
-        shutil.rmtree(brats / f"P{number}")
+    shutil.rmtree(brats / "P1")
     run(brats, output, tool)
     weights = weights_in(write_model(tmp_path / "other", ("flair", "t1ce"), seed=1))
     again = run(brats, output, Tool(weights, Settings(label_convention="brats2023"), "cpu"))
@@ -165,19 +163,19 @@ def test_a_case_in_hand_of_another_process_is_left_to_it(
     output = tmp_path / "out"
     with case_lock(output, "P1"):
         outcome = run(brats, output, tool)
-    assert outcome.elsewhere == ["P1"] and sorted(outcome.done) == ["P0", "P2"]
+    assert outcome.elsewhere == ["P1"] and list(outcome.done) == ["P0"]
     assert not outcome.failed and not (output / "failed.csv").exists()
 
 
 def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_path: Path) -> None:
     """No case is done twice, and none that was finished is touched again."""
     output, draws = tmp_path / "out", random.Random(0)
-    for number in range(3, 6):
+    for number in (2, 3):
         write_case(brats, f"P{number}", number)
     finished: dict[str, int] = {}
-    for _ in range(4):
+    for _ in range(3):
         child = in_a_child(lambda: run(brats, output, tool))
-        time.sleep(draws.uniform(0.05, 1.2))
+        time.sleep(draws.uniform(0.1, 2))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         for path in output.glob("P*/P*.json"):
@@ -185,7 +183,7 @@ def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_p
             assert finished.setdefault(path.stem, now) == now
     begun = {path.stem for path in output.glob(".locks/*.begun")}
     outcome = run(brats, output, tool)
-    names = [f"P{number}" for number in range(6)]
+    names = [f"P{number}" for number in range(4)]
     assert sorted([*outcome.done, *outcome.earlier]) == names and not outcome.failed
     assert set(outcome.earlier) == finished.keys()
     assert begun - finished.keys() <= set(list(outcome.done)[len(outcome.done) - len(begun) :])
@@ -195,7 +193,7 @@ def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_p
 
 def test_two_processes_share_a_folder(brats: Path, tool: Tool, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    for number in range(3, 6):
+    for number in (2, 3):
         write_case(brats, f"P{number}", number)
 
     def work() -> None:
@@ -206,6 +204,6 @@ def test_two_processes_share_a_folder(brats: Path, tool: Tool, tmp_path: Path) -
     children = [in_a_child(work) for _ in range(2)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     done = [(tmp_path / f"{child}.txt").read_text().split() for child in children]
-    names = [f"P{number}" for number in range(6)]
+    names = [f"P{number}" for number in range(4)]
     assert sorted(done[0] + done[1]) == names and all(done)
     assert list(table(output / "volumes.csv")) == names
