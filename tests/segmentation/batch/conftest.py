@@ -16,7 +16,7 @@ from .models import write_model
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a training, never changed by a test."""
-    return write_model(tmp_path_factory.mktemp("model") / "trained")
+    return write_model(tmp_path_factory.mktemp("model") / "trained", ("flair", "t1ce"))
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_one_broken_file_stops_no_other(brats: Path, tool: Tool, tmp_path: Path) -> None:
-    output, broken = tmp_path / "out", brats / "P1" / "P1_t2.nii.gz"
+    output, broken = tmp_path / "out", brats / "P1" / "P1_t1ce.nii.gz"
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
     (brats / "P9").mkdir()
@@ -54,7 +54,7 @@ def test_one_broken_file_stops_no_other(brats: Path, tool: Tool, tmp_path: Path)
     assert list(outcome.done) == ["P0"]
     failed = table(output / "failed.csv")
     assert {name: row["stage"] for name, row in failed.items()} == {"P1": "read", "P9": "find"}
-    assert "P1_t2.nii.gz is a damaged or truncated gzip file" in failed["P1"]["reason"]
+    assert "P1_t1ce.nii.gz is a damaged or truncated gzip file" in failed["P1"]["reason"]
     assert "holds no NIfTI file" in failed["P9"]["reason"]
     assert list(table(output / "volumes.csv")) == ["P0"] and not (output / "P1").exists()
 
@@ -92,7 +92,7 @@ def test_masks_lie_on_their_inputs_and_records_tell_all(
     assert (output / "P0" / "P0.png").is_file()
     for file in (output / "P0" / "P0.json", output / "volumes.csv"):
         assert "ller" not in file.read_text(encoding="utf-8")
-    assert said[0].startswith("flair+t1+t1ce+t2: Dice unknown")
+    assert said[0].startswith("flair+t1ce: Dice unknown")
     assert any(line.startswith("1/2 (less than a minute left) P0: WT ") for line in said)
 
 
@@ -148,11 +148,11 @@ def test_another_model_or_setting_makes_masks_again(
     output = tmp_path / "out"
     shutil.rmtree(brats / "P1")
     run(brats, output, tool)
-    weights = weights_in(write_model(tmp_path / "other", ("flair", "t1ce"), seed=1))
+    weights = weights_in(write_model(tmp_path / "other", seed=1))
     again = run(brats, output, Tool(weights, Settings(label_convention="brats2023"), "cpu"))
     assert list(again.done) == ["P0"]
     record = read_record(output / "P0")
-    assert record["sequences"] == ["flair", "t1ce"] and record["label_convention"] == "brats2023"
+    assert len(record["sequences"]) == 4 and record["label_convention"] == "brats2023"
     codes = np.asarray(nib.load(output / "P0" / "P0_mask.nii.gz").dataobj)
     assert codes.max() <= 3
 
