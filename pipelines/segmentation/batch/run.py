@@ -10,7 +10,7 @@ from pathlib import Path
 from ....data.brats.cases import Case
 from ....data.brats.conventions import REGIONS
 from ....data.errors import InputError, some
-from ....data.files import write_csv, write_json
+from ....data.files import write_csv, write_text
 from ....data.identity import digest
 from ....data.locks import InUse
 from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock, update_failed
@@ -19,7 +19,7 @@ from .case import Stages, Tool, segment_case
 from .cases import Found, with_sequences
 from .record import CaseRecord, finished_records, is_made_from, read_record, row_of
 
-TABLE, MARK = "volumes.csv", ".segment.json"
+TABLE, MARK = "volumes.csv", ".cggm_segment"
 Failure = tuple[str, str]  # the stage, and the reason
 
 
@@ -88,16 +88,16 @@ def claim_output(output: Path, source: Path, cases: Sequence[Case]) -> None:
             f"the output folder {output} lies in {source}, where its files would be taken for "
             "cases: choose one beside it"
         )
-    mark, told = output / MARK, {"format": 1, "source": digest(str(source.resolve()))}
+    mark, origin = output / MARK, digest(str(source.resolve()))
     entries = [path.name for path in output.iterdir() if not path.name.startswith(".")]
     if entries and not mark.is_file():
         raise InputError(
             f"{output} holds {some(sorted(entries), 3)} and is no output folder of cggm segment: "
             "choose another one"
         )
-    if mark.is_file() and f'"{told["source"]}"' not in mark.read_text(encoding="utf-8"):
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() != origin:
         _refuse_others(output, cases)
-    write_json(mark, told)
+    write_text(mark, f"{origin}\n")
 
 
 def _refuse_others(output: Path, cases: Sequence[Case]) -> None:
