@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,9 +78,10 @@ class Tool:
         self.segmenter = Segmenter.from_folder(weights, device=device, flips=settings.flips)
         self.settings = settings
         trained, found = self.segmenter.trained, digests(weights)
+        told = {name: trained[name] for name in _OF_MODEL if name in trained}
         self.model: dict[str, Any] = {
             "sha256": [found] if isinstance(found, str) else found,
-            "settings": {name: trained[name] for name in _OF_MODEL if name in trained},
+            "settings": json.loads(json.dumps(told)),  # as a record gives it back, without tuples
         }
 
     def convention(self, case: Case) -> str:
@@ -121,9 +123,9 @@ def segment_case(
     """
     target = output / case.name
     _replaceable(target)
+    volume, prepared = _volume(case, output, tool.settings, stages)
     with stages("read"):
         inputs = described_inputs(case)
-    volume, prepared = _volume(case, output, tool.settings, stages)
     with stages("check"):
         findings: list[Finding] = []  # what is odd in the volume, next to tool.segmenter.trained
     with stages("segment"):
