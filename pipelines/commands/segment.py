@@ -79,18 +79,17 @@ def main(
     if not found.cases:
         raise InputError(problem_report(str(source), list(found.problems.values())))
     make_writable(output)
-
-    from ..segmentation.batch.case import Settings, Tool, usual_spacing
-    from ..segmentation.batch.run import claim_output, segment_cases
-    from ..segmentation.trained import weights_in
-
-    claim_output(output, source, found.cases)
-    weights = [weights_in(path) for path in model]
-    millimeters = usual_spacing(weights) if spacing is None else spacing
-    settings = Settings(prepare, brain_mask, accurate, millimeters, label_convention, flips)
     for name, reason in found.problems.items():
         print(f"{name}: FAILED (find): {reason}")
     try:
+        from ..segmentation.batch.case import Settings, Tool, usual_spacing
+        from ..segmentation.batch.run import claim_output, segment_cases
+        from ..segmentation.trained import weights_in
+
+        claim_output(output, source, found.cases)
+        weights = [weights_in(path) for path in model]
+        millimeters = usual_spacing(weights) if spacing is None else spacing
+        settings = Settings(prepare, brain_mask, accurate, millimeters, label_convention, flips)
         outcome = segment_cases(found, output, Tool(weights, settings, device), say=_say)
     except KeyboardInterrupt:
         print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)
