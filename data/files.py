@@ -13,6 +13,7 @@ power at any moment leaves the old content or the new one, never a part of it.
 ``remove_leftovers(path)``             what killed processes left beside ``path``; the writers
                                        above do this themselves, each for its own path
 ``digest_of(path, ...)``               SHA-256 in hexadecimal
+``fingerprint(path)``                  what tells a file again, see ``is_same_file``
 =====================================  ==========================================================
 
 What is being written is called ``.<name>.<host>.<count>.<process>.tmp``. What the system
@@ -180,6 +181,29 @@ def digest_of(*paths: str | Path) -> str:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint(path: str | Path) -> dict[str, Any]:
+    """What a record says of a file it was made from, so that :func:`is_same_file` tells it again.
+
+    The name is that of the file alone: a folder may be named after a patient.
+    """
+    path = Path(path)
+    status = path.stat()
+    return {
+        "file": path.name,
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "sha256": digest_of(path),
+    }
+
+
+def is_same_file(about: Mapping[str, Any], path: str | Path) -> bool:
+    """Whether a file is the one of a fingerprint: by its size and time, or else by its digest."""
+    status = Path(path).stat()
+    if status.st_size != about["bytes"]:
+        return False
+    return status.st_mtime_ns == about["mtime_ns"] or digest_of(path) == about["sha256"]
 
 
 def _beside(path: Path) -> Path:

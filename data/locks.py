@@ -15,6 +15,10 @@ REMEDY = "choose another folder, or give yourself the right to write there"
 _held: dict[Path, BaseFileLock] = {}
 
 
+class InUse(InputError):
+    """Another process holds a lock."""
+
+
 @contextmanager
 def lock_or_refuse(
     file: str | Path, refusal: str, *, what: str = "the folder", remedy: str = REMEDY
@@ -31,7 +35,8 @@ def lock_or_refuse(
         remedy: what to do when it cannot be written.
 
     Raises:
-        InputError: another process holds the lock, or its file cannot be written.
+        InUse: another process holds the lock.
+        InputError: its file cannot be written.
     """
     lock = _acquired(Path(file), refusal, what, remedy)
     try:
@@ -71,7 +76,7 @@ def _acquired(file: Path, refusal: str | None, what: str, remedy: str) -> BaseFi
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=refusal is None)
     except Timeout as error:
-        raise InputError(refusal) from error
+        raise InUse(refusal) from error
     # Not every file system of a network has locks.
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -83,6 +83,7 @@ def find_cases(
     labels: str = "required",
     allow_missing: bool = False,
     say: Callable[[str], object] = _LOG.warning,
+    broken: dict[str, str] | None = None,
 ) -> list[Case]:
     """List the cases of a folder in a published layout.
 
@@ -96,9 +97,11 @@ def find_cases(
         allow_missing: accept cases that lack sequences, as long as one is there.
         say: gets a sentence for each kind of file or folder that is not used, or that is used
             under another name than the published one.
+        broken: gets the reason for each case whose files are broken, which is then left out;
+            without it they are an error.
 
     Returns:
-        The cases, sorted by name, at least one.
+        The cases, sorted by name, at least one unless `broken` has some.
 
     Raises:
         InputError: a setting is unknown, nothing is recognized, or cases are broken (all of them
@@ -116,9 +119,13 @@ def find_cases(
     demanded = [] if allow_missing else [*sequences]
     demanded += ["label"] if labels == "required" else []
     strays = strays_in(listing.nifti, everything)
-    if problems := _problems(found, layout, wanted, demanded, strays):
-        report = problem_report(f"the {plural(len(found), 'case')} of {root}", problems)
+    problems = _problems(found, layout, wanted, demanded, strays)
+    if problems and broken is None:
+        sentences = [sentence for one in problems.values() for sentence in one]
+        report = problem_report(f"the {plural(len(found), 'case')} of {root}", sentences)
         raise InputError("\n".join([report, *notes]))
+    if broken is not None:
+        broken |= {name: "; ".join(sentences) for name, sentences in problems.items()}
     for note in notes:
         say(note)
     return [
@@ -130,6 +137,7 @@ def find_cases(
             layout,
         )
         for name, sources in sorted(found.items())
+        if name not in problems
     ]
 
 
@@ -168,13 +176,15 @@ def _problems(
     wanted: Sequence[str],
     demanded: Sequence[str],
     strays: Mapping[Path, Sequence[str]],
-) -> list[str]:
-    """Say what is wrong with the files of all cases."""
-    problems: list[str] = []
+) -> dict[str, list[str]]:
+    """Say what is wrong with the files of cases, by case."""
+    problems: dict[str, list[str]] = {}
     for name, sources in sorted(found.items()):
         paths = {key: [source.path for source in sources[key]] for key in wanted if key in sources}
         expected = {key: LAYOUTS[layout].file_name(name, key) for key in wanted}
-        problems += case_problems(name, paths, expected=expected, demanded=demanded, strays=strays)
+        sentences = case_problems(name, paths, expected=expected, demanded=demanded, strays=strays)
+        if sentences:
+            problems[name] = sentences
     return problems
 
 

@@ -120,6 +120,15 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
     Raises:
         InputError: a file is damaged, or the files of the case do not fit together.
     """
+    return volume_of_images(case, read_images(case, sequences))
+
+
+def read_images(case: Case, sequences: Sequence[str]) -> dict[str, RasImage]:
+    """Read the images of one case, each on its own grid; arguments are those of `read_case`.
+
+    Raises:
+        InputError: a file is damaged, or none of the sequences is there.
+    """
     present = [key for key in sequences if key in case.images]
     if not present:
         raise InputError(
@@ -132,11 +141,21 @@ def read_case(case: Case, sequences: Sequence[str]) -> Volume:
         if source.path not in files:
             files[source.path] = read_nifti(source.path, f"case {case.name}: {source.path}")
         images[key] = files[source.path].volume(source.channel, source.channels)
+    return images
+
+
+def volume_of_images(case: Case, images: Mapping[str, RasImage]) -> Volume:
+    """Check the images of one case against each other, and read its label.
+
+    Raises:
+        InputError: they do not fit together, or no network can use them.
+    """
     volume = _checked_volume(case.name, f"case {case.name}", images)
-    checks.warn_of_position(volume.native.header, images[present[0]].where)
+    first = next(iter(images.values()))
+    checks.warn_of_position(volume.native.header, first.where)
     checks.warn_of_skull(volume.images, volume.voxel_ml, f"case {case.name}")
     if case.label is not None:
-        volume.label = _read_label(case, case.label, images[present[0]].grid)
+        volume.label = _read_label(case, case.label, first.grid)
     return volume
 
 

@@ -42,6 +42,9 @@ SUB_COMMANDS = {
         extra="dicom",
         late=("highdicom",),
     ),
+    "segment": SubCommand(
+        "commands.segment", "From a folder of patients to masks, volumes and records."
+    ),
     "prepare": SubCommand(
         "commands.prepare", "Prepare a hospital's images: register, strip, 1 mm.", extra="prepare"
     ),

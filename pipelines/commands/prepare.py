@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..segmentation.preparation.batch import FAILED, TABLE, prepare_cases
+from ..segmentation.one_by_one import FAILED
+from ..segmentation.preparation.batch import TABLE, prepare_cases
 from ..segmentation.preparation.case import Settings
 from ..segmentation.preparation.case_list import find_cases_to_prepare
 from .start import make_writable

@@ -22,7 +22,15 @@ from ..handlers.checkpoint_file import Weights, description_of
 from .case_dataset import ReadCase
 from .overlays import draw_overlay
 from .region_dice import region_counts
-from .reliability import GRID, expected_dice, joined, other_voxels, subset_table, untold_regions
+from .reliability import (
+    GRID,
+    expected_dice,
+    joined,
+    other_voxels,
+    removed_remark,
+    subset_table,
+    untold_regions,
+)
 from .slice_inference import SliceBatchInferer
 from .small_enhancing import small_et_remark
 from .volume_dice import dice_of_counts
@@ -119,7 +127,7 @@ class MaskWriter:
             print(f"warning: {case.name}: {voxels}", file=sys.stderr, flush=True)
         removed = sum(self.inferer.removed) if self.inferer is not None else 0
         if removed:
-            remarks.append(f"{removed} voxels of tumor outside the brain were removed")
+            remarks.append(removed_remark(removed))
         if self._small_et:
             remarks.append(small_et_remark(self._small_et))
         return remarks

@@ -60,14 +60,31 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
         table: from :func:`subset_table`.
         sequences: of the subset, in the network's order.
     """
-    untold = untold_regions(sequences)
-    name = joined(sequences)
-    row = next((row for row in table.get("subsets", ()) if row["sequences"] == name), None)
+    untold, row = untold_regions(sequences), _row(table, sequences)
     if row is None:
         return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
     figures = [untold.get(region) or _figure(row, region) for region in REGIONS]
     how = ", with flips" if table.get("flips") else ""
     return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}{how}"
+
+
+def expected_figures(
+    table: Mapping[str, Any], sequences: Sequence[str]
+) -> dict[str, float | None] | None:
+    """Dice in percent by region, None for one that cannot be told; None where it is unknown.
+
+    Arguments are those of :func:`expected_dice`.
+    """
+    row, untold = _row(table, sequences), untold_regions(sequences)
+    if row is None:
+        return None
+    return {region: None if region in untold else row[f"{region}_dice"] for region in REGIONS}
+
+
+def _row(table: Mapping[str, Any], sequences: Sequence[str]) -> Mapping[str, Any] | None:
+    """What the table says of a subset."""
+    name = joined(sequences)
+    return next((row for row in table.get("subsets", ()) if row["sequences"] == name), None)
 
 
 def _figure(row: Mapping[str, Any], region: str) -> str:
@@ -94,6 +111,11 @@ def other_voxels(grid: Mapping[str, Any], voxel_mm: Sequence[float]) -> str | No
     if (np.abs(np.asarray(voxel_mm) / trained - 1) <= _ALLOWED).all():
         return None
     return f"voxels of {_sizes(voxel_mm)} mm, trained at {_sizes(trained)} mm"
+
+
+def removed_remark(voxels: int) -> str:
+    """Say that tumor outside the brain was taken away."""
+    return f"{voxels} voxels of tumor outside the brain were removed"
 
 
 def _sizes(voxel_mm: Iterable[float]) -> str:

@@ -23,7 +23,7 @@ from .case_dataset import network_input, presence
 from .mask_writer import region_volumes
 from .outputs import class_probabilities, classes_of
 from .quality.confidence import confidence
-from .reliability import expected_dice, subset_table, untold_regions
+from .reliability import expected_dice, removed_remark, subset_table, untold_regions
 from .small_enhancing import drop_small_et, small_et_remark, smallest_et
 from .trained import trained_network, weights_in
 from .window_inference import case_inferer
@@ -40,8 +40,8 @@ class Segmentation:
         sequences: those that the network saw.
         expected: the Dice that masks from this subset had when the weights were evaluated, or that
             it is unknown.
-        remarks: what cannot be told from this subset, whether the network was trained for it, and
-            whether ET was too small to be believed.
+        remarks: what cannot be told from this subset, whether the network was trained for it,
+            tumor removed outside the brain, and whether ET was too small to be believed.
         probabilities: of the four classes, float32 (4, X, Y, Z), small ET still among them; None
             unless asked for.
     """
@@ -154,7 +154,7 @@ class Segmenter:
             InputError: a sequence is not the network's, or an image cannot be used.
         """
         self._check_names(images)
-        return self._segmented(volume_of_arrays(images, affine), probabilities)[0]
+        return self.segment_volume(volume_of_arrays(images, affine), probabilities)[0]
 
     def segment_files(
         self,
@@ -184,14 +184,27 @@ class Segmenter:
         sources = {name: Source(Path(path)) for name, path in files.items()}
         name = next(iter(sources.values())).path.name.partition(".")[0]
         volume = read_case(Case(name, sources, None, None, "brats2018"), self.sequences)
-        result, mask = self._segmented(volume, probabilities)
+        result, mask = self.segment_volume(volume, probabilities)
         if output is not None:
             write_mask(mask, volume.native, output, label_convention)
         return result
 
     @torch.no_grad()
-    def _segmented(self, volume: Volume, probabilities: bool) -> tuple[Segmentation, np.ndarray]:
-        """Give the result on the input's axes, and the classes along RAS+ axes."""
+    def segment_volume(
+        self, volume: Volume, probabilities: bool = False
+    ) -> tuple[Segmentation, np.ndarray]:
+        """Segment a volume in memory, as :func:`cggm.data.brats.nifti.read_case` gives it.
+
+        Args:
+            volume: its sequences are the network's.
+            probabilities: return them too.
+
+        Returns:
+            The result on the input's axes, and the classes along RAS+ axes, uint8 (X, Y, Z).
+
+        Raises:
+            InputError: an image has no brain, or no contrast.
+        """
         shape = next(iter(volume.images.values())).shape
         classes = np.zeros(shape, np.uint8)
         image, box, brain = network_input(volume.images, self.sequences)
@@ -202,8 +215,10 @@ class Segmenter:
         batches = self.inferer.logits(
             image[0].to(self.device), self.network, present=present, brain=brain[0]
         )
+        removed = 0
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             for chosen, logits in batches:
+                removed += sum(self.inferer.removed)
                 slices = chosen.numpy()
                 inside[..., slices] = classes_of(logits).permute(1, 2, 0).cpu().numpy()
                 likelihood = class_probabilities(logits).permute(1, 2, 3, 0)
@@ -212,6 +227,7 @@ class Segmenter:
         native = volume.native
         untold, names = untold_regions(volume.images), list(volume.images)
         remarks = [*untold.values(), subset_warning(self.trained, names)]
+        remarks.append(removed_remark(removed) if removed else None)
         remarks.append(small_et_remark(small) if small else None)
         result = Segmentation(
             native.restored(classes),

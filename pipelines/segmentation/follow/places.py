@@ -42,7 +42,7 @@ def place_of(later: Visit, earlier: Visit) -> Place:
     if not common:
         raise InputError("no sequence is common to both dates")
     images = later.view(common[0]), earlier.view(common[0])
-    still = np.eye(4)
+    still = np.eye(4, dtype=np.float64)
     overlap = brain_overlap(*images, still)
     if overlap >= SAME_PLACE:
         return Place(still, f"as they lie, {overlap:.0%} of each brain in the other")
@@ -53,7 +53,7 @@ def brain_overlap(later: RasImage, earlier: RasImage, to_earlier: Affine) -> flo
     """The share of each brain that lies inside the other, the smaller of the two."""
     return min(
         _share_inside(later, earlier, to_earlier),
-        _share_inside(earlier, later, np.linalg.inv(to_earlier)),
+        _share_inside(earlier, later, np.asarray(np.linalg.inv(to_earlier), float)),
     )
 
 

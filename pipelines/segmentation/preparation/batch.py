@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,13 +10,20 @@ from pathlib import Path
 from ....data.brats.cases import Case
 from ....data.errors import InputError
 from ....data.files import whole_folder, write_csv
-from ....data.locks import lock_and_wait, lock_or_refuse
+from ....data.locks import InUse
+from ..one_by_one import (
+    BUSY,
+    case_lock,
+    is_replaceable,
+    reason_of_failure,
+    tables_lock,
+    update_failed,
+)
 from .case import Settings, prepare_images
 from .picture import draw_preparation
-from .record import Record, is_finished, read_record, row_of, write_case
+from .record import FORMAT, Record, is_finished, read_record, row_of, write_case
 
-TABLE, FAILED, PICTURES = "prepared.csv", "failed.csv", "failed"
-_LOCKS = ".locks"
+TABLE, PICTURES = "prepared.csv", "failed"
 
 
 @dataclass
@@ -61,38 +67,41 @@ def prepare_cases(
     Raises:
         InputError: the folder cannot be written.
     """
-    outcome = Outcome(failed=dict(failed or {}))
+    outcome, names = Outcome(failed=dict(failed or {})), {case.name for case in cases}
     try:
         for number, case in enumerate(cases, 1):
             line = _take(case, output, settings, outcome)
             say(f"{number}/{len(cases)} {case.name}: {line}")
     finally:
-        _write_tables(output, outcome)
+        _write_tables(output, outcome, names)
     return outcome
 
 
 def _take(case: Case, output: Path, settings: Settings, outcome: Outcome) -> str:
     """Prepare one case; say in a line what became of it."""
-    busy = "left to another process, which has it in hand"
     try:
-        with lock_or_refuse(output / _LOCKS / f"{case.name}.lock", busy):
+        with case_lock(output, case.name):
             if is_finished(case, output / case.name, settings):
                 outcome.earlier.append(case.name)
                 return "finished before"
-            outcome.done[case.name] = record = _prepare(case, output, settings)
+            outcome.done[case.name] = record = prepare_case(case, output, settings)
+    except InUse:
+        outcome.elsewhere.append(case.name)
+        return BUSY
     except Exception as error:  # a fault of one case, or of ours in it, must not stop the others
-        if str(error) == busy:
-            outcome.elsewhere.append(case.name)
-            return busy
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        outcome.failed[case.name] = reason
+        outcome.failed[case.name] = reason = reason_of_failure(error)
         return f"FAILED: {reason}"
     return _line(record)
 
 
-def _prepare(case: Case, output: Path, settings: Settings) -> Record:
+def prepare_case(case: Case, output: Path, settings: Settings) -> Record:
+    """Prepare one case into a folder of `output`, in place of an earlier preparation.
+
+    Raises:
+        InputError: it cannot be prepared; where it got so far there is a picture below `output`.
+    """
     target, picture = output / case.name, output / PICTURES / f"{case.name}.png"
-    _is_ours(target)
+    _replaceable(target)
     prepared = prepare_images(case, settings)
     if prepared.problems:
         draw_preparation(picture, prepared)
@@ -100,20 +109,14 @@ def _prepare(case: Case, output: Path, settings: Settings) -> Record:
             f"case {case.name}: {'; '.join(prepared.problems)}. Look at {picture}: a sequence that "
             "is not of this head, or damaged, can be taken away to go without it"
         )
-    with whole_folder(target, replace=_is_ours) as folder:
+    with whole_folder(target, replace=_replaceable) as folder:
         record = write_case(prepared, case, folder, settings)
     picture.unlink(missing_ok=True)
     return record
 
 
-def _is_ours(target: Path) -> bool:
-    """Whether a folder may be replaced: an earlier preparation, never anything else."""
-    if target.is_dir() and any(target.iterdir()) and not (target / f"{target.name}.json").is_file():
-        raise InputError(
-            f"{target} holds files and is no prepared case; choose another output folder, not the "
-            "one with the data"
-        )
-    return True
+def _replaceable(target: Path) -> bool:
+    return is_replaceable(target, "prepared case", FORMAT)
 
 
 def _line(record: Record) -> str:
@@ -127,18 +130,19 @@ def _line(record: Record) -> str:
     return "\n    ".join(lines)
 
 
-def _write_tables(output: Path, outcome: Outcome) -> None:
+def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
     """Write the rows of all prepared cases, and of those that failed, in this run or before."""
-    with lock_and_wait(output / _LOCKS / "tables.lock"):
-        rows = [row_of(record) for record in finished_records(output)]
-        write_csv(output / TABLE, rows)
-        names = {row["case"] for row in rows}
-        failed = {name: why for name, why in _failed_before(output).items() if name not in names}
-        failed = dict(sorted({**failed, **outcome.failed}.items()))
-        if failed:
-            write_csv(output / FAILED, [{"case": k, "reason": v} for k, v in failed.items()])
-        else:
-            (output / FAILED).unlink(missing_ok=True)
+    with tables_lock(output):
+        finished = write_table(output)
+        failed = {name: {"case": name, "reason": why} for name, why in outcome.failed.items()}
+        update_failed(output, failed, names.difference(finished))
+
+
+def write_table(output: Path) -> list[str]:
+    """Write the rows of all prepared cases of a folder, and give their names."""
+    rows = [row_of(record) for record in finished_records(output)]
+    write_csv(output / TABLE, rows)
+    return [row["case"] for row in rows]
 
 
 def finished_records(output: Path) -> Iterator[Record]:
@@ -147,11 +151,3 @@ def finished_records(output: Path) -> Iterator[Record]:
         if (folder / f"{folder.name}.json").is_file():
             with suppress(InputError):
                 yield read_record(folder)
-
-
-def _failed_before(output: Path) -> dict[str, str]:
-    try:
-        with open(output / FAILED, newline="", encoding="utf-8") as file:
-            return {row["case"]: row["reason"] for row in csv.DictReader(file)}
-    except (OSError, KeyError):
-        return {}

@@ -40,12 +40,12 @@ def find_cases_to_prepare(
     if cases or problems or layout == "folders":
         return cases, problems
     try:
-        return _published(folder, layout, say), {}
+        return _published(folder, layout, say, problems), problems
     except InputError:
         folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
         for one in folders:  # so that one case with a fault does not hide the others
             try:
-                cases += _published(one, layout, say)
+                cases += _published(one, layout, say, problems)
             except InputError as error:
                 problems[one.name] = str(error)
         if not cases:
@@ -53,8 +53,12 @@ def find_cases_to_prepare(
         return cases, problems
 
 
-def _published(folder: Path, layout: str, say: Callable[[str], object]) -> list[Case]:
-    return find_cases(folder, layout=layout, labels="ignored", allow_missing=True, say=say)
+def _published(
+    folder: Path, layout: str, say: Callable[[str], object], problems: dict[str, str]
+) -> list[Case]:
+    return find_cases(
+        folder, layout=layout, labels="ignored", allow_missing=True, say=say, broken=problems
+    )
 
 
 def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:

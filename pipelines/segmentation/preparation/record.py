@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from ....data.brats.cases import Case
 from ....data.errors import InputError
-from ....data.files import digest_of, write_json
+from ....data.files import fingerprint, is_same_file, write_json
 from .case import THICK, Prepared, Scan, Settings, written_image
 from .images import LPS
 from .picture import draw_preparation
@@ -77,7 +76,7 @@ def is_finished(case: Case, folder: Path, settings: Settings) -> bool:
             record["settings"] == asdict(settings)
             and sequences.keys() == case.images.keys()
             and all(
-                _is_source(sequences[key]["source"], case.images[key].path) for key in sequences
+                is_same_file(sequences[key]["source"], case.images[key].path) for key in sequences
             )
         )
     except (InputError, OSError, KeyError, TypeError, AttributeError):
@@ -116,7 +115,7 @@ def _record(prepared: Prepared, case: Case, settings: Settings) -> Record:
         "grid": {"shape": list(prepared.grid.shape), "affine": prepared.grid.affine.tolist()},
         "brain": {**prepared.brain_from, "ml": round(prepared.brain_ml, 1)},
         "sequences": {
-            name: {"source": _source(case.images[name].path), **_about(scan)}
+            name: {"source": fingerprint(case.images[name].path), **_about(scan)}
             for name, scan in prepared.scans.items()
         },
         "notes": slabs,
@@ -168,24 +167,6 @@ def _transform_text(scan: Scan) -> str:
         f"FixedParameters: {' '.join(map(repr, transform.GetFixedParameters()))}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _source(path: Path) -> dict[str, Any]:
-    status = path.stat()
-    return {
-        "file": path.name,
-        "bytes": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "sha256": digest_of(path),
-    }
-
-
-def _is_source(about: Mapping[str, Any], path: Path) -> bool:
-    """Whether a file is the one of the record: by its size and time, or else by its digest."""
-    status = path.stat()
-    if status.st_size != about["bytes"]:
-        return False
-    return status.st_mtime_ns == about["mtime_ns"] or digest_of(path) == about["sha256"]
 
 
 def _versions() -> dict[str, str]:

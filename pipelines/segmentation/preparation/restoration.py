@@ -83,14 +83,14 @@ def restore_mask(
 
 
 def find_mask(folder: Path, case: str) -> Path:
-    """Find the mask of a case: ``<case>.nii.gz`` as `cggm infer` writes it, or ``<case>_seg``.
+    """Find the mask of a case: as `cggm infer` or `cggm segment` writes it, or ``<case>_seg``.
 
     Raises:
         InputError: there is none.
     """
-    places = [folder / "masks", folder]
+    places = [folder / "masks", folder, folder / case]
     for place in places:
-        for name in (case, f"{case}_seg", f"{case}-seg"):
+        for name in (case, f"{case}_seg", f"{case}-seg", f"{case}_mask"):
             for ending in (".nii.gz", ".nii"):
                 if (place / f"{name}{ending}").is_file():
                     return place / f"{name}{ending}"

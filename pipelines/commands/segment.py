@@ -1,0 +1,121 @@
+"""`cggm segment`: from any folder of patients to masks, volumes and a record of each case."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ...data.brats.conventions import label_convention_named
+from ...data.errors import InputError, problem_report
+from ...data.word_lists import WordLists
+from ..segmentation.batch.cases import find_cases_to_segment
+from .start import make_writable
+
+if TYPE_CHECKING:
+    from ..segmentation.batch.run import Outcome
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(cls=WordLists)
+def main(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI, or a CSV of them.")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where all goes.")],
+    model: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="MODEL ...",
+            help="The --output_dir of a training, or weights; several segment by their mean.",
+        ),
+    ],
+    prepare: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Register, strip the skull, resample; auto: where a case needs it."),
+    ] = "auto",
+    brain_mask: Annotated[
+        str | None,
+        typer.Option(
+            "--brain_mask",
+            metavar="NAME",
+            help="To prepare: your own masks, <case>_NAME.nii.gz; else HD-BET.",
+        ),
+    ] = None,
+    accurate: Annotated[
+        bool, typer.Option("--accurate", help="To prepare: HD-BET with five networks.")
+    ] = False,
+    spacing: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM", min=0.5, max=4, help="To prepare: voxels; by default the training's."
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of the files: auto, folders, or as for cggm check.")
+    ] = "auto",
+    label_convention: Annotated[
+        str | None,
+        typer.Option("--label_convention", help="Of the masks; by default that of the layout."),
+    ] = None,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="The mean over flips; four times as long.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")
+    ] = None,
+) -> None:
+    """From a folder of patients to masks, volumes and records. Research use only."""
+    if label_convention is not None:
+        label_convention_named(label_convention)
+    found = find_cases_to_segment(source, layout=layout)
+    if not found.cases:
+        raise InputError(problem_report(str(source), list(found.problems.values())))
+    make_writable(output)
+    for name, reason in found.problems.items():
+        print(f"{name}: FAILED (find): {reason}")
+    try:
+        from ..segmentation.batch.case import Settings, Tool, usual_spacing
+        from ..segmentation.batch.run import claim_output, segment_cases
+        from ..segmentation.trained import weights_in
+
+        claim_output(output, source, found.cases)
+        weights = [weights_in(path) for path in model]
+        millimeters = usual_spacing(weights) if spacing is None else spacing
+        settings = Settings(prepare, brain_mask, accurate, millimeters, label_convention, flips)
+        outcome = segment_cases(found, output, Tool(weights, settings, device), say=_say)
+    except KeyboardInterrupt:
+        print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)
+        raise
+    _conclude(outcome, output, len(found.cases) + len(found.problems))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Write a command of `cggm` as a user types it on this system."""
+    all_words = ["cggm", *words]
+    return shlex.join(all_words) if os.name == "posix" else subprocess.list2cmdline(all_words)
+
+
+def _conclude(outcome: Outcome, output: Path, total: int) -> None:
+    from ..segmentation.batch.run import TABLE
+    from ..segmentation.one_by_one import FAILED
+
+    parts = [f"{len(outcome.done)} segmented"]
+    parts += [f"{len(outcome.earlier)} finished before"] if outcome.earlier else []
+    parts += [f"{len(outcome.elsewhere)} left to another process"] if outcome.elsewhere else []
+    parts += [f"{len(outcome.failed)} failed, see {output / FAILED}"] if outcome.failed else []
+    parts += [f"volumes in {output / TABLE}"] if (output / TABLE).is_file() else []
+    print(f"of {total} cases {', '.join(parts)}; research use only")
+    if outcome.failed:
+        raise typer.Exit(1)

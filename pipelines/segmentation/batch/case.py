@@ -1,0 +1,259 @@
+"""One case on its way: read, prepared where needed, checked, segmented, written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....data.brats.cases import Case, Source
+from ....data.brats.checks import voxel_sizes
+from ....data.brats.nifti import Volume, read_case, read_images, volume_of_images, write_mask
+from ....data.extras import optional
+from ....data.files import whole_folder, write_json
+from ...handlers.checkpoint_file import Weights
+from ..one_by_one import is_replaceable, tables_lock
+from ..overlays import draw_overlay
+from ..reliability import (
+    GRID,
+    digests,
+    expected_figures,
+    joined,
+    other_voxels,
+    trained_grid,
+    untold_regions,
+)
+from ..segmenter import Segmentation, Segmenter
+from .need import reason_to_prepare
+from .record import FORMAT, CaseRecord, Finding, described_inputs
+from .view import write_view
+
+PREPARED = "prepared"
+_OF_MODEL = (
+    *("method", "architecture", "encoder", "sequences", "modality_dropout", "missing"),
+    *("late_fusion", "neighbors", "outputs", "patch_size", "smallest_et"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose.
+
+    Attributes:
+        prepare: "auto" prepares the cases that need it.
+        brain_mask: as in `cggm prepare`.
+        accurate: likewise.
+        spacing: likewise.
+        label_convention: of the masks; None takes that of each case's layout.
+        flips: the mean over flips of the images.
+    """
+
+    prepare: Literal["auto", "always", "never"] = "auto"
+    brain_mask: str | None = None
+    accurate: bool = False
+    spacing: float = 1.0
+    label_convention: str | None = None
+    flips: bool = False
+
+
+class Tool:
+    """A network with all that its records say of it.
+
+    Args:
+        weights: of the network, or of several.
+        settings: the user's.
+        device: where it computes.
+    """
+
+    def __init__(self, weights: Weights, settings: Settings, device: str | None = None) -> None:
+        self.segmenter = Segmenter.from_folder(weights, device=device, flips=settings.flips)
+        self.settings = settings
+        trained, found = self.segmenter.trained, digests(weights)
+        told = {name: trained[name] for name in _OF_MODEL if name in trained}
+        self.model: dict[str, Any] = {
+            "sha256": [found] if isinstance(found, str) else found,
+            "settings": json.loads(json.dumps(told)),  # as a record gives it back, without tuples
+        }
+
+    def convention(self, case: Case) -> str:
+        """The label convention of the masks of a case."""
+        return self.settings.label_convention or case.mask_convention
+
+
+class Stages:
+    """Where a case is, and the seconds that each stage took."""
+
+    def __init__(self) -> None:
+        self.current = "find"
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Be in a stage until the block ends."""
+        self.current, start = name, time.perf_counter()
+        yield
+        key = "network" if name == "segment" else name
+        spent = time.perf_counter() - start
+        self.seconds[key] = round(self.seconds.get(key, 0) + spent, 2)
+
+
+def segment_case(
+    case: Case, output: Path, tool: Tool, stages: Stages, told: tuple[str, str | None]
+) -> CaseRecord:
+    """Segment one case into a folder of `output`, in place of an earlier result.
+
+    Args:
+        case: its sequences are the network's.
+        output: the folder of all.
+        tool: what segments.
+        stages: tells the caller where it failed.
+        told: subject and date.
+
+    Raises:
+        InputError: it cannot be segmented.
+    """
+    target = output / case.name
+    _replaceable(target)
+    volume, prepared = _volume(case, output, tool.settings, stages)
+    with stages("read"):
+        inputs = described_inputs(case)
+    with stages("check"):
+        findings: list[Finding] = []  # what is odd in the volume, next to tool.segmenter.trained
+    with stages("segment"):
+        result, classes = tool.segmenter.segment_volume(volume)
+        confidence: dict[str, float] | None = None  # by region, from probabilities and the mask
+    with whole_folder(target, replace=_replaceable) as folder:
+        with stages("write"):
+            _write_files(folder, volume, classes, result, tool.convention(case))
+            native_masks = (
+                {}
+                if prepared is None
+                else _native_masks(folder, case.name, output / PREPARED / case.name)
+            )
+        untold = untold_regions(result.sequences)
+        record: CaseRecord = {
+            "format": FORMAT,
+            "case": case.name,
+            "subject": told[0],
+            "date": told[1],
+            "sequences": list(result.sequences),
+            "prepared": prepared is not None,
+            "volumes_ml": {
+                region: None if region in untold else round(ml, 3)
+                for region, ml in result.volumes.items()
+            },
+            "expected_dice": expected_figures(tool.segmenter.table, result.sequences),
+            "expected": result.expected,
+            "untold": untold,
+            "remarks": [*_remarks(volume, result, tool), *(prepared or [])],
+            "findings": findings,
+            "confidence": confidence,
+            "label_convention": tool.convention(case),
+            "mask": f"{case.name}_mask.nii.gz",
+            "native_masks": native_masks,
+            "inputs": inputs,
+            "model": tool.model,
+            "settings": asdict(tool.settings),
+            "versions": {name: version(name) for name in ("cggm", "torch", "monai")},
+            "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "seconds": stages.seconds,
+            "files": {
+                path.relative_to(folder).as_posix(): path.stat().st_size
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            },
+        }
+        write_json(folder / f"{case.name}.json", record)
+    return record
+
+
+def _volume(
+    case: Case, output: Path, settings: Settings, stages: Stages
+) -> tuple[Volume, list[str] | None]:
+    """Read a case, prepared where it needs it, with the remarks of its preparation."""
+    with stages("read"):
+        images = read_images(case, list(case.images))
+        why = reason_to_prepare(images) if settings.prepare == "auto" else None
+        if settings.prepare == "never" or (settings.prepare == "auto" and why is None):
+            return volume_of_images(case, images), None
+    del images
+    with stages("prepare"):
+        folder, remarks = _prepared(case, output / PREPARED, settings, why)
+    with stages("read"):
+        files = {name: Source(folder / f"{case.name}_{name}.nii.gz") for name in case.images}
+        return read_case(replace(case, images=files, label=None), list(files)), remarks
+
+
+def _prepared(
+    case: Case, output: Path, settings: Settings, why: str | None
+) -> tuple[Path, list[str]]:
+    """Prepare a case, or find it prepared; give its folder, and what was odd."""
+    reason = "--prepare always" if why is None else why
+    optional("SimpleITK", "prepare", f"case {case.name}: {reason}; registrations")
+    from ..preparation.batch import prepare_case, write_table
+    from ..preparation.case import Settings as Preparation
+    from ..preparation.record import is_finished, read_record
+
+    chosen = Preparation(settings.brain_mask, settings.accurate, settings.spacing)
+    folder = output / case.name
+    if is_finished(case, folder, chosen):
+        record = read_record(folder)
+    else:
+        record = prepare_case(case, output, chosen)
+        with tables_lock(output):
+            write_table(output)
+    return folder, [*record["warnings"], *record["notes"]]
+
+
+def _write_files(
+    folder: Path, volume: Volume, classes: NDArray[np.uint8], result: Segmentation, convention: str
+) -> None:
+    """Write the mask on the grid of the images that the network saw, the picture, the view."""
+    write_mask(classes, volume.native, folder / f"{volume.name}_mask.nii.gz", convention)
+    draw_overlay(
+        folder / f"{volume.name}.png",
+        volume.images,
+        classes,
+        title=f"{volume.name} (research use only)",
+        voxel_ml=volume.voxel_ml,
+        untold=untold_regions(volume.images),
+        note=f"{joined(volume.images)}: {result.expected}",
+    )
+    write_view(folder, volume.images, classes, volume.affine)
+
+
+def _native_masks(folder: Path, case: str, prepared: Path) -> dict[str, str]:
+    """Write the mask on the grid of each original image; give the names by sequence."""
+    from ..preparation.restoration import restore_mask
+
+    written = restore_mask(folder / f"{case}_mask.nii.gz", prepared, folder)
+    return {path.name[len(case) + 1 : -len("_mask.nii.gz")]: path.name for path in written}
+
+
+def _remarks(volume: Volume, result: Segmentation, tool: Tool) -> list[str]:
+    """What speaks against the figures of a case, apart from regions that cannot be told."""
+    segmenter = tool.segmenter
+    untold = untold_regions(result.sequences).values()
+    remarks = [remark for remark in result.remarks if remark not in untold]
+    voxels = other_voxels(segmenter.trained.get(GRID) or {}, list(voxel_sizes(volume.affine)))
+    return remarks if voxels is None else [*remarks, voxels]
+
+
+def _replaceable(target: Path) -> bool:
+    return is_replaceable(target, "segmented case", FORMAT)
+
+
+def usual_spacing(weights: Weights) -> float:
+    """The voxels to prepare images on: those of the training where they are cubes, else 1 mm."""
+    sizes = trained_grid(weights).get("voxel_mm") or [1.0]
+    is_cube = max(sizes) <= 1.05 * min(sizes) and 0.5 <= min(sizes) <= max(sizes) <= 4
+    return round(sum(sizes) / len(sizes), 2) if is_cube else 1.0

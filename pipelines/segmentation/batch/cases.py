@@ -1,0 +1,183 @@
+"""The cases to segment: of a folder in any of the known layouts, or of a table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from ....data.brats.case_files import Listing, is_dicom, list_folder
+from ....data.brats.cases import Case
+from ....data.errors import InputError
+from ....data.splits import patient_of
+from ..preparation.case_list import find_cases_to_prepare
+from .table import cases_of_table
+
+_TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
+_SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
+_DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
+
+
+@dataclass
+class Found:
+    """What there is to segment.
+
+    Attributes:
+        cases: by name.
+        problems: the reason for each that cannot be begun.
+        rows: of a table, by case.
+    """
+
+    cases: list[Case]
+    problems: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def subject_and_date(self, case: Case) -> tuple[str, str | None]:
+        """Say who and when: what the table tells, or else :func:`subject_and_date`."""
+        subject, when = subject_and_date(case)
+        row = self.rows.get(case.name, {})
+        return row.get("subject") or subject, row.get("date") or when
+
+
+def find_cases_to_segment(
+    source: Path, *, layout: str = "auto", say: Callable[[str], object] = print
+) -> Found:
+    """List the cases of a folder, whatever their names, or of a table; and what is wrong.
+
+    Args:
+        source: a folder of cases or of one, or a table, see :func:`.cases_of_table`.
+        layout: as for :func:`.find_cases_to_prepare`.
+        say: gets a sentence for each kind of file that is not used.
+
+    Raises:
+        InputError: nothing is recognized, or there is nothing but DICOM.
+    """
+    if source.is_file():
+        return Found(*cases_of_table(source))
+    listing = list_folder(source)
+    _refuse_dicom(listing)
+    cases, problems = find_cases_to_prepare(source, layout=layout, say=say)
+    if layout == "auto" and not any(case.layout in _TASKS for case in cases):
+        for child in _left_over(listing, cases, problems):
+            _add(child, listing, cases, problems, say)
+    return Found(sorted(cases, key=lambda case: case.name), problems)
+
+
+def _add(
+    child: Path,
+    listing: Listing,
+    cases: list[Case],
+    problems: dict[str, str],
+    say: Callable[[str], object],
+) -> None:
+    """Look for cases in a folder beside those of others, whose names may be of another layout."""
+    if not any(child in path.parents for path in listing.nifti):
+        problems[child.name] = f"{child} holds no NIfTI file"
+        return
+    try:
+        more, faults = find_cases_to_prepare(child, say=say)
+    except InputError as error:
+        problems[child.name] = str(error)
+        return
+    problems |= faults
+    for case in more:
+        if any(case.name == other.name for other in cases):
+            problems[child.name] = f"{child}: another case is called {case.name}: rename one"
+        else:
+            cases.append(case)
+
+
+def _left_over(listing: Listing, cases: Iterable[Case], problems: Mapping[str, str]) -> list[Path]:
+    """Folders beside those of patients of which nothing is used, though they seem to hold one."""
+    used = {
+        listing.root / source.path.relative_to(listing.root).parts[0]
+        for case in cases
+        for source in case.images.values()
+    }
+    filled = {folder for path in listing.files for folder in path.parents}
+    nifti = {folder for path in listing.nifti for folder in path.parents}
+    bids = any(case.layout == "bids" for case in cases)
+    return [
+        folder
+        for folder in listing.folders
+        if folder.parent == listing.root
+        and folder not in used
+        and folder.name not in problems
+        and (folder in nifti or folder not in filled)
+        and (folder.name.startswith("sub-") or not bids)
+    ]
+
+
+def _refuse_dicom(listing: Listing) -> None:
+    if listing.nifti or not any(is_dicom(path) for path in listing.files[:20]):
+        return
+    raise InputError(
+        f"{listing.root} holds DICOM files and no NIfTI file; three commands lead to masks:\n"
+        f"  cggm dicom convert {listing.root} CASES      (then look at CASES/series.csv)\n"
+        f"  cggm dicom convert {listing.root} CASES      (again, when you have changed it)\n"
+        "  cggm segment CASES OUT --model MODEL"
+    )
+
+
+def subject_and_date(case: Case) -> tuple[str, str | None]:
+    """Say who and when, where a name or the record of ``cggm dicom convert`` tells it.
+
+    Returns:
+        The subject, and the day (``2024-03-01``), the session of BIDS (``ses-02``), or the day
+        after the first examination (``day 84``); None where nothing tells it.
+
+    >>> subject_and_date(Case("P01_2024-03-01", {}, None, None, "brats2018"))
+    ('P01', '2024-03-01')
+    >>> subject_and_date(Case("sub-01_ses-20240301", {}, None, None, "bids"))
+    ('sub-01', '2024-03-01')
+    """
+    if (day := _day_of_dicom(case)) is not None:
+        return case.name.rpartition("-")[0], f"day {day}"
+    if match := _SESSION.search(case.name):
+        return case.name[: match.start()], _iso(match[1]) or f"ses-{match[1]}"
+    if (match := _DAY.fullmatch(case.name)) and _iso(match["day"]):
+        return match["subject"], match["day"]
+    return patient_of(case.name), None
+
+
+def _iso(text: str) -> str | None:
+    """A day such as 20240301 or 2024-03-01, None for any other text."""
+    digits = text.replace("-", "")
+    if len(digits) != 8 or not digits.isdigit():
+        return None
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    except ValueError:
+        return None
+
+
+def _day_of_dicom(case: Case) -> int | None:
+    """The day in the record that `cggm dicom convert` wrote beside the images."""
+    for source in case.images.values():
+        path = source.path.with_name(f"{case.name}.json")
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["format"] == "cggm case of DICOM":
+                return int(record["day"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+    return None
+
+
+def with_sequences(case: Case, sequences: Iterable[str]) -> Case:
+    """Keep the images that a network can take, in its order.
+
+    Raises:
+        InputError: there is none.
+    """
+    images = {name: case.images[name] for name in sequences if name in case.images}
+    if not images:
+        raise InputError(
+            f"case {case.name} has {', '.join(case.images)}; expected one or more of "
+            f"{', '.join(sequences)}, which the network was trained with"
+        )
+    return replace(case, images=images)

@@ -1,0 +1,139 @@
+"""The record of a segmented case: what it was made from, what came out, what it is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from ....data.brats.cases import Case
+from ....data.brats.conventions import REGIONS
+from ....data.errors import InputError
+from ....data.files import fingerprint, is_same_file
+from ..reliability import joined
+
+FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
+
+
+class Finding(TypedDict):
+    """One thing that is odd in the images of a case."""
+
+    code: str
+    severity: Literal["error", "warning", "note"]
+    sequence: str | None
+    sentence: str
+    remedy: str
+
+
+class CaseRecord(TypedDict):
+    """What ``<case>.json`` holds, the last file of a finished case.
+
+    ``volumes_ml`` and ``expected_dice`` are null for a region that cannot be told from the
+    sequences; ``expected_dice`` as a whole where the weights were never evaluated. ``inputs`` has
+    the names of files, and no folder above them. ``files`` are those of the case with their sizes
+    in bytes.
+    """
+
+    format: int
+    case: str
+    subject: str
+    date: str | None
+    sequences: list[str]
+    prepared: bool
+    volumes_ml: dict[str, float | None]
+    expected_dice: dict[str, float | None] | None
+    expected: str
+    untold: dict[str, str]
+    remarks: list[str]
+    findings: list[Finding]
+    confidence: dict[str, float] | None
+    label_convention: str
+    mask: str
+    native_masks: dict[str, str]
+    inputs: dict[str, dict[str, Any]]
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    finished: str
+    seconds: dict[str, float]
+    files: dict[str, int]
+
+
+def read_record(folder: Path) -> CaseRecord:
+    """Read the record of a finished case, and check that its files are there.
+
+    Raises:
+        InputError: this is no finished case.
+    """
+    try:
+        text = (folder / f"{folder.name}.json").read_text(encoding="utf-8")
+        record: CaseRecord = json.loads(text)
+        if record["format"] != FORMAT:
+            raise ValueError(f"the format is {record['format']}, expected {FORMAT}")
+        for name, size in record["files"].items():
+            if (folder / name).stat().st_size != size:
+                raise ValueError(f"{name} has another size")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} holds no finished case ({error}): run cggm segment again"
+        ) from error
+    return record
+
+
+def finished_records(output: Path) -> Iterator[CaseRecord]:
+    """The records of all finished cases of an output folder, by name."""
+    for folder in sorted(output.iterdir()):
+        if (folder / f"{folder.name}.json").is_file():
+            with suppress(InputError):
+                yield read_record(folder)
+
+
+def is_made_from(record: CaseRecord, case: Case) -> bool:
+    """Whether a mask comes from files of this case, whatever else the case has."""
+    try:
+        return all(
+            about.get("channel") == case.images[name].channel
+            and is_same_file(about, case.images[name].path)
+            for name, about in record["inputs"].items()
+        )
+    except (OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def described_inputs(case: Case) -> dict[str, dict[str, Any]]:
+    """Fingerprints of the files of a case, by sequence.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = {path: fingerprint(path) for path in {one.path for one in case.images.values()}}
+    return {
+        name: files[source.path] | ({} if source.channel is None else {"channel": source.channel})
+        for name, source in case.images.items()
+    }
+
+
+def row_of(record: CaseRecord) -> dict[str, Any]:
+    """One line of ``volumes.csv``; a region that cannot be told is empty."""
+    volumes, dice = record["volumes_ml"], record["expected_dice"]
+    return {
+        "case": record["case"],
+        "subject": record["subject"],
+        "date": record["date"] or "",
+        "sequences": joined(record["sequences"]),
+        "prepared": record["prepared"],
+        **{f"{region}_ml": _cell(volumes, region) for region in REGIONS},
+        **{f"{region}_expected_dice": _cell(dice or {}, region) for region in REGIONS},
+        "expected": record["expected"],
+        "remark": "; ".join([*record["untold"].values(), *record["remarks"]]),
+        "findings": " ".join(finding["code"] for finding in record["findings"]),
+        **{f"{region}_confidence": _cell(record["confidence"] or {}, region) for region in REGIONS},
+        "seconds": round(sum(record["seconds"].values()), 1),
+    }
+
+
+def _cell(values: Mapping[str, float | None], region: str) -> float | str:
+    value = values.get(region)
+    return "" if value is None else round(value, 3)

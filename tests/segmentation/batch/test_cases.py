@@ -1,0 +1,125 @@
+"""What is found to segment: any layout, mixed ones, faults by case, tables, no DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cggm.data.brats.cases import Case
+from cggm.data.errors import InputError
+from cggm.pipelines.segmentation.batch.cases import (
+    Found,
+    find_cases_to_segment,
+    subject_and_date,
+    with_sequences,
+)
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def found_in(root: Path) -> Found:
+    return find_cases_to_segment(root, say=lambda _: None)
+
+
+def case(name: str, layout: str = "brats2018") -> Case:
+    return Case(name, {}, None, None, layout)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["P1/P1_flair.nii.gz", "P2/P2_t1.nii.gz"], ["P1", "P2"]),
+        (["BraTS-GLI-00001-000/BraTS-GLI-00001-000-t1c.nii.gz"], ["BraTS-GLI-00001-000"]),
+        (["Task01/imagesTr/BRATS_001.nii.gz", "Task01/imagesTs/BRATS_9.nii.gz"], None),
+        (["sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz"], ["sub-01_ses-1"]),
+        (["P7/flair.nii.gz", "P7/T1w.nii.gz", "P8/t2.nii"], ["P7", "P8"]),
+        (["flair.nii.gz", "t1.nii.gz"], ["one"]),
+        (["UPENN-GBM-00001_11/UPENN-GBM-00001_11_FLAIR.nii.gz"], ["UPENN-GBM-00001_11"]),
+    ],
+)
+def test_layouts(names: list[str], expected: list[str] | None, tmp_path: Path) -> None:
+    touch(tmp_path / "one", *names)
+    found = found_in(tmp_path / "one")
+    assert [one.name for one in found.cases] == (expected or ["BRATS_001", "BRATS_9"])
+    assert not found.problems
+
+
+def test_names_of_several_kinds_and_faults_beside_each_other(tmp_path: Path) -> None:
+    touch(tmp_path, "P1/flair.nii.gz", "P2/P2_t1ce.nii.gz", "P3/P3-t2f.nii.gz")
+    touch(tmp_path, "P4/brain.nii.gz", "P5/t1.nii.gz", "P5/T1w.nii.gz", "notes/list.txt")
+    (tmp_path / "P6").mkdir()
+    found = found_in(tmp_path)
+    assert [one.name for one in found.cases] == ["P1", "P2", "P3"]
+    assert list(found.problems) == ["P5", "P4", "P6"]
+    assert "2 files for t1" in found.problems["P5"] and "brain.nii.gz" in found.problems["P4"]
+
+
+def test_a_fault_in_a_flat_folder_is_of_one_case(tmp_path: Path) -> None:
+    touch(tmp_path, "P1_flair.nii.gz", "P1_flair.nii", "P2_flair.nii.gz", "P2_t1.nii.gz")
+    found = found_in(tmp_path)
+    assert [one.name for one in found.cases] == ["P2"]
+    assert "2 files for flair" in found.problems["P1"]
+
+
+def test_dicom_is_refused_with_what_to_type(tmp_path: Path) -> None:
+    touch(tmp_path, "S1/1.dcm")
+    with pytest.raises(InputError) as error:
+        found_in(tmp_path)
+    assert f"cggm dicom convert {tmp_path} CASES" in str(error.value)
+    assert "cggm segment CASES OUT --model MODEL" in str(error.value)
+
+
+def test_a_table_names_files_subjects_and_days(tmp_path: Path) -> None:
+    lines = ["case,flair,t1ce,date,subject", "A1,in/a.nii.gz,in/b.nii.gz,2024-03-01,A", "A2,,,,"]
+    (tmp_path / "cases.csv").write_text("\n".join([*lines, "Ä,x.nii,,,"]), encoding="utf-8")
+    found = found_in(tmp_path / "cases.csv")
+    (one,) = found.cases
+    assert {name: source.path for name, source in one.images.items()} == {
+        "flair": tmp_path / "in/a.nii.gz",
+        "t1ce": tmp_path / "in/b.nii.gz",
+    }
+    assert found.subject_and_date(one) == ("A", "2024-03-01")
+    assert "no file" in found.problems["A2"] and "no usable ID" in found.problems["Ä"]
+    (tmp_path / "cases.csv").write_text("case,flair\nA,a.nii\nA,b.nii\n")
+    with pytest.raises(InputError, match="come more than once"):
+        found_in(tmp_path / "cases.csv")
+    (tmp_path / "cases.csv").write_text("case,files\nA,a.nii\n")
+    with pytest.raises(InputError, match="expected one or more of flair, t1, t1ce, t2"):
+        found_in(tmp_path / "cases.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("P01_2024-03-01", ("P01", "2024-03-01")),
+        ("P01_2024-13-01", ("P01_2024-13-01", None)),
+        ("P20240301", ("P20240301", None)),  # a number of a patient may look like a day
+        ("sub-01_ses-20240301", ("sub-01", "2024-03-01")),
+        ("sub-01_ses-02", ("sub-01", "ses-02")),
+        ("sub-01", ("sub-01", None)),
+        ("BraTS-GLI-00005-001", ("BraTS-GLI-00005", None)),
+    ],
+)
+def test_who_and_when(name: str, expected: tuple[str, str | None]) -> None:
+    assert subject_and_date(case(name)) == expected
+
+
+def test_days_of_dicom_come_from_its_record(tmp_path: Path) -> None:
+    touch(tmp_path, "P-0001-2/P-0001-2_t1.nii.gz")
+    record = '{"format": "cggm case of DICOM", "day": 84}'
+    (tmp_path / "P-0001-2" / "P-0001-2.json").write_text(record)
+    (one,) = found_in(tmp_path).cases
+    assert subject_and_date(one) == ("P-0001", "day 84")
+
+
+def test_only_sequences_of_the_network_count(tmp_path: Path) -> None:
+    touch(tmp_path, "P1/P1_t2.nii.gz", "P1/P1_flair.nii.gz")
+    (one,) = found_in(tmp_path).cases
+    assert list(with_sequences(one, ["t2", "t1ce"]).images) == ["t2"]
+    with pytest.raises(InputError, match="case P1 has flair, t2; expected one or more of t1ce"):
+        with_sequences(one, ["t1ce"])

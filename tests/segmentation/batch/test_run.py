@@ -1,0 +1,209 @@
+"""Runs over many cases: faults stop no other, nothing is done twice, records tell all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cggm.data.errors import InputError
+from cggm.data.files import digest_of
+from cggm.pipelines.segmentation.batch.case import Settings, Tool
+from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment
+from cggm.pipelines.segmentation.batch.record import CaseRecord, read_record
+from cggm.pipelines.segmentation.batch.run import Outcome, claim_output, segment_cases
+from cggm.pipelines.segmentation.one_by_one import case_lock
+from cggm.pipelines.segmentation.trained import weights_in
+
+from ...children import in_a_child
+from ...data.brains import AFFINE, SHAPE, write_case
+from .models import write_model
+
+
+def table(path: Path) -> dict[str, dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def run(source: Path, output: Path, tool: Tool, said: list[str] | None = None) -> Outcome:
+    found = find_cases_to_segment(source)
+    output.mkdir(exist_ok=True)
+    claim_output(output, source, found.cases)
+    return segment_cases(found, output, tool, say=[].append if said is None else said.append)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digest_of(path) for path in folder.rglob("*.*z")}
+
+
+def test_one_broken_file_stops_no_other(brats: Path, tool: Tool, tmp_path: Path) -> None:
+    output, broken = tmp_path / "out", brats / "P1" / "P1_t1ce.nii.gz"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    (brats / "P9").mkdir()
+    outcome = run(brats, output, tool)
+    assert list(outcome.done) == ["P0"]
+    failed = table(output / "failed.csv")
+    assert {name: row["stage"] for name, row in failed.items()} == {"P1": "read", "P9": "find"}
+    assert "P1_t1ce.nii.gz is a damaged or truncated gzip file" in failed["P1"]["reason"]
+    assert "holds no NIfTI file" in failed["P9"]["reason"]
+    assert list(table(output / "volumes.csv")) == ["P0"] and not (output / "P1").exists()
+
+    # Mended: what was finished stays as it is, the rest is done.
+    broken.write_bytes(whole)
+    (brats / "P9").rmdir()
+    before = (output / "P0" / "P0.json").stat().st_mtime_ns
+    outcome = run(brats, output, tool)
+    assert list(outcome.done) == ["P1"] and outcome.earlier == ["P0"]
+    assert list(table(output / "volumes.csv")) == ["P0", "P1"]
+    assert (output / "P0" / "P0.json").stat().st_mtime_ns == before
+    assert not (output / "failed.csv").exists()
+
+
+def test_masks_lie_on_their_inputs_and_records_tell_all(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    said: list[str] = []
+    run(brats, output, tool, said)
+    record = read_record(output / "P0")
+    assert set(record) == set(CaseRecord.__annotations__)
+    mask = nib.load(output / "P0" / record["mask"])
+    assert mask.shape == SHAPE and np.array_equal(mask.affine, AFFINE)
+    codes = np.asarray(mask.dataobj)
+    assert set(np.unique(codes)) <= {0, 1, 2, 4} and codes.any()
+    whole = (codes > 0).sum() / 1000
+    assert record["volumes_ml"]["WT"] == pytest.approx(whole, abs=1e-3)
+    assert float(table(output / "volumes.csv")["P0"]["WT_ml"]) == record["volumes_ml"]["WT"]
+    assert record["inputs"]["flair"]["sha256"] == digest_of(brats / "P0" / "P0_flair.nii.gz")
+    assert record["model"]["sha256"] and record["model"]["settings"]["method"] == "joint"
+    assert not record["prepared"] and record["native_masks"] == {}
+    assert {"read", "network", "write"} <= record["seconds"].keys()
+    assert all((output / "P0" / name).is_file() for name in record["files"])
+    assert (output / "P0" / "P0.png").is_file()
+    for file in (output / "P0" / "P0.json", output / "volumes.csv"):
+        assert "ller" not in file.read_text(encoding="utf-8")
+    assert said[0].startswith("flair+t1ce: Dice unknown")
+    assert any(line.startswith("1/2 (less than a minute left) P0: WT ") for line in said)
+
+
+def test_a_subset_tells_what_it_is_worth(brats: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "evaluated")
+    weights = weights_in(model)
+    figures = {"WT": 91.0, "TC": 60.0, "ET": 5.0}
+    row = {f"{region}_dice": dice for region, dice in figures.items()}
+    row |= {f"{region}_{end}": None for region in figures for end in ("low", "high")}
+    rows = [{"sequences": "flair+t2", "cases": 7, **row}]
+    told = {"weights": digest_of(weights), "data": "phantoms", "subsets": rows}
+    weights.with_name("subsets.json").write_text(json.dumps(told))
+    for name in ("t1", "t1ce"):
+        (brats / "P0" / f"P0_{name}.nii.gz").unlink()
+    run(brats, tmp_path / "out", Tool(weights, Settings(), "cpu"))
+    record = read_record(tmp_path / "out" / "P0")
+    assert record["sequences"] == ["flair", "t2"]
+    assert record["volumes_ml"]["ET"] is None and record["volumes_ml"]["WT"] is not None
+    assert record["untold"] == {"ET": "ET not reliable without t1ce"}
+    assert record["expected_dice"] == {"WT": 91.0, "TC": 60.0, "ET": None}
+    assert "WT Dice 91.0" in record["expected"] and "7 cases of phantoms" in record["expected"]
+    row = table(tmp_path / "out" / "volumes.csv")["P0"]
+    assert row["ET_ml"] == "" and row["remark"] == "ET not reliable without t1ce" + (
+        f"; {'; '.join(record['remarks'])}" if record["remarks"] else ""
+    )
+    assert read_record(tmp_path / "out" / "P1")["expected_dice"] is None
+
+
+def test_masks_of_another_data_set_are_never_replaced(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output, other = tmp_path / "out", tmp_path / "other"
+    shutil.rmtree(brats / "P1")
+    run(brats, output, tool)
+    before = contents(output)
+    write_case(other, "P0", 7)
+    with pytest.raises(InputError, match=r"masks of other images with the same names \(P0\)"):
+        run(other, output, tool)
+    shutil.copytree(brats, tmp_path / "copied")  # the same data set elsewhere goes on
+    assert run(tmp_path / "copied", output, tool).earlier == ["P0"]
+    with pytest.raises(InputError, match="holds P0 and is no output folder of cggm segment"):
+        run(brats, other, tool)
+    with pytest.raises(InputError, match="lies in"):
+        run(brats, brats / "out", tool)
+    (output / "P0" / "P0.json").write_text("{}")  # no record of ours any more
+    assert "is no segmented case" in run(brats, output, tool).failed["P0"][1]
+    assert contents(output) == before
+
+
+def test_another_model_or_setting_makes_masks_again(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.rmtree(brats / "P1")
+    run(brats, output, tool)
+    weights = weights_in(write_model(tmp_path / "other", seed=1))
+    again = run(brats, output, Tool(weights, Settings(label_convention="brats2023"), "cpu"))
+    assert list(again.done) == ["P0"]
+    record = read_record(output / "P0")
+    assert len(record["sequences"]) == 4 and record["label_convention"] == "brats2023"
+    codes = np.asarray(nib.load(output / "P0" / "P0_mask.nii.gz").dataobj)
+    assert codes.max() <= 3
+
+
+def test_a_case_in_hand_of_another_process_is_left_to_it(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with case_lock(output, "P1"):
+        outcome = run(brats, output, tool)
+    assert outcome.elsewhere == ["P1"] and list(outcome.done) == ["P0"]
+    assert not outcome.failed and not (output / "failed.csv").exists()
+
+
+def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_path: Path) -> None:
+    """No case is done twice, and none that was finished is touched again."""
+    output, draws = tmp_path / "out", random.Random(0)
+    for number in (2, 3):
+        write_case(brats, f"P{number}", number)
+    finished: dict[str, int] = {}
+    for _ in range(3):
+        child = in_a_child(lambda: run(brats, output, tool))
+        time.sleep(draws.uniform(0.1, 2))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for path in output.glob("P*/P*.json"):
+            now = path.stat().st_mtime_ns
+            assert finished.setdefault(path.stem, now) == now
+    begun = {path.stem for path in output.glob(".locks/*.begun")}
+    outcome = run(brats, output, tool)
+    names = [f"P{number}" for number in range(4)]
+    assert sorted([*outcome.done, *outcome.earlier]) == names and not outcome.failed
+    assert set(outcome.earlier) == finished.keys()
+    assert begun - finished.keys() <= set(list(outcome.done)[len(outcome.done) - len(begun) :])
+    assert list(table(output / "volumes.csv")) == names
+    assert not list(output.glob(".*.tmp")) and not list(output.glob(".locks/*.begun"))
+
+
+def test_two_processes_share_a_folder(brats: Path, tool: Tool, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for number in (2, 3):
+        write_case(brats, f"P{number}", number)
+
+    def work() -> None:
+        outcome = run(brats, output, tool)
+        (tmp_path / f"{os.getpid()}.txt").write_text(" ".join(outcome.done))
+        assert not outcome.failed
+
+    children = [in_a_child(work) for _ in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    done = [(tmp_path / f"{child}.txt").read_text().split() for child in children]
+    names = [f"P{number}" for number in range(4)]
+    assert sorted(done[0] + done[1]) == names and all(done)
+    assert list(table(output / "volumes.csv")) == names
