@@ -8,8 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from ....data.brats.conventions import REGIONS
 from ...balancing.modality_dropout import subset_warning
-from ..reliability import expected_dice
+from ..reliability import region_figures
 
 if TYPE_CHECKING:
     from .metadata import Release
@@ -42,7 +43,11 @@ def card(name: str, model: Model, meta: Mapping[str, Any], release: Release) -> 
         voxels=_voxels(model.description.get("grid", {})),
         data=release.data,
         weights_license=release.weights_license,
-        smallest_et=model.smallest_et,
+        small_et=(
+            f" Where all ET has less than {model.smallest_et:g} ml it counts as NCR."
+            if model.smallest_et
+            else ""
+        ),
         performance=_performance(model),
         absent=_absent(model),
         versions=", ".join(
@@ -69,18 +74,17 @@ def _performance(model: Model) -> str:
             "**Unknown: these weights were never evaluated** with `cggm evaluate brats --subsets "
             "True`. Do not use them before that is done."
         )
-    lines = [
-        f"| {r['sequences']} | {expected_dice(model.table, r['sequences'].split('+'))} |"
-        for r in rows
-    ]
+    header = ["sequences", "cases", *(f"{region} Dice" for region in REGIONS)]
+    flips = (
+        " Measured with flips, which this bundle leaves out." if model.table.get("flips") else ""
+    )
+    lines = [[row["sequences"], str(row["cases"]), *region_figures(row)] for row in rows]
     return "\n".join(
         [
-            f"Measured on {model.table['data']} (part: {model.table['part']}).",
-            f"{model.table['what'][0].upper()}{model.table['what'][1:]}.",
+            f"Measured on {model.table['data']}, part {model.table['part']}. "
+            f"{model.table['what'].partition('; bias_ml')[0]}.{flips}",
             "",
-            "| sequences | expected |",
-            "|---|---|",
-            *lines,
+            *(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *lines]),
         ]
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
@@ -35,4 +36,7 @@ class PresentSequencesInferer(Inferer):
         """
         volumes = convert_to_tensor(inputs, track_meta=False)
         present = volumes.flatten(2).any(-1)
-        return self.whole(volumes, network, *args, present=present, **kwargs)
+        classes = self.whole(volumes, network, *args, present=present, **kwargs)
+        # MONAI turns masks back by what a prediction remembers of its image.
+        remembers = isinstance(inputs, MetaTensor)
+        return MetaTensor(classes).copy_meta_from(inputs) if remembers else classes

@@ -28,7 +28,8 @@ class BundleTask:
         self.network = self.config.get_parsed_content("network_def", instantiate=True)
         meta = json.loads((folder / "configs" / "metadata.json").read_text())
         formats = meta["network_data_format"]
-        self.image_key = next(iter(formats["inputs"]))
+        self.image_key, image = next(iter(formats["inputs"].items()))
+        self.accepts = image["num_channels"]
         self.pred_key, pred = next(iter(formats["outputs"].items()))
         self.labels = {
             name: int(i) for i, name in pred["channel_def"].items() if name != "background"
