@@ -29,11 +29,14 @@ def main(
         str, typer.Option("--weights_license", metavar="TEXT", help="License of the weights.")
     ] = _NO_LICENSE,
     version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
+    torchscript: Annotated[
+        bool, typer.Option("--torchscript", help="models/model.ts, too, compared with the network.")
+    ] = False,
 ) -> None:
     """Pack a trained BraTS network: MONAI's bundle tree, with a card."""
     found = read_model(model)
     release = Release(data or training_data(found), weights_license, version)
-    pack(found, folder, path("brats"), release)
+    pack(found, folder, path("brats"), release, torchscript=torchscript)
     print(f"{found.weights} is packed in {folder}; read its docs/README.md before you pass it on")
     if not found.table:
         print("its accuracy is unknown: cggm evaluate brats --subsets True, then pack it again")

@@ -16,11 +16,13 @@ from ..reliability import FILE, subset_table
 from ..small_enhancing import smallest_et
 from ..trained import complete_settings, trained_network, weights_in
 from .card import card
+from .export import export_torchscript, parity
 from .metadata import Release, metadata
 
 CONFIGURATION = Path(__file__).with_name("inference.template.json")
 LARGE = 25 * 2**20  # bytes of a file that MONAI's model zoo does not want in git
 _LARGE_FILES = "large_files.yml"
+_PARITY = "docs/parity.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,14 @@ def read_model(path: Weights) -> Model:
     )
 
 
-def pack(model: Model, folder: str | Path, bundle: str | Path, release: Release) -> None:
+def pack(
+    model: Model,
+    folder: str | Path,
+    bundle: str | Path,
+    release: Release,
+    *,
+    torchscript: bool = False,
+) -> None:
     """Write the tree of MONAI's bundle specification for a trained network.
 
     Args:
@@ -73,9 +82,10 @@ def pack(model: Model, folder: str | Path, bundle: str | Path, release: Release)
         bundle: folder of the bundle that trained it: its ``metadata.json``, ``logging.conf`` and
             ``data_license.txt`` go into the tree.
         release: what only the packer knows.
+        torchscript: also write ``models/model.ts``, and how far it is from the network.
 
     Raises:
-        InputError: the weights are damaged, or the folder holds other files or cannot be written.
+        InputError: the weights are damaged, the export is not the network, or the folder holds other files or cannot be written.
     """
     network, _ = trained_network(model.weights)
     meta = json.loads(Path(bundle, "metadata.json").read_text(encoding="utf-8"))
@@ -93,6 +103,12 @@ def pack(model: Model, folder: str | Path, bundle: str | Path, release: Release)
             write_text(tree / place / name, text)
         name = Path(folder).absolute().name
         write_text(tree / "docs" / "README.md", card(name, model, meta, release))
+        if torchscript:
+            exported = export_torchscript(network, tree / "models" / "model.ts", meta)
+            image = meta["network_data_format"]["inputs"]["image"]
+            rows = parity(network, exported, model.settings["sequences"], image)
+            what = "largest difference of a logit between models/model.ts and the trained network"
+            write_json(tree / _PARITY, {"what": what, "torchscript": rows})
         for name, text in licenses().items():
             write_text(tree / name, text)
         if listing := large_files(tree):
@@ -151,6 +167,7 @@ def _is_packed(folder: Path) -> bool:
         "LICENSE",
         "NOTICE",
         _LARGE_FILES,
+        _PARITY,
         "configs/inference.json",
         "configs/logging.conf",
         "configs/metadata.json",
@@ -158,6 +175,7 @@ def _is_packed(folder: Path) -> bool:
         "docs/data_license.txt",
         "models/model.json",
         "models/model.pt",
+        "models/model.ts",
         f"models/{FILE}",
     }
     found = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if not f.is_dir()}

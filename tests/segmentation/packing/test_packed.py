@@ -3,6 +3,8 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.data import MetaTensor
 
 from cggm import Segmenter
 from cggm.data.errors import InputError
 from cggm.pipelines.commands.failures import explain
 from cggm.pipelines.segmentation.trained import trained_network
 
-from ...data.brains import AFFINE
 from .label_server import BundleTask
 from .models import SETTINGS, VOLUMES, images, packed, write_4d, write_model
 
@@ -34,25 +36,33 @@ NAME = "brats_mri_cggm_segmentation"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"), smallest_et=0.05)
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """A model of a kind and its bundle, made once; not to be written into."""
+
+    @cache
+    def make(kind: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp(kind)
+        model = write_model(folder / "model", smallest_et=0.05, **KINDS[kind])
+        return model, packed(model, folder / NAME)
+
+    return make
 
 
-@pytest.fixture(scope="module")
-def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(model, tmp_path_factory.mktemp("packed") / NAME)
+@pytest.fixture
+def model(made: Callable[[str], tuple[Path, Path]]) -> Path:
+    return made("slices")[0]
 
 
-def expected_mask(
-    model: Path, shown: dict[str, np.ndarray], affine: np.ndarray = AFFINE
-) -> np.ndarray:
-    return Segmenter.from_folder(model, device="cpu").segment(shown, affine).classes
+@pytest.fixture
+def bundle(made: Callable[[str], tuple[Path, Path]]) -> Path:
+    return made("slices")[1]
 
 
 @pytest.mark.parametrize("kind", ["slices", "volumes"])
-def test_the_checks_of_the_model_zoo(kind: str, tmp_path: Path) -> None:
-    model = write_model(tmp_path / "model", **KINDS[kind])
-    bundle = packed(model, tmp_path / NAME)
+def test_the_checks_of_the_model_zoo(
+    kind: str, made: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    model, bundle = made(kind)
     for file in ("LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.pt"):
         assert (bundle / file).stat().st_size > 100
     meta_file = str(bundle / "configs" / "metadata.json")
@@ -65,7 +75,7 @@ def test_the_checks_of_the_model_zoo(kind: str, tmp_path: Path) -> None:
     monai.bundle.verify_net_in_out(
         net_id="network_def", meta_file=meta_file, config_file=config_file, bundle_root=str(bundle)
     )  # 16 x 16 pixels, or 8 x 8 x 8 voxels
-    exported = bundle / "models" / "verify_model.ts"
+    exported = tmp_path / "verify_model.ts"
     monai.bundle.ckpt_export(
         net_id="network_def",
         filepath=str(exported),
@@ -108,32 +118,35 @@ def test_load_gives_the_trained_network_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_monai_label_gives_the_masks_of_the_segmenter(kind: str, tmp_path: Path) -> None:
+def test_monai_label_gives_the_masks_of_the_segmenter(
+    kind: str, made: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
     """Of all sequences and of some; turned axes, voxels of 6 mm^3, a speck beside the brain."""
-    model = write_model(tmp_path / "model", smallest_et=0.05, **KINDS[kind])
-    task = BundleTask(packed(model, tmp_path / NAME))
-    names = {"necrotic core": 1, "edema": 2, "enhancing tumor": 3}
-    assert task.labels == names
-    assert task.accepts == KINDS[kind].get("neighbors", 0) * 8 + 4
+    model, bundle = made(kind)
+    task, segmenter = BundleTask(bundle), Segmenter.from_folder(model, device="cpu")
+    assert task.labels == {"necrotic core": 1, "edema": 2, "enhancing tumor": 3}
+    assert task.accepts == (12 if kind == "neighbors" else 4)
     for subset in (SETTINGS["sequences"], ["flair", "t2"]):
         shown = {name: image for name, image in images().items() if name in subset}
         mask, affine = task(write_4d(tmp_path / "image.nii.gz", shown, TURNED))
         assert np.allclose(affine, TURNED)
-        expected = expected_mask(model, shown, TURNED)
+        expected = segmenter.segment(shown, TURNED).classes
         assert len(np.unique(expected)) > 1
         assert np.array_equal(mask.numpy(), expected)
 
 
-def test_small_enhancing_tumor_is_counted_as_ncr(tmp_path: Path) -> None:
-    """The mask of this network has some ET, and none where the training chose to believe none."""
-    image = write_4d(tmp_path / "image.nii.gz", images())
-    masks = []
-    for smallest in (0.0, 100.0):
-        model = write_model(tmp_path / f"model{smallest}", smallest_et=smallest)
-        masks.append(BundleTask(packed(model, tmp_path / f"{smallest}" / NAME))(image)[0].numpy())
-    as_it_is, dropped = masks
-    assert (as_it_is == 3).any() and not (dropped == 3).any()
-    assert np.array_equal(np.where(as_it_is == 3, 1, as_it_is), dropped)
+def test_small_enhancing_tumor_is_counted_as_ncr(bundle: Path) -> None:
+    """Where all of it has less than 0.05 ml, 8 voxels of 6 mm^3 and no more."""
+    image = MetaTensor(torch.zeros(4, 3, 3, 3), affine=torch.from_numpy(TURNED))
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.json"))
+    drop = parser.get_parsed_content("postprocessing#transforms#0")
+    for voxels, left in ((8, 0), (9, 9)):
+        classes = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
+        classes.view(-1)[:voxels] = 3
+        result = drop({"image": image, "pred": classes})["pred"]
+        assert int((result == 3).sum()) == left and int((result == 1).sum()) == voxels - left
+        assert int((classes == 3).sum()) == voxels, "the prediction was changed"
 
 
 @pytest.mark.parametrize("layout", ["one file", "a file per sequence"])
@@ -161,7 +174,8 @@ def test_a_run_writes_masks_on_the_axes_of_its_files(
     workflow.run()
     mask = nib.load(tmp_path / "out" / f"{name}{suffix}_seg.nii.gz")
     assert np.allclose(mask.affine, TURNED) and mask.get_data_dtype() == np.uint8
-    assert np.array_equal(np.asarray(mask.dataobj), expected_mask(model, shown, TURNED))
+    expected = Segmenter.from_folder(model, device="cpu").segment(shown, TURNED).classes
+    assert np.array_equal(np.asarray(mask.dataobj), expected)
 
 
 def sentence(error: BaseException) -> str:
@@ -200,11 +214,12 @@ def test_another_order_of_sequences_is_refused(bundle: Path) -> None:
     assert "sequences ['t1', 'flair', 't1ce', 't2'] (trained: ['flair'" in sentence(error.value)
 
 
-@pytest.mark.parametrize("settings", [{"encoder": "tu-resnet10t"}, VOLUMES])
+@pytest.mark.parametrize("settings", [{**VOLUMES, "channels": 16}, {}], ids=["wider", "other"])
 def test_weights_of_another_network_are_refused(
-    settings: dict[str, Any], bundle: Path, tmp_path: Path
+    settings: dict[str, Any], made: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
     """Without this MONAI goes on with what fits, and the rest at random."""
+    _, bundle = made("volumes")
     other = write_model(tmp_path / "other", **settings)
     shutil.copytree(bundle, tmp_path / NAME)
     shutil.copy(other / "models" / "model.pt", tmp_path / NAME / "models" / "model.pt")

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import monai.bundle
 import pytest
+import torch
 
 from cggm import Segmenter
 from cggm.data.errors import InputError
 from cggm.data.identity import digest
 from cggm.pipelines.commands.pack import main
-from cggm.pipelines.segmentation.packing.tree import large_files
+from cggm.pipelines.segmentation.packing.export import parity
+from cggm.pipelines.segmentation.packing.tree import large_files, read_model
+from cggm.pipelines.segmentation.trained import trained_network
 
-from .models import packed, write_model
+from .models import VOLUMES, packed, write_model
 
 FILES = [
     "LICENSE",
@@ -41,7 +44,7 @@ def tell(model: Path, **entries: object) -> None:
 def test_the_card_says_what_the_network_was_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, bundle = write_model(tmp_path / "model"), tmp_path / "bundle"
+    model, bundle = write_model(tmp_path / "model", **VOLUMES), tmp_path / "bundle"
     with pytest.raises(InputError, match="pass --data, such as --data 'BraTS 2021"):
         main(model, bundle)
     assert not bundle.exists()
@@ -62,7 +65,7 @@ def test_the_card_says_what_the_network_was_trained_on(
 
 def test_the_card_says_what_each_subset_is_worth(tmp_path: Path) -> None:
     """And so does a Segmenter of the packed weights, which are other bytes than those measured."""
-    model = write_model(tmp_path / "model", sequences=["flair", "t1ce"])
+    model = write_model(tmp_path / "model", **VOLUMES, sequences=["flair", "t1ce"])
     figures = {
         f"{r}_{n}": v
         for r in ("WT", "TC", "ET")
@@ -84,7 +87,7 @@ def test_the_card_says_what_each_subset_is_worth(tmp_path: Path) -> None:
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
-    model, bundle = write_model(tmp_path / "model"), tmp_path / "bundle"
+    model, bundle = write_model(tmp_path / "model", **VOLUMES), tmp_path / "bundle"
     packed(model, bundle)
     (bundle / "docs" / "mine.txt").write_text("mine")
     before = {name: (bundle / name).read_bytes() for name in listing(bundle)}
@@ -92,15 +95,34 @@ def test_all_or_nothing(tmp_path: Path) -> None:
         packed(model, bundle)
     weights = model / "models" / "model.pt"
     weights.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(InputError, match="is damaged or cut short"):
+    with pytest.raises(InputError, match="model.pt (is damaged|cannot be read)"):
         packed(model, bundle)
     assert {name: (bundle / name).read_bytes() for name in listing(bundle)} == before
     assert sorted(f.name for f in tmp_path.iterdir()) == ["bundle", "model"]
 
 
-def test_several_weights_are_no_bundle(tmp_path: Path) -> None:
+def test_what_is_not_one_model_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no model in"):
         main(tmp_path, tmp_path / "bundle", data="noise")
+    with pytest.raises(InputError, match="a bundle holds one network"):
+        read_model([tmp_path, tmp_path])
+
+
+def test_torchscript_is_the_network_for_every_subset(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", **VOLUMES)
+    main(model, tmp_path / "bundle", data="noise", torchscript=True)
+    report = json.loads((tmp_path / "bundle" / "docs" / "parity.json").read_text())
+    assert len(report["torchscript"]) == 15 and max(report["torchscript"].values()) < 1e-4
+    script = torch.jit.load(str(tmp_path / "bundle" / "models" / "model.ts"))
+    network, sequences = trained_network(model / "models" / "model.pt")
+    image = torch.randn(1, 4, 16, 24, 8)
+    with torch.no_grad():
+        assert torch.allclose(script(image), network(image), atol=1e-4)
+        for tensor in network.state_dict().values():
+            tensor.mul_(2)
+        shape = {"num_channels": 4, "spatial_shape": ["8*n"] * 3}
+        with pytest.raises(InputError, match="the exported network differs from the trained one"):
+            parity(network, script, sequences, shape)
 
 
 def test_large_files_are_listed_as_monai_reads_it(tmp_path: Path) -> None:
@@ -110,5 +132,5 @@ def test_large_files_are_listed_as_monai_reads_it(tmp_path: Path) -> None:
     assert large_files(tmp_path) == ""
     text = large_files(tmp_path, limit=999)
     (tmp_path / "large_files.yml").write_text(text)
-    monai.bundle.download_large_files(str(tmp_path), "large_files.yml")
+    monai.bundle.download_large_files(str(tmp_path))
     assert (tmp_path / "models" / "model.pt").read_bytes() == b"x" * 1000
