@@ -85,7 +85,8 @@ def pack(
         torchscript: also write ``models/model.ts``, and how far it is from the network.
 
     Raises:
-        InputError: the weights are damaged, the export is not the network, or the folder holds other files or cannot be written.
+        InputError: the weights are damaged, the export is not the network, or the folder holds
+            other files or cannot be written.
     """
     network, _ = trained_network(model.weights)
     meta = json.loads(Path(bundle, "metadata.json").read_text(encoding="utf-8"))
