@@ -58,7 +58,7 @@ def bundle(made: Callable[[str], tuple[Path, Path]]) -> Path:
     return made("slices")[1]
 
 
-@pytest.mark.parametrize("kind", ["slices", "volumes"])
+@pytest.mark.parametrize("kind", [pytest.param("slices", marks=pytest.mark.slow), "volumes"])
 def test_the_checks_of_the_model_zoo(
     kind: str, made: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
@@ -117,7 +117,15 @@ def test_load_gives_the_trained_network_and_leaves_no_trace(
         assert torch.equal(loaded.eval()(image), network(image))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "slices",
+        "volumes",
+        pytest.param("regions", marks=pytest.mark.slow),
+        pytest.param("neighbors", marks=pytest.mark.slow),
+    ],
+)
 def test_monai_label_gives_the_masks_of_the_segmenter(
     kind: str, made: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_what_is_not_one_model_is_no_bundle(tmp_path: Path) -> None:
         read_model([tmp_path, tmp_path])
 
 
+@pytest.mark.slow
 def test_torchscript_is_the_network_for_every_subset(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", **VOLUMES)
     main(model, tmp_path / "bundle", data="noise", torchscript=True)
