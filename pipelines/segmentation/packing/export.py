@@ -28,6 +28,7 @@ def export_torchscript(network: nn.Module, path: Path, meta: Mapping[str, Any]) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch announces an end of TorchScript
         script = convert_to_torchscript(network)
+        assert isinstance(script, nn.Module), "a network is scripted, not a function"
         save_net_with_metadata(script, str(path), meta_values=meta)
         return torch.jit.load(str(path)).eval()
 
