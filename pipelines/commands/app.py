@@ -58,6 +58,7 @@ SUB_COMMANDS = {
     "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
     "follow": SubCommand("commands.follow", "Compare the dates of each patient."),
+    "pack": SubCommand("commands.pack", "Pack a trained BraTS network as a MONAI bundle."),
     "score": SubCommand("commands.score", "Score masks against the truth."),
     "demo": SubCommand(
         "research.demo.command", "Train a bundle and write a report.", extra="research"

@@ -63,7 +63,10 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
     untold, row = untold_regions(sequences), _row(table, sequences)
     if row is None:
         return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
-    figures = [untold.get(region) or _figure(row, region) for region in REGIONS]
+    figures = [
+        figure if region in untold else f"{region} Dice {figure}"
+        for region, figure in zip(REGIONS, region_figures(row), strict=True)
+    ]
     how = ", with flips" if table.get("flips") else ""
     return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}{how}"
 
@@ -87,10 +90,20 @@ def _row(table: Mapping[str, Any], sequences: Sequence[str]) -> Mapping[str, Any
     return next((row for row in table.get("subsets", ()) if row["sequences"] == name), None)
 
 
+def region_figures(row: Mapping[str, Any]) -> list[str]:
+    """Write the Dice of each region with its interval, or why it cannot be told.
+
+    Args:
+        row: of a subset, from :func:`subset_table`.
+    """
+    untold = untold_regions(row["sequences"].split("+"))
+    return [untold.get(region) or _figure(row, region) for region in REGIONS]
+
+
 def _figure(row: Mapping[str, Any], region: str) -> str:
     low, high = row[f"{region}_low"], row[f"{region}_high"]
     interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
-    return f"{region} Dice {row[f'{region}_dice']:.1f}{interval}"
+    return f"{row[f'{region}_dice']:.1f}{interval}"
 
 
 def trained_grid(weights: Weights) -> Mapping[str, Any]:

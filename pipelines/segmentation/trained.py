@@ -77,19 +77,37 @@ def trained_network(
     Raises:
         InputError: the weights or what says how they were built are missing or damaged.
     """
-    trained = trained_settings(path)
-    network = segmentation_network(
-        trained["sequences"],
-        architecture=trained.get("architecture", "deeplabv3plus"),
-        late_fusion=trained.get("late_fusion"),
-        encoder=trained["encoder"],
-        channels=trained["channels"],
-        rates=trained["rates"],
-        neighbors=trained.get("neighbors", 0),
-        classes=output_channels(trained.get("outputs", "classes")),
-    )
+    trained = complete_settings(path)
+    network = network_of(trained)
     networks = load_networks(path, network)
     return averaged(networks).to(device).eval(), list(trained["sequences"])
+
+
+def complete_settings(path: Weights) -> dict[str, Any]:
+    """Say all that makes the network of some weights, defaults included.
+
+    Args:
+        path: as for :func:`trained_settings`.
+
+    Raises:
+        InputError: as there.
+    """
+    trained = trained_settings(path)
+    return {name: trained.get(name, _OPTIONAL.get(name)) for name in (*_NEEDED, *_OPTIONAL)}
+
+
+def network_of(settings: Mapping[str, Any]) -> nn.Module:
+    """Build the network of :func:`complete_settings`, not trained."""
+    return segmentation_network(
+        settings["sequences"],
+        architecture=settings["architecture"],
+        late_fusion=settings["late_fusion"],
+        encoder=settings["encoder"],
+        channels=settings["channels"],
+        rates=settings["rates"],
+        neighbors=settings["neighbors"],
+        classes=output_channels(settings["outputs"]),
+    )
 
 
 def load_networks(
