@@ -51,6 +51,7 @@ SUB_COMMANDS = {
     "train": SubCommand("commands.bundle", "Train the network of a bundle.", "", "train"),
     "evaluate": SubCommand("commands.bundle", "Evaluate a trained network.", "", "evaluate"),
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
+    "report": SubCommand("commands.report", "Pages of segmented cases: overview and one per case."),
     "score": SubCommand("commands.score", "Score masks against the truth."),
     "demo": SubCommand(
         "research.demo.command", "Train a bundle and write a report.", extra="research"
