@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,9 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ....data.brats.conventions import CLASSES, REGIONS
 from ....data.files import write_text
-from ..overlays import COLORS
 from .methods_text import methods_text
-from .picture import ENDS, PLANES, draw_picture
+from .picture import ENDS, OUTLINES, PLANES, draw_picture
 from .records import SEVERITIES, Record
 from .views import View, read_view
 
@@ -56,13 +56,14 @@ def case_html(record: Record, view: View) -> str:
         .render(
             record=record,
             findings=sorted(record.findings, key=lambda f: SEVERITIES.index(f.severity)),
-            told={key: record.settings[key] for key in _TOLD if record.settings.get(key)},
+            told={key: _plain(record.settings[key]) for key in _TOLD if record.settings.get(key)},
+            empty=[region for region in REGIONS if not view.region(region).any()],
             sequence_for={region: view.sequence_for(region) for region in REGIONS},
             step=step,
             data=data,
             picture=base64.b64encode(draw_picture(view)).decode(),
             class_names=CLASS_NAMES,
-            colors=COLORS,
+            colors=OUTLINES,
             script=script,
             script_digest=_digest(script),
         )
@@ -121,7 +122,7 @@ def _embedded(view: View) -> tuple[dict[str, Any], int]:
         "mask": _packed(shown.mask),
         "planes": PLANES,
         "ends": ENDS,
-        "classes": [[CLASSES.index(name), name, color] for name, color in COLORS.items()],
+        "classes": [[CLASSES.index(name), name, color] for name, color in OUTLINES.items()],
         "places": {r: [shown.sequence_for(r), shown.place_of(r)] for r in REGIONS},
     }, step
 
@@ -148,7 +149,9 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.policies["json.dumps_kwargs"] = {"sort_keys": False}
     templates.filters["number"] = _number
+    templates.filters["sentence"] = lambda text: text if text[-1:] in ".!?" else f"{text}."
     templates.filters["link"] = lambda case: quote(f"{case}/{case}.html")
     templates.globals["regions"] = REGION_NAMES
     return templates
@@ -156,4 +159,11 @@ def _templates() -> Environment:
 
 def _number(value: float | None, form: str = "%.1f") -> str:
     """A figure, or a dash where there is none."""
-    return "–" if value is None else form % value
+    return "–" if value is None or math.isnan(value) else form % value
+
+
+def _plain(value: object) -> str:
+    """A setting as words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {of}" for key, of in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

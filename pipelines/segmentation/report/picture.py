@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ....data.brats.conventions import CLASSES
+from ....data.colors import SKY_BLUE
 from ..overlays import COLORS
 from .views import View
 
@@ -25,8 +26,11 @@ PLANES: Mapping[str, tuple[int, int, int]] = {
 }
 ENDS = (("R", "L"), ("A", "P"), ("S", "I"))  # what lies at the left and right, or top and bottom
 _BARS = (100, 50, 20, 10, 5, 2, 1)  # mm
-_WHOLE = {"WT": COLORS["ED"]}
-_CORE = {name: COLORS[name] for name in ("NCR", "ET")}
+# Those of the overlays; a thin line needs a lighter blue.
+OUTLINES: Mapping[str, str] = {**COLORS, "NCR": SKY_BLUE}
+_WHOLE = {"WT": OUTLINES["ED"]}
+_CORE = {name: OUTLINES[name] for name in ("ET", "NCR")}  # the thinner line on top
+_LINE_WIDTHS = {"WT": 1.2, "ET": 1.8, "NCR": 0.9}
 _WIDTH, _DPI = 9.0, 110
 
 
@@ -85,14 +89,14 @@ def _show(
     outlines: Mapping[str, str],
 ) -> None:
     right, up, through = PLANES[plane]
-    width, height = (view.mask.shape[a] * view.spacing[a] for a in (right, up))
+    across, upright = (view.mask.shape[a] * view.spacing[a] for a in (right, up))
     picture = _slice(view.images[sequence], through, place[through])
     axes.imshow(
         picture,
         cmap="gray",
         vmin=0,
         vmax=255,
-        extent=(0, width, height, 0),
+        extent=(0, across, upright, 0),
         interpolation="bilinear",
     )
     columns = (np.arange(picture.shape[1]) + 0.5) * view.spacing[right]
@@ -101,7 +105,9 @@ def _show(
         whole = view.region(name) if name == "WT" else view.mask == CLASSES.index(name)
         inside = _slice(whole, through, place[through])
         if inside.any() and not inside.all():
-            axes.contour(columns, lines, inside, [0.5], colors=[color], linewidths=1.2)
+            axes.contour(
+                columns, lines, inside, [0.5], colors=[color], linewidths=_LINE_WIDTHS[name]
+            )
     axes.set_axis_off()
     left, right_end, top, bottom = *ENDS[right], *ENDS[up]
     for word, x, y, ha, va in (

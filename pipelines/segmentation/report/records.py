@@ -64,8 +64,13 @@ class Record:
     def level(self) -> str:
         """The gravest severity of the findings; "note" also for remarks, "" where all is well."""
         found = {finding.severity for finding in self.findings}
-        found |= {"note"} if self.remarks or self.untold else set()
+        found |= {"note"} if self.notes else set()
         return next((severity for severity in SEVERITIES if severity in found), "")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks, and why regions cannot be told, each sentence once."""
+        return tuple(dict.fromkeys((*self.remarks, *(self.untold or {}).values())))
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -16,13 +16,22 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-_SWITCHES = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --hide-scrollbars "
-    "--force-device-scale-factor=1 --remote-debugging-pipe"
-).split()
+_SWITCHES = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
 
 
 class Browser:
@@ -66,7 +75,10 @@ class Browser:
         """Open a file and wait until it is loaded."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
         self.events.clear()
         self._call("Page.navigate", url=page.resolve().as_uri())
@@ -91,7 +103,14 @@ class Browser:
         """Press and release the mouse at a share of an element's width and height."""
         where = self._point(selector, x, y)
         for kind in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, button="left", buttons=1, clickCount=1, **where)
+            self._call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                button="left",
+                buttons=1,
+                clickCount=1,
+                **where,
+            )
         self._settle()
 
     def scroll(self, selector: str, steps: int) -> None:
@@ -99,14 +118,18 @@ class Browser:
         where = self._point(selector, 0.5, 0.5)
         for _ in range(abs(steps)):
             delta = 100 if steps > 0 else -100
-            self._call("Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=delta, **where)
+            self._call(
+                "Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=delta, **where
+            )
         self._settle()
 
     def press(self, key: str) -> None:
         """Press and release a key on what has the focus."""
         codes = {"ArrowRight": 39, "ArrowLeft": 37}
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key])
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key]
+            )
         self._settle()
 
     def type(self, text: str) -> None:
