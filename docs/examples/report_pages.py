@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 
 from cggm.data.brats.cases import SEQUENCES, find_cases
-from cggm.data.brats.nifti import read_case
 from cggm.data.brats.conventions import REGION_CLASSES
+from cggm.data.brats.nifti import read_case
 from cggm.data.phantom import generate
 from cggm.pipelines.segmentation.report import write_reports
 
@@ -39,6 +39,8 @@ def write_case(out: Path, volume, sequences: tuple[str, ...]) -> None:
         shown = np.where(image != 0, gray, 0).astype(np.uint8)
         nib.save(nib.Nifti1Image(shown, affine), folder / "view" / f"{name}.nii.gz")
     mask = volume.label[box].astype(np.uint8)
+    if "t1ce" not in sequences:
+        mask[mask == 3] = 1  # as BraTS networks here do: without contrast nothing enhances
     nib.save(nib.Nifti1Image(mask, affine), folder / "view" / "mask.nii.gz")
     volumes = {
         region: round(float(np.isin(mask, classes).sum() * volume.voxel_ml), 1)

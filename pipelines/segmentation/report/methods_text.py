@@ -85,6 +85,8 @@ def _whole(text: MethodsText, records: Sequence[Record]) -> str:
 
 def _network(text: MethodsText, records: Sequence[Record], total: int) -> str:
     settings, weights = records[0].settings, records[0].weights
+    if not settings:
+        return f"The network of {_count(len(records), 'case')} was not recorded."
     architecture = settings.get("architecture") or "deeplabv3plus"
     network = _NETWORKS.get(architecture, f"a network ({architecture})")
     if architecture in _REFERENCES:
@@ -123,19 +125,16 @@ def _preparation(
     if not prepared:
         return []
     known = [found for r in prepared if (found := preparations.get(r.case))]
-    brains = {str((one.get("brain") or {}).get("by")) for one in known}
+    brains = {str((one.get("brain") or {}).get("by")) for one in known} or {"HD-BET"}
     versions = _versions(one.get("versions") for one in known)
     sizes = sorted({float((one.get("settings") or {}).get("spacing") or 1) for one in known} or {1})
     itk = f"SimpleITK {versions.get('SimpleITK', '')}".strip()
-    if brains <= {"HD-BET"}:
-        brain = f"the brain masked with HD-BET {text.cited(_REFERENCES['hd_bet'])}"
-    elif "HD-BET" in brains:
-        brain = f"the brain masked with HD-BET {text.cited(_REFERENCES['hd_bet'])} or a given mask"
-    else:
-        brain = "the brain masked with a given mask"
+    itk += f" {text.cited(_REFERENCES['simpleitk'])}"
+    masks = [f"HD-BET {text.cited(_REFERENCES['hd_bet'])}"] if "HD-BET" in brains else []
+    masks += ["a given mask"] if brains - {"HD-BET"} else []
     return [
         f"{_of(len(prepared), len(records))} registered rigidly to one of their sequences by "
-        f"Mattes mutual information ({itk} {text.cited(_REFERENCES['simpleitk'])}), {brain}, and "
+        f"Mattes mutual information ({itk}), the brain was taken by {' or '.join(masks)}, and all was "
         f"resampled to voxels of {' or '.join(f'{size:g}' for size in sizes)} mm; masks were "
         "brought back to the grid of each original image."
     ]
@@ -143,7 +142,7 @@ def _preparation(
 
 def _sequences(records: Sequence[Record]) -> list[str]:
     counts = Counter(record.sequences for record in records)
-    read = [f"{_listed(subset)} in {n}" for subset, n in counts.most_common()]
+    read = [f"{_listed(subset)} in {_count(n, 'case')}" for subset, n in counts.most_common()]
     lines = [f"Sequences read: {'; '.join(read)}."]
     for region in ("WT", "TC", "ET"):
         without = [record.case for record in records if record.volumes_ml.get(region) is None]

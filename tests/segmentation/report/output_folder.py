@@ -23,6 +23,12 @@ def volumes() -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
+def busiest(inside: np.ndarray) -> list[int]:
+    """The slice along each axis with most of a region; the first of several."""
+    areas = [[part.sum() for part in np.moveaxis(inside, axis, 0)] for axis in range(3)]
+    return [area.index(max(area)) for area in areas]
+
+
 def write_case(
     out: Path, name: str, sequences: tuple[str, ...] = ("flair", "t1ce"), **changes: Any
 ) -> Path:
