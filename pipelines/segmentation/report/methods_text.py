@@ -134,7 +134,7 @@ def _preparation(
     masks += ["a given mask"] if brains - {"HD-BET"} else []
     return [
         f"{_of(len(prepared), len(records))} registered rigidly to one of their sequences by "
-        f"Mattes mutual information ({itk}), the brain was taken by {' or '.join(masks)}, and all was "
+        f"Mattes mutual information ({itk}), skull-stripped by {' or '.join(masks)}, and "
         f"resampled to voxels of {' or '.join(f'{size:g}' for size in sizes)} mm; masks were "
         "brought back to the grid of each original image."
     ]

@@ -73,8 +73,8 @@ def test_slices_by_slider_wheel_and_click(browser: Browser, output: Path) -> Non
     assert state(browser)["slices"][2] == WT[2] + 1
     browser.scroll(AXIAL, 3)
     assert state(browser)["slices"][2] == WT[2] - 2
-    browser.click(AXIAL, 0.25, 0.75)  # the patient's right, back
-    assert state(browser)["slices"][:2] == [0.75 * SHAPE[0] - 1, 0.25 * SHAPE[1] - 1]
+    browser.click(AXIAL, 10.5 / SHAPE[0], 36.5 / SHAPE[1])  # the patient's right, back
+    assert state(browser)["slices"][:2] == [SHAPE[0] - 11, SHAPE[1] - 37]
     assert near(browser, SAGITTAL, OUTLINES["ED"])["count"] == 0
     assert state(browser)["where"].endswith("no tumor")
     browser.click("#axial", 0.98, 0.5)

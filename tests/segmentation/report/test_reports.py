@@ -182,8 +182,8 @@ def test_the_methods_paragraph_says_what_was_done() -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    write_case(tmp_path, "A")
-    write_case(tmp_path, "B")
+    write_case(tmp_path, "A", model=None)
+    write_case(tmp_path, "B", model=None)
     (tmp_path / "B" / "B.json").write_text("[]")
     command = [sys.executable, "-P", "-c", MAIN, "report", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True)
