@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..segmentation.report import OVERVIEW, write_reports
+from ...data.errors import InputError, nearest
+from ..segmentation.report import OVERVIEW, case_folders, write_reports
 
 
 def main(
@@ -18,6 +19,10 @@ def main(
     ] = None,
 ) -> None:
     """Write pages of segmented cases: an overview, and one per case, to open from disk."""
+    names = [folder.name for folder in case_folders(output)]
+    for name in case or ():
+        if name not in names:
+            raise InputError(f"no case in {output} is called {name!r}{nearest(name, names)}")
     outcome = write_reports(output, case)
     print(f"{len(outcome.written)} pages written; open {output / OVERVIEW}")
     if outcome.failed:

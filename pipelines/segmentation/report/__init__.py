@@ -2,5 +2,6 @@
 
 from .batch import OVERVIEW, write_reports
 from .pages import write_case_page
+from .records import case_folders, record_of
 
-__all__ = ["OVERVIEW", "write_case_page", "write_reports"]
+__all__ = ["OVERVIEW", "case_folders", "record_of", "write_case_page", "write_reports"]

@@ -43,16 +43,23 @@ def write_reports(
     Raises:
         InputError: the folder has no cases, or it cannot be written.
     """
-    folders = case_folders(out) if out.is_dir() else []
-    failed, outcome = _failed_before(out), Outcome()
+    folders, failed, outcome = case_folders(out), _failed_before(out), Outcome()
     if not folders and not failed:
         raise InputError(
             f"there is no segmented case in {out}: give the output folder of cggm segment"
         )
     records: list[Record] = []
+    preparations = {folder.name: preparation_of(out, folder.name) for folder in folders}
+
+    def overview(shown: list[Record]) -> str:
+        pages = [r.case for r in shown if (out / r.case / f"{r.case}.html").is_file()]
+        title = out.resolve().name
+        return overview_html(shown, failed, title=title, linked=pages, preparations=preparations)
+
     for number, folder in enumerate(folders, 1):
         try:
             record = read_record(folder)
+            overview([record])  # one that cannot be shown must not take the others along
             records.append(record)
             if cases is None or folder.name in cases:
                 write_case_page(folder, record)
@@ -63,15 +70,7 @@ def write_reports(
             outcome.failed[folder.name] = reason
             say(f"{number}/{len(folders)} {folder.name}: FAILED: {reason}")
     failed += [{"case": c, "stage": "report", "reason": r} for c, r in outcome.failed.items()]
-    names = [record.case for record in records]
-    page = overview_html(
-        records,
-        failed,
-        title=out.resolve().name,
-        linked=[name for name in names if (out / name / f"{name}.html").is_file()],
-        preparations={name: preparation_of(out, name) for name in names},
-    )
-    write_text(out / OVERVIEW, page)
+    write_text(out / OVERVIEW, overview(records))
     return outcome
 
 

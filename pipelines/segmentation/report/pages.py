@@ -7,13 +7,13 @@ import gzip
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from importlib import resources
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ....data.brats.conventions import CLASSES, REGIONS
 from ....data.files import write_text
@@ -25,6 +25,7 @@ from .views import View, read_view
 MOST_BYTES = 10 * 2**20  # of the images in a page, so that it stays below 12 MB
 REGION_NAMES = {"WT": "whole tumor", "TC": "tumor core", "ET": "enhancing tumor"}
 CLASS_NAMES = {"NCR": "necrotic core", "ED": "edema", "ET": "enhancing tumor"}
+_FOLDER = Path(__file__).parent / "templates"
 _TOLD = ("method", "architecture", "sequences", "modality_dropout", "encoder", "patch_size")
 
 
@@ -133,7 +134,7 @@ def _packed(volume: np.ndarray) -> str:
 
 
 def _script(name: str) -> str:
-    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _digest(script: str) -> str:
@@ -141,9 +142,10 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
+@cache
 def _templates() -> Environment:
     templates = Environment(
-        loader=PackageLoader(__package__),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -177,16 +177,19 @@ def failed_cases(out: Path) -> list[dict[str, str]]:
 
 
 def preparation_of(out: Path, case: str) -> Mapping[str, Any]:
-    """The record of ``cggm prepare`` of a case, or {} where there is none that can be read."""
+    """Sections of the record of ``cggm prepare`` of a case; none where it cannot be read."""
     try:
         content = json.loads((out / PREPARED / case / f"{case}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    parts = content.items() if isinstance(content, dict) else ()
+    return {name: part for name, part in parts if isinstance(part, dict)}
 
 
 def case_folders(out: Path) -> list[Path]:
     """Folders of cases: those with a record, or with a mask or a view that should have one."""
+    if not out.is_dir():
+        return []
     found = [folder for folder in out.iterdir() if folder.is_dir() and folder.name[0] != "."]
     return sorted(folder for folder in found if _is_case(folder))
 

@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from cggm.data.errors import InputError
+from cggm.pipelines.commands import report as command_report
 from cggm.pipelines.segmentation.report import write_reports
 from cggm.pipelines.segmentation.report.methods_text import methods_text
 from cggm.pipelines.segmentation.report.pages import case_html
@@ -86,6 +87,17 @@ def test_failed_cases_alone_have_an_overview(tmp_path: Path) -> None:
     (tmp_path / "failed.csv").write_text("case,stage,reason\nP1,find,no t1ce\n")
     assert write_reports(tmp_path, say=quiet).failed == {}
     assert "no t1ce" in (tmp_path / "index.html").read_text()
+
+
+def test_a_record_that_cannot_be_shown_takes_no_other_along(tmp_path: Path) -> None:
+    write_case(tmp_path, "A", model={"settings": {"architecture": "segresnet"}}, prepared=True)
+    write_case(tmp_path, "B", model={"settings": {"sequences": 4}})
+    strange = tmp_path / "prepared" / "A" / "A.json"
+    strange.parent.mkdir(parents=True)
+    strange.write_text('{"brain": "HD-BET", "settings": {"spacing": 1.0}}')
+    outcome = write_reports(tmp_path, say=quiet)
+    assert outcome.written == ["A"] and "TypeError" in outcome.failed["B"]
+    assert "Tumors in 1 case" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -189,3 +201,6 @@ def test_the_command(tmp_path: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 1 and not ran.stderr
     assert "2/2 B: FAILED" in ran.stdout and "1 pages written; open" in ran.stdout
+    with pytest.raises(InputError, match=r"no case in .* is called 'Anna' \(did you mean 'Ann'"):
+        write_case(tmp_path, "Ann", model=None)
+        command_report.main(tmp_path, ["Anna"])
