@@ -81,7 +81,6 @@ def record(name: str, sequences: tuple[str, ...], **changes: Any) -> dict[str, A
         "model": {
             "sha256": ["cd" * 32],
             "settings": {
-                "method": "cggm",
                 "architecture": "segresnet",
                 "sequences": ["flair", "t1", "t1ce", "t2"],
                 "modality_dropout": {"flair": 0.5},

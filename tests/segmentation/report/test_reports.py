@@ -165,10 +165,12 @@ def test_images_in_other_axes_are_turned(tmp_path: Path) -> None:
 
 
 def test_the_methods_paragraph_says_what_was_done() -> None:
+    model = record("A", ("flair",))["model"]
+    model["settings"]["method"] = "cggm"
     records = [
-        record_of(record("A", ("flair", "t1ce"), prepared=True)),
-        record_of(record("B", ("flair", "t2"), prepared=True, subject="A")),
-        record_of(record("C", ("flair", "t2"))),
+        record_of(record("A", ("flair", "t1ce"), prepared=True, model=model)),
+        record_of(record("B", ("flair", "t2"), prepared=True, subject="A", model=model)),
+        record_of(record("C", ("flair", "t2"), model=model)),
     ]
     prepared = {
         "brain": {"by": "HD-BET"},
