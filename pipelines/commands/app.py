@@ -59,6 +59,7 @@ SUB_COMMANDS = {
     "infer": SubCommand("commands.bundle", "Predict with a trained network.", "", "infer"),
     "follow": SubCommand("commands.follow", "Compare the dates of each patient."),
     "pack": SubCommand("commands.pack", "Pack a trained BraTS network as a MONAI bundle."),
+    "report": SubCommand("commands.report", "Pages of segmented cases: overview and one per case."),
     "score": SubCommand("commands.score", "Score masks against the truth."),
     "demo": SubCommand(
         "research.demo.command", "Train a bundle and write a report.", extra="research"
