@@ -68,6 +68,9 @@ def main(
     flips: Annotated[
         bool, typer.Option("--flips", help="The mean over flips; four times as long.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A case fails where a check finds an error.")
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")
     ] = None,
@@ -84,13 +87,17 @@ def main(
     try:
         from ..segmentation.batch.case import Settings, Tool, usual_spacing
         from ..segmentation.batch.run import claim_output, segment_cases
+        from ..segmentation.report import write_reports
         from ..segmentation.trained import weights_in
 
         claim_output(output, source, found.cases)
         weights = [weights_in(path) for path in model]
         millimeters = usual_spacing(weights) if spacing is None else spacing
-        settings = Settings(prepare, brain_mask, accurate, millimeters, label_convention, flips)
+        settings = Settings(
+            prepare, brain_mask, accurate, millimeters, label_convention, flips, strict
+        )
         outcome = segment_cases(found, output, Tool(weights, settings, device), say=_say)
+        write_reports(output, cases=(), say=lambda line: None)
     except KeyboardInterrupt:
         print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)
         raise
@@ -110,6 +117,7 @@ def command_line(words: Sequence[str]) -> str:
 def _conclude(outcome: Outcome, output: Path, total: int) -> None:
     from ..segmentation.batch.run import TABLE
     from ..segmentation.one_by_one import FAILED
+    from ..segmentation.report import OVERVIEW
 
     parts = [f"{len(outcome.done)} segmented"]
     parts += [f"{len(outcome.earlier)} finished before"] if outcome.earlier else []
@@ -117,5 +125,6 @@ def _conclude(outcome: Outcome, output: Path, total: int) -> None:
     parts += [f"{len(outcome.failed)} failed, see {output / FAILED}"] if outcome.failed else []
     parts += [f"volumes in {output / TABLE}"] if (output / TABLE).is_file() else []
     print(f"of {total} cases {', '.join(parts)}; research use only")
+    print(f"look at {output / OVERVIEW} in a browser")
     if outcome.failed:
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -16,25 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.brats.cases import Case, Source
-from ....data.brats.checks import voxel_sizes
 from ....data.brats.nifti import Volume, read_case, read_images, volume_of_images, write_mask
+from ....data.errors import InputError
 from ....data.extras import optional
 from ....data.files import whole_folder, write_json
 from ...handlers.checkpoint_file import Weights
 from ..one_by_one import is_replaceable, tables_lock
 from ..overlays import draw_overlay
+from ..quality import Finding, check_case
 from ..reliability import (
-    GRID,
     digests,
     expected_figures,
     joined,
-    other_voxels,
     trained_grid,
     untold_regions,
 )
+from ..report import record_of, write_case_page
 from ..segmenter import Segmentation, Segmenter
 from .need import reason_to_prepare
-from .record import FORMAT, CaseRecord, Finding, described_inputs
+from .record import FORMAT, CaseRecord, described_inputs
 from .view import write_view
 
 PREPARED = "prepared"
@@ -55,6 +55,7 @@ class Settings:
         spacing: likewise.
         label_convention: of the masks; None takes that of each case's layout.
         flips: the mean over flips of the images.
+        strict: a case with an error among its findings fails.
     """
 
     prepare: Literal["auto", "always", "never"] = "auto"
@@ -63,6 +64,7 @@ class Settings:
     spacing: float = 1.0
     label_convention: str | None = None
     flips: bool = False
+    strict: bool = False
 
 
 class Tool:
@@ -123,14 +125,14 @@ def segment_case(
     """
     target = output / case.name
     _replaceable(target)
-    volume, prepared = _volume(case, output, tool.settings, stages)
+    volume, findings, prepared = _volume(case, output, tool, stages)
     with stages("read"):
         inputs = described_inputs(case)
     with stages("check"):
-        findings: list[Finding] = []  # what is odd in the volume, next to tool.segmenter.trained
+        if tool.settings.strict:
+            _refuse_errors(case, findings)
     with stages("segment"):
         result, classes = tool.segmenter.segment_volume(volume)
-        confidence: dict[str, float] | None = None  # by region, from probabilities and the mask
     with whole_folder(target, replace=_replaceable) as folder:
         with stages("write"):
             _write_files(folder, volume, classes, result, tool.convention(case))
@@ -154,9 +156,12 @@ def segment_case(
             "expected_dice": expected_figures(tool.segmenter.table, result.sequences),
             "expected": result.expected,
             "untold": untold,
-            "remarks": [*_remarks(volume, result, tool), *(prepared or [])],
-            "findings": findings,
-            "confidence": confidence,
+            "remarks": [
+                *(remark for remark in result.remarks if remark not in untold.values()),
+                *(prepared or []),
+            ],
+            "findings": [each.as_dict() for each in findings],
+            "confidence": result.confidence,
             "label_convention": tool.convention(case),
             "mask": f"{case.name}_mask.nii.gz",
             "native_masks": native_masks,
@@ -172,25 +177,43 @@ def segment_case(
                 if path.is_file()
             },
         }
+        write_case_page(folder, record_of(record))  # `cggm report` may write it anew
         write_json(folder / f"{case.name}.json", record)
     return record
 
 
 def _volume(
-    case: Case, output: Path, settings: Settings, stages: Stages
-) -> tuple[Volume, list[str] | None]:
-    """Read a case, prepared where it needs it, with the remarks of its preparation."""
+    case: Case, output: Path, tool: Tool, stages: Stages
+) -> tuple[Volume, list[Finding], list[str] | None]:
+    """Read and check a case, prepared where it needs it, with the remarks of its preparation."""
+    settings, trained = tool.settings, tool.segmenter.trained
     with stages("read"):
         images = read_images(case, list(case.images))
         why = reason_to_prepare(images) if settings.prepare == "auto" else None
+        volume = None
         if settings.prepare == "never" or (settings.prepare == "auto" and why is None):
-            return volume_of_images(case, images), None
+            volume = volume_of_images(case, images)
     del images
+    if volume is not None:
+        with stages("check"):
+            findings = check_case(volume, trained)
+        skull = next((each for each in findings if each.code == "not_stripped"), None)
+        if skull is None or settings.prepare == "never":
+            return volume, findings, None
+        why = skull.sentence
     with stages("prepare"):
         folder, remarks = _prepared(case, output / PREPARED, settings, why)
     with stages("read"):
         files = {name: Source(folder / f"{case.name}_{name}.nii.gz") for name in case.images}
-        return read_case(replace(case, images=files, label=None), list(files)), remarks
+        volume = read_case(replace(case, images=files, label=None), list(files))
+    with stages("check"):
+        return volume, check_case(volume, trained), remarks
+
+
+def _refuse_errors(case: Case, findings: Sequence[Finding]) -> None:
+    errors = [f"{each.sentence}: {each.remedy}" for each in findings if each.severity == "error"]
+    if errors:
+        raise InputError(f"case {case.name}: {'; '.join(errors)}")
 
 
 def _prepared(
@@ -237,15 +260,6 @@ def _native_masks(folder: Path, case: str, prepared: Path) -> dict[str, str]:
 
     written = restore_mask(folder / f"{case}_mask.nii.gz", prepared, folder)
     return {path.name[len(case) + 1 : -len("_mask.nii.gz")]: path.name for path in written}
-
-
-def _remarks(volume: Volume, result: Segmentation, tool: Tool) -> list[str]:
-    """What speaks against the figures of a case, apart from regions that cannot be told."""
-    segmenter = tool.segmenter
-    untold = untold_regions(result.sequences).values()
-    remarks = [remark for remark in result.remarks if remark not in untold]
-    voxels = other_voxels(segmenter.trained.get(GRID) or {}, list(voxel_sizes(volume.affine)))
-    return remarks if voxels is None else [*remarks, voxels]
 
 
 def _replaceable(target: Path) -> bool:

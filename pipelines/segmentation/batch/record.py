@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from ....data.brats.cases import Case
 from ....data.brats.conventions import REGIONS
@@ -17,23 +17,14 @@ from ..reliability import joined
 FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
 
 
-class Finding(TypedDict):
-    """One thing that is odd in the images of a case."""
-
-    code: str
-    severity: Literal["error", "warning", "note"]
-    sequence: str | None
-    sentence: str
-    remedy: str
-
-
 class CaseRecord(TypedDict):
     """What ``<case>.json`` holds, the last file of a finished case.
 
     ``volumes_ml`` and ``expected_dice`` are null for a region that cannot be told from the
     sequences; ``expected_dice`` as a whole where the weights were never evaluated. ``inputs`` has
-    the names of files, and no folder above them. ``files`` are those of the case with their sizes
-    in bytes.
+    the names of files, and no folder above them. ``findings`` are those of
+    :func:`.quality.check_case`. ``files`` are those of the case with their sizes in bytes, apart
+    from its page, which may be written anew.
     """
 
     format: int
@@ -47,8 +38,8 @@ class CaseRecord(TypedDict):
     expected: str
     untold: dict[str, str]
     remarks: list[str]
-    findings: list[Finding]
-    confidence: dict[str, float] | None
+    findings: list[dict[str, str | None]]
+    confidence: dict[str, float | None]
     label_convention: str
     mask: str
     native_masks: dict[str, str]
@@ -129,7 +120,7 @@ def row_of(record: CaseRecord) -> dict[str, Any]:
         "expected": record["expected"],
         "remark": "; ".join([*record["untold"].values(), *record["remarks"]]),
         "findings": " ".join(finding["code"] for finding in record["findings"]),
-        **{f"{region}_confidence": _cell(record["confidence"] or {}, region) for region in REGIONS},
+        **{f"{region}_confidence": _cell(record["confidence"], region) for region in REGIONS},
         "seconds": round(sum(record["seconds"].values()), 1),
     }
 

@@ -175,6 +175,7 @@ def _line(record: CaseRecord) -> str:
     figures = [f"{name} {'–' if ml is None else f'{ml:.1f} ml'}" for name, ml in told.items()]
     how = f"{joined(record['sequences'])}{', prepared' if record['prepared'] else ''}"
     lines = [f"{', '.join(figures)} ({how}); {sum(record['seconds'].values()):.0f} s"]
+    lines += [f"{each['severity']}: {each['sentence']}" for each in record["findings"]]
     return "\n    ".join([*lines, *record["remarks"]])
 
 
