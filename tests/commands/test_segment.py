@@ -61,10 +61,10 @@ def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(
     out, words = tmp_path / "out", ["segment", "my patients", "out", "--model", "trained"]
 
     def work() -> None:
-        os.dup2(os.open(tmp_path / "said", os.O_CREAT | os.O_WRONLY), 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["cggm", *words]
-        command.main(tmp_path / "in", out, [model])
+        with open(tmp_path / "said", "w", buffering=1) as sys.stderr:
+            command.main(tmp_path / "in", out, [model])
 
     child = in_a_child(work)
     deadline = time.monotonic() + 60
