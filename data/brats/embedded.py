@@ -205,5 +205,5 @@ def _top(case: Case) -> Path:
 
 
 def data_name(dataset_dir: str | Path | None) -> str:
-    """What the cases are, for logs and reports."""
-    return EMBEDDED if dataset_dir is None else str(dataset_dir)
+    """What the cases are, for logs and reports: no folder above theirs, which may name somebody."""
+    return EMBEDDED if dataset_dir is None else f"the folder {Path(dataset_dir).resolve().name}"

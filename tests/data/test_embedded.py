@@ -201,7 +201,7 @@ def test_open_split_takes_a_file_of_folds(tmp_path: Path) -> None:
 
 def test_names_for_logs() -> None:
     assert data_name(None) == EMBEDDED and "synthetic" in EMBEDDED
-    assert data_name(Path("my") / "data") == "my/data"
+    assert data_name(Path("my") / "data") == "the folder data"
     assert describe_split({"train": ["a", "b"], "val": [], "test": ["c"]}) == (
         "2 train, 0 val, 1 test"
     )
