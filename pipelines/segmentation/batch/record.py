@@ -119,7 +119,7 @@ def row_of(record: CaseRecord) -> dict[str, Any]:
         **{f"{region}_expected_dice": _cell(dice or {}, region) for region in REGIONS},
         "expected": record["expected"],
         "remark": "; ".join([*record["untold"].values(), *record["remarks"]]),
-        "findings": " ".join(finding["code"] for finding in record["findings"]),
+        "findings": " ".join(str(finding["code"]) for finding in record["findings"]),
         **{f"{region}_confidence": _cell(record["confidence"], region) for region in REGIONS},
         "seconds": round(sum(record["seconds"].values()), 1),
     }
