@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ....data.brats.cases import Case, Source
 from ....data.brats.nifti import Volume, read_case, read_images, volume_of_images, write_mask
-from ....data.errors import InputError
+from ....data.errors import InputError, some
 from ....data.extras import optional
 from ....data.files import whole_folder, write_json
 from ...handlers.checkpoint_file import Weights
@@ -34,7 +34,7 @@ from ..reliability import (
 from ..report import record_of, write_case_page
 from ..segmenter import Segmentation, Segmenter
 from .need import reason_to_prepare
-from .record import FORMAT, CaseRecord, described_inputs
+from .record import FORMAT, CaseRecord, changed_files, described_inputs
 from .view import write_view
 
 PREPARED = "prepared"
@@ -263,6 +263,11 @@ def _native_masks(folder: Path, case: str, prepared: Path) -> dict[str, str]:
 
 
 def _replaceable(target: Path) -> bool:
+    if changed := changed_files(target):
+        raise InputError(
+            f"{some(changed, 3)} in {target} was changed after cggm segment wrote it: to segment "
+            "this case again, move it to another folder"
+        )
     return is_replaceable(target, "segmented case", FORMAT)
 
 

@@ -17,7 +17,7 @@ from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock,
 from ..reliability import joined
 from .case import Stages, Tool, segment_case
 from .cases import Found, with_sequences
-from .record import CaseRecord, finished_records, is_made_from, read_record, row_of
+from .record import CaseRecord, changed_files, finished_records, is_made_from, read_record, row_of
 
 TABLE, MARK = "volumes.csv", ".cggm_segment"
 Failure = tuple[str, str]  # the stage, and the reason
@@ -125,7 +125,8 @@ def _take(
         with case_lock(output, case.name):
             if is_finished(case, output / case.name, tool):
                 outcome.earlier.append(case.name)
-                return "finished before"
+                changed = changed_files(output / case.name)
+                return "finished before" + (f"; changed since: {some(changed)}" if changed else "")
             begun.touch()
             try:
                 record = segment_case(case, output, tool, stages, told)

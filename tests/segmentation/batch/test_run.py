@@ -157,6 +157,24 @@ def test_another_model_or_setting_makes_masks_again(
     assert codes.max() <= 3
 
 
+def test_a_mask_that_somebody_corrected_is_kept(brats: Path, tool: Tool, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shutil.rmtree(brats / "P1")
+    run(brats, output, tool)
+    mask = output / "P0" / "P0_mask.nii.gz"
+    image = nib.load(mask)
+    codes = np.asarray(image.dataobj)
+    codes[::2] = 4
+    nib.save(nib.Nifti1Image(codes, image.affine), mask)
+    corrected, said = mask.read_bytes(), list[str]()
+    assert run(brats, output, tool, said).earlier == ["P0"]
+    assert "changed since: P0_mask.nii.gz" in said[-1]
+    other = Tool(weights_in(write_model(tmp_path / "other", seed=1)), Settings(), "cpu")
+    reason = run(brats, output, other).failed["P0"][1]
+    assert "P0_mask.nii.gz in" in reason and "was changed after" in reason
+    assert mask.read_bytes() == corrected and list(table(output / "volumes.csv")) == ["P0"]
+
+
 def test_a_case_in_hand_of_another_process_is_left_to_it(
     brats: Path, tool: Tool, tmp_path: Path
 ) -> None:
