@@ -5,14 +5,18 @@
 A synthetic case with voxels of 1 mm is made in FOLDER, and each network segments its files in a
 process of its own: reading, all four sequences, and the mask on its grid. Networks are those that
 `train.json` of the BraTS bundle builds, with random weights unless `--weights OUTPUT` names a
-training; neither time nor memory depends on them. Wall time, processor time and the peak of the
-process's memory (all that it ever held, imports included) are printed as rows of a Markdown table.
+training; neither time nor memory depends on them. With `--weights` the whole way of `cggm segment`
+follows, with checks, masks, pictures and pages, and the seconds of its stages. Wall time, processor
+time and the peak of the process's memory (all that it ever held, imports included) are printed as
+rows of a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -54,6 +58,21 @@ def measure(folder: str, what: str, weights: str | None) -> str:
     return f"| {what} | {shape} | {wall:.0f} s | {cpu:.0f} s | {peak:.1f} GB |"
 
 
+def measure_command(folder: str, weights: str) -> str:
+    """Run `cggm segment` on the case and give a row of the table."""
+    output = Path(f"{folder}-segmented")
+    shutil.rmtree(output, ignore_errors=True)
+    words = ["-P", "-m", "cggm", "segment", folder, str(output), "--model", weights]
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    wall, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    (record,) = (path for path in output.glob("*/*.json") if path.stem == path.parent.name)
+    stages = json.loads(record.read_text())["seconds"]
+    told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
+    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+    return f"| cggm segment ({told} s) | | {wall:.0f} s | {cpu:.0f} s | {peak:.1f} GB |"
+
+
 def main() -> None:
     """Measure one network, or start a process for each architecture."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,6 +83,8 @@ def main() -> None:
     if given.weights or given.architecture:
         what = given.architecture or Path(given.weights).name
         print(measure(given.folder, what, given.weights), flush=True)
+        if given.weights:
+            print(measure_command(given.folder, given.weights), flush=True)
         return
     generate(given.folder, cases=1, spacing=1.0, workers=1)
     print(

@@ -177,7 +177,8 @@ def segment_case(
                 if path.is_file()
             },
         }
-        write_case_page(folder, record_of(record))  # `cggm report` may write it anew
+        with stages("write"):
+            write_case_page(folder, record_of(record))  # `cggm report` may write it anew
         write_json(folder / f"{case.name}.json", record)
     return record
 
