@@ -121,8 +121,11 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write a text file in UTF-8, whole or not at all; what UTF-8 does not have as an escape.
+
+    Names of files may hold such bytes.
+    """
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -254,15 +254,16 @@ def _counted(listing: Listing, paths: Sequence[Path], noun: str) -> str:
 _NAMED_BY_A_LAYOUT = re.compile(
     r"[_-](seg|flair|t1|t1ce|t1gd|t2|t2f|t1n|t1c|t2w)\.nii(\.gz)?$", re.IGNORECASE
 )
+_MASK = re.compile(r"mask|brain|skull", re.IGNORECASE)  # nor a mask of the brain
 
 
 def _remedy(key: str, names: Sequence[str]) -> str:
-    names = [name for name in names if not _NAMED_BY_A_LAYOUT.search(name)]
+    names = [n for n in names if not (_NAMED_BY_A_LAYOUT.search(n) or _MASK.search(n))]
     if names:
         return f"; that folder also holds {', '.join(names[:3])}: rename it?"
     if key == "label":
         return ': add it, or use labels="ignored" if no label is needed'
-    return ": add it, or go without it (--allow_missing True)"
+    return ": add it, or go without it (--allow_missing)"
 
 
 def _near(file: Path, case: str) -> str | None:

@@ -56,6 +56,8 @@ def main(
     several = sum(len(patient.visits) > 1 for patient in patients)
     number = plural(len(patients), "patient")
     print(f"{number}, {several} with several dates; table in {segmented / TABLE}")
+    if not several:
+        print("dates of one patient are told by names such as P01_2024-03-01, or by --dates")
     if failures:
         raise typer.Exit(1)
 

@@ -15,7 +15,7 @@ import typer
 from ...data.brats.conventions import label_convention_named
 from ...data.errors import InputError, problem_report
 from ...data.word_lists import WordLists
-from ..segmentation.batch.cases import find_cases_to_segment
+from ..segmentation.batch.cases import find_cases_to_segment, refuse_within
 from .start import make_writable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main(
         typer.Option(
             "--brain_mask",
             metavar="NAME",
-            help="To prepare: your own masks, <case>_NAME.nii.gz; else HD-BET.",
+            help="To prepare: your own masks, <case>_NAME.nii.gz, of all cases; without it HD-BET.",
         ),
     ] = None,
     accurate: Annotated[
@@ -81,7 +81,8 @@ def main(
     found = find_cases_to_segment(source, layout=layout)
     if not found.cases:
         raise InputError(problem_report(str(source), list(found.problems.values())))
-    make_writable(output)
+    refuse_within(output, source)
+    _say(f"{len(found.cases)} cases in {source}")
     for name, reason in found.problems.items():
         print(f"{name}: FAILED (find): {reason}")
     try:
@@ -90,8 +91,9 @@ def main(
         from ..segmentation.report import write_reports
         from ..segmentation.trained import weights_in
 
-        claim_output(output, source, found.cases)
         weights = [weights_in(path) for path in model]
+        make_writable(output)
+        claim_output(output, source, found.cases)
         millimeters = usual_spacing(weights) if spacing is None else spacing
         settings = Settings(
             prepare, brain_mask, accurate, millimeters, label_convention, flips, strict

@@ -51,12 +51,13 @@ def export(
     label_convention_named(label_convention)
     failures: list[str] = []
     found = _masks_in(masks, label_convention, failures)
+    total = len(found) + len(failures)
     for name, read in tqdm(found.items(), unit="mask", disable=None):
         try:
             write_for_slicer(*read(), output / f"{name}{SUFFIX}")
         except InputError as error:
             failures.append(str(error))
-    _finish(len(found), failures, f"segmentations in {output}; open each with its images")
+    _finish(total, failures, f"segmentations in {output}; open each with its images")
 
 
 @app.command("import")

@@ -65,7 +65,7 @@ def read_failed(output: Path) -> dict[str, dict[str, str]]:
     try:
         with open(output / FAILED, newline="", encoding="utf-8") as file:
             return {row["case"]: row for row in csv.DictReader(file)}
-    except (OSError, KeyError):
+    except (OSError, KeyError, ValueError, csv.Error):  # what a spreadsheet has made of it
         return {}
 
 

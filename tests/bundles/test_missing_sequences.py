@@ -111,7 +111,7 @@ def test_stopped_and_resumed_is_the_same(lacking: Bundle, trained: Path, tmp_pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"allow_missing": False}, r"case \S+: no file for t1ce .*\(--allow_missing True\)"),
+        ({"allow_missing": False}, r"case \S+: no file for t1ce .*\(--allow_missing\)"),
         ({"method": "ume"}, r"1 of 4 training cases lack sequences: \S+ \(t1ce\); leave them out"),
         ({"sequences": ["t1ce"], "method": "joint"}, "no file for any of t1ce"),
     ],

@@ -157,7 +157,7 @@ def test_missing_sequence_names_case_sequence_and_names_tried(
     nifti_cases.case(tmp_path, "P1", without=["t1ce"])
     assert refusal(tmp_path) == (
         "case P1: no file for t1ce (tried P1_t1ce.nii.gz, also without .gz, in "
-        f"{tmp_path / 'P1'}): add it, or go without it (--allow_missing True)"
+        f"{tmp_path / 'P1'}): add it, or go without it (--allow_missing)"
     )
     (case,) = find_cases(tmp_path, allow_missing=True)
     assert list(case.images) == ["flair", "t1", "t2"]

@@ -17,6 +17,7 @@ from ..preparation.case_list import find_cases_to_prepare
 from .table import cases_of_table
 
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
+_RESERVED = ("prepared", "follow", "index.html", "volumes.csv", "failed.csv", "follow.csv")
 _SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
 _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
 
@@ -63,7 +64,19 @@ def find_cases_to_segment(
     if layout == "auto" and not any(case.layout in _TASKS for case in cases):
         for child in _left_over(listing, cases, problems):
             _add(child, listing, cases, problems, say)
+    for case in [case for case in cases if case.name.lower() in _RESERVED]:
+        cases.remove(case)
+        problems[case.name] = f"{case.name} is a name of the output folder: rename the case"
     return Found(sorted(cases, key=lambda case: case.name), problems)
+
+
+def refuse_within(output: Path, source: Path) -> None:
+    """Refuse an output folder that lies in that of the data, or is it; it need not be there."""
+    if output.resolve().is_relative_to(source.resolve()):
+        raise InputError(
+            f"the output folder {output} lies in {source}, where its files would be taken for "
+            "cases: choose one beside it"
+        )
 
 
 def _add(

@@ -63,6 +63,11 @@ def read_record(folder: Path) -> CaseRecord:
         record: CaseRecord = json.loads(text)
         if record["format"] != FORMAT:
             raise ValueError(f"the format is {record['format']}, expected {FORMAT}")
+        if record["case"] != folder.name:
+            raise ValueError(f"it is of case {record['case']!r}")
+        row_of(record)  # one that gives no row is none
+        if not isinstance(record["inputs"], dict) or not isinstance(record["files"], dict):
+            raise ValueError("inputs or files are no table")
         for name in record["files"]:
             (folder / name).stat()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -80,14 +80,8 @@ def claim_output(output: Path, source: Path, cases: Sequence[Case]) -> None:
     """Make a folder the output of the cases of another folder, unless it holds something else.
 
     Raises:
-        InputError: it holds files of another kind, masks of another data set, or it lies within
-            the data.
+        InputError: it holds files of another kind, or masks of another data set.
     """
-    if output.resolve().is_relative_to(source.resolve()):
-        raise InputError(
-            f"the output folder {output} lies in {source}, where its files would be taken for "
-            "cases: choose one beside it"
-        )
     mark, origin = output / MARK, digest(str(source.resolve()))
     entries = [path.name for path in output.iterdir() if not path.name.startswith(".")]
     if entries and not mark.is_file():
@@ -160,9 +154,12 @@ def _begun(output: Path, case: str) -> Path:
 def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
     """Write the rows of all finished cases, and of those that failed, in this run or before."""
     with tables_lock(output):
-        rows = [row_of(record) for record in finished_records(output)]
+        finished = (r for r in finished_records(output) if r["case"] not in outcome.failed)
+        rows = [row_of(record) for record in finished]
         if rows:
             write_csv(output / TABLE, rows)
+        else:
+            (output / TABLE).unlink(missing_ok=True)
         failed = {
             name: {"case": name, "stage": stage, "reason": reason}
             for name, (stage, reason) in outcome.failed.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from ....data.splits import patient_of
 from ....data.tables import check_unique, read_rows
 
 FORMAT = 1  # of a record
+_LIKE_A_DAY = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}")
 _NO_CASES = ("prepared",)
 
 
@@ -149,12 +151,11 @@ def _ordered(name: str, visits: list[Visit]) -> Patient:
     if not all(visit.date for visit in visits):
         unknown = next(visit.case for visit in visits if not visit.date)
         return Patient(name, visits, f"the date of {unknown} is not known: give it with --dates")
-    days = [visit.day is not None for visit in visits]
-    if any(days) and not all(days):
-        other = visits[days.index(False)]
-        return Patient(
-            name, visits, f"{other.date!r} of {other.case} is no day: give one with --dates"
-        )
+    days = any(visit.day is not None for visit in visits)
+    for other in visits:
+        if other.day is None and (days or _LIKE_A_DAY.search(other.date or "")):
+            sentence = f"{other.date!r} of {other.case} is no day such as 2024-03-01"
+            return Patient(name, visits, f"{sentence}: give one with --dates")
     visits = sorted(visits, key=_moment)
     for first, second in zip(visits, visits[1:], strict=False):
         if first.date == second.date:
@@ -177,7 +178,16 @@ def _visit(path: Path) -> Visit:
                 f"{path} has the format {record['format']}; expected {FORMAT}: follow it with the "
                 "version of cggm that wrote it"
             )
+        if record["case"] != path.parent.name:
+            raise InputError(
+                f"{path} is of case {record['case']!r}: a folder keeps the name of its case"
+            )
+        for name, kind in (("subject", str), ("date", str), ("untold", dict)):
+            if not isinstance(record.get(name), kind | None):
+                raise TypeError(f"{name} is {record[name]!r}")
         volumes = {r: None if ml is None else float(ml) for r, ml in record["volumes_ml"].items()}
+        if not all(ml is None or math.isfinite(ml) for ml in volumes.values()):
+            raise ValueError("a volume is no number")
         return Visit(
             record["case"],
             record.get("subject") or patient_of(record["case"]),

@@ -43,7 +43,9 @@ def write_reports(
     Raises:
         InputError: the folder has no cases, or it cannot be written.
     """
-    folders, failed, outcome = case_folders(out), _failed_before(out), Outcome()
+    failed, outcome = _failed_before(out), Outcome()
+    fails_now = {row["case"] for row in failed}  # an earlier result of these is no result
+    folders = [folder for folder in case_folders(out) if folder.name not in fails_now]
     if not folders and not failed:
         raise InputError(
             f"there is no segmented case in {out}: give the output folder of cggm segment"

@@ -153,6 +153,7 @@ def _templates() -> Environment:
     )
     templates.policies["json.dumps_kwargs"] = {"sort_keys": False}
     templates.filters["number"] = _number
+    templates.filters["percent"] = lambda share: _number(None if share is None else 100 * share)
     templates.filters["sentence"] = lambda text: text if text[-1:] in ".!?" else f"{text}."
     templates.filters["link"] = lambda case: quote(f"{case}/{case}.html")
     templates.globals["regions"] = REGION_NAMES

@@ -18,10 +18,11 @@ import pytest
 from cggm.data.errors import InputError
 from cggm.data.files import digest_of
 from cggm.pipelines.segmentation.batch.case import Settings, Tool
-from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment
+from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment, refuse_within
 from cggm.pipelines.segmentation.batch.record import CaseRecord, read_record
 from cggm.pipelines.segmentation.batch.run import Outcome, claim_output, segment_cases
 from cggm.pipelines.segmentation.one_by_one import case_lock
+from cggm.pipelines.segmentation.report import write_reports
 from cggm.pipelines.segmentation.trained import weights_in
 
 from ...children import in_a_child
@@ -136,7 +137,7 @@ def test_masks_of_another_data_set_are_never_replaced(
     with pytest.raises(InputError, match="holds P0 and is no output folder of cggm segment"):
         run(brats, other, tool)
     with pytest.raises(InputError, match="lies in"):
-        run(brats, brats / "out", tool)
+        refuse_within(brats / "out", brats)
     (output / "P0" / "P0.json").write_text("{}")  # no record of ours any more
     assert "is no segmented case" in run(brats, output, tool).failed["P0"][1]
     assert contents(output) == before
@@ -172,7 +173,50 @@ def test_a_mask_that_somebody_corrected_is_kept(brats: Path, tool: Tool, tmp_pat
     other = Tool(weights_in(write_model(tmp_path / "other", seed=1)), Settings(), "cpu")
     reason = run(brats, output, other).failed["P0"][1]
     assert "P0_mask.nii.gz in" in reason and "was changed after" in reason
-    assert mask.read_bytes() == corrected and list(table(output / "volumes.csv")) == ["P0"]
+    assert mask.read_bytes() == corrected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"volumes_ml": None},
+        {"confidence": None},
+        {"findings": ["x"]},
+        {"sequences": None},
+        {"case": "../P0"},
+        {"files": []},
+        {"inputs": []},
+    ],
+)
+def test_a_strange_record_is_none(
+    brats: Path, tool: Tool, tmp_path: Path, change: dict[str, object]
+) -> None:
+    output = tmp_path / "out"
+    shutil.rmtree(brats / "P1")
+    run(brats, output, tool)
+    path = output / "P0" / "P0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert list(run(brats, output, tool).done) == ["P0"]
+    assert read_record(output / "P0")["case"] == "P0"
+
+
+def test_what_a_spreadsheet_saved_stops_nothing(brats: Path, tool: Tool, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run(brats, output, tool)
+    (output / "failed.csv").write_bytes(b"case,stage,reason\nP9,find,Gr\xf6\xdfe\n")
+    assert run(brats, output, tool).earlier == ["P0", "P1"]
+
+
+def test_a_case_that_fails_now_has_no_row_of_before(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run(brats, output, tool)
+    (brats / "P1" / "P1_t1ce.nii.gz").write_bytes(b"no image")
+    assert list(run(brats, output, tool).failed) == ["P1"]
+    assert list(table(output / "volumes.csv")) == ["P0"]
+    write_reports(output, cases=(), say=[].append)
+    assert "P1/P1.html" not in (output / "index.html").read_text()
 
 
 def test_a_case_in_hand_of_another_process_is_left_to_it(
