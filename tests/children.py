@@ -12,12 +12,14 @@ def in_a_child(action: Callable[[], None]) -> int:
     """Run in a forked process, which needs no second to import torch, and give its number."""
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             action()
+            code = 0
         except BaseException:
             traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+        finally:
+            os._exit(code)
     return child
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -63,7 +64,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(
     def work() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["cggm", *words]
-        with open(tmp_path / "said", "w", buffering=1) as sys.stderr:
+        with open(tmp_path / "said", "w", buffering=1) as said, contextlib.redirect_stderr(said):
             command.main(tmp_path / "in", out, [model])
 
     child = in_a_child(work)
