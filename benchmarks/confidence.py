@@ -64,7 +64,7 @@ def measured(segmenter: Segmenter, case: Case) -> Iterator[dict[str, Any]]:
         for region in REGIONS:
             mask = np.isin(result.classes, REGION_CLASSES[region])
             truth = np.isin(volume.label, REGION_CLASSES[region])
-            if result.confidence[region] is None:
+            if sure[region] is None:
                 continue
             likely = result.probabilities[list(REGION_CLASSES[region])].sum(axis=0)
             yield {
@@ -96,15 +96,10 @@ def table(rows: list[dict[str, Any]]) -> str:
                 np.array([float(row[key]) for row in of])
                 for key in ("dice", "confidence", "mean_probability")
             )
-            figures = [spearman(sure, dice), spearman(mean, dice)]
+            figures = [float(stats.spearmanr(one, dice).statistic) for one in (sure, mean)]
             cells = f"{dice.mean():.1f} | {sure.mean():.2f} | {figures[0]:.2f} | {figures[1]:.2f}"
             lines.append(f"| {names} | {region} | {len(of)} | {cells} |")
     return "\n".join(lines)
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation."""
-    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from ..segmentation.follow.new_lesions import SMALLEST_ML
 from ..segmentation.follow.picture import draw_course
 from ..segmentation.follow.table import Measured, measure
 from ..segmentation.follow.visits import dated, patients_in, read_visits
-
-TABLE, PICTURES = "follow.csv", "follow"
+from ..segmentation.output_folder import COURSES, FOLLOWED
 
 
 def main(
@@ -49,13 +48,13 @@ def main(
         if len(measured) > 1:
             tqdm.write(course(measured))
             if patient.unordered is None:
-                draw_course(segmented / PICTURES / f"{_file_name(patient.name)}.png", measured)
-    write_csv(segmented / TABLE, rows)
+                draw_course(segmented / COURSES / f"{_file_name(patient.name)}.png", measured)
+    write_csv(segmented / FOLLOWED, rows)
     for name, sentence in failures.items():
         print(f"error: {name}: {sentence}", file=sys.stderr)
     several = sum(len(patient.visits) > 1 for patient in patients)
     number = plural(len(patients), "patient")
-    print(f"{number}, {several} with several dates; table in {segmented / TABLE}")
+    print(f"{number}, {several} with several dates; table in {segmented / FOLLOWED}")
     if not several:
         print("dates of one patient are told by names such as P01_2024-03-01, or by --dates")
     if failures:

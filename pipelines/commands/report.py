@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ...data.errors import InputError, nearest
-from ..segmentation.report import OVERVIEW, case_folders, write_reports
+from ..segmentation.output_folder import OVERVIEW, case_folders
+from ..segmentation.report import write_reports
 
 
 def main(

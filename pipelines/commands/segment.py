@@ -117,15 +117,13 @@ def command_line(words: Sequence[str]) -> str:
 
 
 def _conclude(outcome: Outcome, output: Path, total: int) -> None:
-    from ..segmentation.batch.run import TABLE
-    from ..segmentation.one_by_one import FAILED
-    from ..segmentation.report import OVERVIEW
+    from ..segmentation.output_folder import FAILED, OVERVIEW, VOLUMES
 
     parts = [f"{len(outcome.done)} segmented"]
     parts += [f"{len(outcome.earlier)} finished before"] if outcome.earlier else []
     parts += [f"{len(outcome.elsewhere)} left to another process"] if outcome.elsewhere else []
     parts += [f"{len(outcome.failed)} failed, see {output / FAILED}"] if outcome.failed else []
-    parts += [f"volumes in {output / TABLE}"] if (output / TABLE).is_file() else []
+    parts += [f"volumes in {output / VOLUMES}"] if (output / VOLUMES).is_file() else []
     print(f"of {total} cases {', '.join(parts)}; research use only")
     print(f"look at {output / OVERVIEW} in a browser")
     if outcome.failed:

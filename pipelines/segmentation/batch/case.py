@@ -22,6 +22,7 @@ from ....data.extras import optional
 from ....data.files import whole_folder, write_json
 from ...handlers.checkpoint_file import Weights
 from ..one_by_one import is_replaceable, tables_lock
+from ..output_folder import FORMAT, PREPARED
 from ..overlays import draw_overlay
 from ..quality import Finding, check_case
 from ..reliability import (
@@ -34,10 +35,9 @@ from ..reliability import (
 from ..report import record_of, write_case_page
 from ..segmenter import Segmentation, Segmenter
 from .need import reason_to_prepare
-from .record import FORMAT, CaseRecord, changed_files, described_inputs
+from .record import CaseRecord, changed_files, described_inputs
 from .view import write_view
 
-PREPARED = "prepared"
 _OF_MODEL = (
     *("method", "architecture", "encoder", "sequences", "modality_dropout", "missing"),
     *("late_fusion", "neighbors", "outputs", "patch_size", "smallest_et"),

@@ -13,11 +13,11 @@ from ....data.brats.case_files import Listing, is_dicom, list_folder
 from ....data.brats.cases import Case
 from ....data.errors import InputError
 from ....data.splits import patient_of
+from ..output_folder import NAMES
 from ..preparation.case_list import find_cases_to_prepare
 from .table import cases_of_table
 
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
-_RESERVED = ("prepared", "follow", "index.html", "volumes.csv", "failed.csv", "follow.csv")
 _SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
 _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
 
@@ -64,7 +64,7 @@ def find_cases_to_segment(
     if layout == "auto" and not any(case.layout in _TASKS for case in cases):
         for child in _left_over(listing, cases, problems):
             _add(child, listing, cases, problems, say)
-    for case in [case for case in cases if case.name.lower() in _RESERVED]:
+    for case in [case for case in cases if case.name.lower() in NAMES]:
         cases.remove(case)
         problems[case.name] = f"{case.name} is a name of the output folder: rename the case"
     return Found(sorted(cases, key=lambda case: case.name), problems)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from ....data.brats.cases import Case
 from ....data.brats.conventions import REGIONS
 from ....data.errors import InputError
 from ....data.files import fingerprint, is_same_file
+from ..output_folder import case_folders, not_a_record, read_content
 from ..reliability import joined
-
-FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
 
 
 class CaseRecord(TypedDict):
@@ -58,22 +56,15 @@ def read_record(folder: Path) -> CaseRecord:
     Raises:
         InputError: this is no finished case.
     """
+    record = cast("CaseRecord", read_content(folder))
     try:
-        text = (folder / f"{folder.name}.json").read_text(encoding="utf-8")
-        record: CaseRecord = json.loads(text)
-        if record["format"] != FORMAT:
-            raise ValueError(f"the format is {record['format']}, expected {FORMAT}")
-        if record["case"] != folder.name:
-            raise ValueError(f"it is of case {record['case']!r}")
         row_of(record)  # one that gives no row is none
         if not isinstance(record["inputs"], dict) or not isinstance(record["files"], dict):
             raise ValueError("inputs or files are no table")
         for name in record["files"]:
             (folder / name).stat()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder} holds no finished case ({error}): run cggm segment again"
-        ) from error
+        raise not_a_record(folder, error) from error
     return record
 
 
@@ -88,10 +79,9 @@ def changed_files(folder: Path) -> list[str]:
 
 def finished_records(output: Path) -> Iterator[CaseRecord]:
     """The records of all finished cases of an output folder, by name."""
-    for folder in sorted(output.iterdir()):
-        if (folder / f"{folder.name}.json").is_file():
-            with suppress(InputError):
-                yield read_record(folder)
+    for folder in case_folders(output):
+        with suppress(InputError):
+            yield read_record(folder)
 
 
 def is_made_from(record: CaseRecord, case: Case) -> bool:

@@ -14,12 +14,13 @@ from ....data.files import write_csv, write_text
 from ....data.identity import digest
 from ....data.locks import InUse
 from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock, update_failed
+from ..output_folder import VOLUMES
 from ..reliability import joined
 from .case import Stages, Tool, segment_case
 from .cases import Found, with_sequences
 from .record import CaseRecord, changed_files, finished_records, is_made_from, read_record, row_of
 
-TABLE, MARK = "volumes.csv", ".cggm_segment"
+MARK = ".cggm_segment"
 Failure = tuple[str, str]  # the stage, and the reason
 
 
@@ -157,9 +158,9 @@ def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
         finished = (r for r in finished_records(output) if r["case"] not in outcome.failed)
         rows = [row_of(record) for record in finished]
         if rows:
-            write_csv(output / TABLE, rows)
+            write_csv(output / VOLUMES, rows)
         else:
-            (output / TABLE).unlink(missing_ok=True)
+            (output / VOLUMES).unlink(missing_ok=True)
         failed = {
             name: {"case": name, "stage": stage, "reason": reason}
             for name, (stage, reason) in outcome.failed.items()

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.brats.normalization import brain_and_box
+from ..output_folder import VIEW
 
-FOLDER = "view"
 MARGIN = 4  # voxels around the brain
 
 
@@ -36,12 +36,12 @@ def write_view(
     x, y, z = (slice(a, side.stop + MARGIN) for a, side in zip(low.tolist(), box, strict=True))
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ low
-    (folder / FOLDER).mkdir(exist_ok=True)
+    (folder / VIEW).mkdir(exist_ok=True)
     parts = {name: gray_levels(image[x, y, z]) for name, image in images.items()}
     for name, part in {**parts, "mask": classes[x, y, z]}.items():
         image = nib.Nifti1Image(part, moved)
         image.header.set_xyzt_units("mm")
-        nib.save(image, folder / FOLDER / f"{name}.nii.gz")
+        nib.save(image, folder / VIEW / f"{name}.nii.gz")
 
 
 def gray_levels(image: NDArray[np.float32]) -> NDArray[np.uint8]:

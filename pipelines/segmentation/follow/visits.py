@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,10 +18,9 @@ from ....data.brats.nifti import RasImage, read_nifti
 from ....data.errors import InputError
 from ....data.splits import patient_of
 from ....data.tables import check_unique, read_rows
+from ..output_folder import VIEW, case_folders, not_a_record, read_content
 
-FORMAT = 1  # of a record
 _LIKE_A_DAY = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}")
-_NO_CASES = ("prepared",)
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Visit:
         Raises:
             InputError: it cannot be read.
         """
-        path = self.folder / "view" / f"{sequence}.nii.gz"
+        path = self.folder / VIEW / f"{sequence}.nii.gz"
         return read_nifti(path, f"case {self.case}: {path}").volume(None, None)
 
 
@@ -107,13 +105,11 @@ def read_visits(folder: Path) -> tuple[list[Visit], dict[str, str]]:
         InputError: there is no record at all.
     """
     visits, failures = [], {}
-    for path in sorted(folder.glob("*/*.json")):
-        if path.stem != path.parent.name or path.stem in _NO_CASES:
-            continue
+    for case in case_folders(folder):
         try:
-            visits.append(_visit(path))
+            visits.append(_visit(case))
         except InputError as error:
-            failures[path.stem] = str(error)
+            failures[case.name] = str(error)
     if not visits and not failures:
         raise InputError(f"{folder} holds no segmented case; expected a folder of cggm segment")
     return visits, failures
@@ -170,18 +166,9 @@ def _moment(visit: Visit) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in parts]
 
 
-def _visit(path: Path) -> Visit:
+def _visit(folder: Path) -> Visit:
+    record = read_content(folder)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise InputError(
-                f"{path} has the format {record['format']}; expected {FORMAT}: follow it with the "
-                "version of cggm that wrote it"
-            )
-        if record["case"] != path.parent.name:
-            raise InputError(
-                f"{path} is of case {record['case']!r}: a folder keeps the name of its case"
-            )
         for name, kind in (("subject", str), ("date", str), ("untold", dict)):
             if not isinstance(record.get(name), kind | None):
                 raise TypeError(f"{name} is {record[name]!r}")
@@ -196,14 +183,9 @@ def _visit(path: Path) -> Visit:
             volumes,
             record["untold"],
             tuple(record["model"]["sha256"]),
-            path.parent,
-            path.with_name(record["mask"]),
+            folder,
+            folder / record["mask"],
             record["label_convention"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} is no record of cggm segment ({type(error).__name__}: {error}): segment the "
-            "case again"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise not_a_record(folder, error) from error

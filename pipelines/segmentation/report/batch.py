@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ....data.errors import InputError
 from ....data.files import write_text
+from ..output_folder import OVERVIEW, case_folders
 from .pages import overview_html, write_case_page
-from .records import Record, case_folders, failed_cases, preparation_of, read_record
-
-OVERVIEW = "index.html"
+from .records import Record, failed_cases, preparation_of, read_record
 
 
 @dataclass

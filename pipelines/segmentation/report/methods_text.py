@@ -104,9 +104,20 @@ def _training(text: MethodsText, settings: Mapping[str, Any]) -> str:
         parts.append(f"by the method “{method}”{_paper(text, str(method))}")
     if sequences := settings.get("sequences"):
         parts.append(f"on {_listed(sequences)}")
-    if settings.get("modality_dropout"):
+    dropped = _dropped(settings)
+    if dropped and dropped == list(settings.get("sequences") or dropped):
         parts.append("with sequences left out at random, so that it reads any subset of them")
+    elif dropped:
+        parts.append(f"with {_listed(dropped)} left out at random")
     return f", trained {' '.join(parts)}" if parts else ""
+
+
+def _dropped(settings: Mapping[str, Any]) -> list[str]:
+    """Sequences that were hidden at random in training; the rate is one for all, or by name."""
+    rates = settings.get("modality_dropout") or 0
+    if not isinstance(rates, Mapping):
+        rates = dict.fromkeys(settings.get("sequences") or (), rates)
+    return [sequence for sequence, rate in rates.items() if rate]
 
 
 def _paper(text: MethodsText, method: str) -> str:

@@ -9,23 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ....data.brats.conventions import REGIONS
-from ....data.errors import InputError
 from ....data.tables import read_rows
-
-FORMAT = 1
-FAILED, PREPARED = "failed.csv", "prepared"
-SEVERITIES = ("error", "warning", "note")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was noticed about the images of a case, and what to do about it."""
-
-    code: str
-    severity: str
-    sentence: str
-    remedy: str = ""
-    sequence: str | None = None
+from ..one_by_one import FAILED
+from ..output_folder import PREPARED, not_a_record, read_content
+from ..quality.findings import SEVERITIES, Finding
 
 
 @dataclass(frozen=True)
@@ -94,26 +81,11 @@ def read_record(folder: Path) -> Record:
     Raises:
         InputError: there is none, or it says something that it cannot mean.
     """
-    path = folder / f"{folder.name}.json"
+    content = read_content(folder)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"the record {path} cannot be read ({reason}): segment the case again"
-        ) from error
-    try:
-        record = record_of(content)
+        return record_of(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"the record {path} is not one of cggm segment, format {FORMAT} "
-            f"({type(error).__name__}: {error}): segment the case again"
-        ) from error
-    if record.case != folder.name:
-        raise InputError(
-            f"the record {path} is of case {record.case!r}: a folder keeps the name of its case"
-        )
-    return record
+        raise not_a_record(folder, error) from error
 
 
 def record_of(content: Mapping[str, Any]) -> Record:
@@ -122,8 +94,6 @@ def record_of(content: Mapping[str, Any]) -> Record:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is no such record.
     """
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}")
     known = {field.name for field in fields(Record)}
     values = {key: value for key, value in content.items() if key in known and value is not None}
     for name, kind in _KINDS.items():
@@ -161,8 +131,8 @@ def _finding(content: Mapping[str, Any]) -> Finding:
         code=str(content["code"]),
         severity=severity,
         sentence=str(content["sentence"]),
-        remedy=str(content.get("remedy") or ""),
         sequence=content.get("sequence"),
+        remedy=str(content.get("remedy") or ""),
     )
 
 
@@ -184,16 +154,3 @@ def preparation_of(out: Path, case: str) -> Mapping[str, Any]:
         return {}
     parts = content.items() if isinstance(content, dict) else ()
     return {name: part for name, part in parts if isinstance(part, dict)}
-
-
-def case_folders(out: Path) -> list[Path]:
-    """Folders of cases: those with a record, or with a mask or a view that should have one."""
-    if not out.is_dir():
-        return []
-    found = [folder for folder in out.iterdir() if folder.is_dir() and folder.name[0] != "."]
-    return sorted(folder for folder in found if _is_case(folder))
-
-
-def _is_case(folder: Path) -> bool:
-    names = (f"{folder.name}.json", f"{folder.name}_mask.nii.gz", "view")
-    return any((folder / name).exists() for name in names)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ....data.brats.conventions import REGION_CLASSES
 from ....data.errors import InputError
+from ..output_folder import VIEW
 
 Bytes = NDArray[np.uint8]
 
-FOLDER, MASK = "view", "mask"
+MASK = "mask"
 _SHOWN_ON = {  # where a region is seen best, the best first
     "WT": ("flair", "t2", "t1ce", "t1"),
     "TC": ("t1ce", "t1", "t2", "flair"),
@@ -91,10 +92,10 @@ def read_view(folder: Path, sequences: Sequence[str]) -> View:
     """
     if not sequences:
         raise InputError(f"the record of {folder.name} names no sequence: segment the case again")
-    mask, affine = _read(folder / FOLDER / f"{MASK}.nii.gz")
+    mask, affine = _read(folder / VIEW / f"{MASK}.nii.gz")
     images: dict[str, Bytes] = {}
     for name in sequences:
-        path = folder / FOLDER / f"{name}.nii.gz"
+        path = folder / VIEW / f"{name}.nii.gz"
         images[name], own = _read(path)
         if images[name].shape != mask.shape or not np.allclose(own, affine, atol=1e-3):
             raise InputError(

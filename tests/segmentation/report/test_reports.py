@@ -108,7 +108,7 @@ def test_records_that_mean_nothing(tmp_path: Path, entry: str, value: object) ->
     write_case(tmp_path, "A")
     told = record("A", ("flair", "t1ce")) | {entry: value}
     (tmp_path / "A" / "A.json").write_text(json.dumps(told))
-    assert "is not one of cggm segment" in write_reports(tmp_path, say=quiet).failed["A"]
+    assert "is no record of cggm segment" in write_reports(tmp_path, say=quiet).failed["A"]
 
 
 def test_a_lean_record_is_enough(tmp_path: Path) -> None:
@@ -193,6 +193,24 @@ def test_the_methods_paragraph_says_what_was_done() -> None:
         assert words in said
     assert "Isensee" in text.references[4] and "Lowekamp" in text.references[3]
     assert methods_text([]).sentences == []
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        (0.5, "with sequences left out at random, so that it reads any subset"),
+        ({"flair": 0.0, "t1ce": 0.5}, "with contrast-enhanced T1 left out at random"),
+        (0.0, None),
+        ({"flair": 0.0, "t1ce": 0.0}, None),
+    ],
+)
+def test_the_methods_paragraph_says_what_was_left_out_in_training(
+    rates: float | dict[str, float], said: str | None
+) -> None:
+    settings = {"architecture": "segresnet", "sequences": ["flair", "t1ce"]}
+    model = {"sha256": ["cd" * 32], "settings": {**settings, "modality_dropout": rates}}
+    sentences = " ".join(methods_text([record_of(record("A", ("flair",), model=model))]).sentences)
+    assert said in sentences if said else "at random" not in sentences
 
 
 def test_the_command(tmp_path: Path) -> None:

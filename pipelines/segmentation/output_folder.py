@@ -1,0 +1,64 @@
+"""The folder that `cggm segment` writes and other commands read: its names, a case's record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...data.errors import InputError
+from .one_by_one import FAILED
+
+FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
+
+VOLUMES, OVERVIEW, FOLLOWED = "volumes.csv", "index.html", "follow.csv"
+PREPARED, COURSES = "prepared", "follow"
+NAMES = (VOLUMES, FAILED, OVERVIEW, FOLLOWED, PREPARED, COURSES)  # no case may be called so
+VIEW = "view"  # in the folder of a case
+
+
+def record_file(folder: Path) -> Path:
+    """The record in the folder of a case, its last file to be written."""
+    return folder / f"{folder.name}.json"
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """Read the record of a case as it stands; what its entries are is not checked.
+
+    Raises:
+        InputError: it is not there, of another format, or of another case.
+    """
+    path = record_file(folder)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT}")
+        case = content["case"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise not_a_record(folder, error) from error
+    if case != folder.name:
+        raise InputError(
+            f"the record {path} is of case {case!r}: a folder keeps the name of its case"
+        )
+    return content
+
+
+def not_a_record(folder: Path, error: Exception) -> InputError:
+    """The error for a record that cannot be read."""
+    return InputError(
+        f"{record_file(folder)} is no record of cggm segment ({type(error).__name__}: {error}): "
+        "segment the case again"
+    )
+
+
+def case_folders(output: Path) -> list[Path]:
+    """Folders of cases: those with a record, or with a mask or a view that should have one."""
+    if not output.is_dir():
+        return []
+    found = [folder for folder in output.iterdir() if folder.is_dir() and folder.name[0] != "."]
+    return sorted(folder for folder in found if _is_case(folder))
+
+
+def _is_case(folder: Path) -> bool:
+    names = (f"{folder.name}.json", f"{folder.name}_mask.nii.gz", VIEW)
+    return folder.name not in NAMES and any((folder / name).exists() for name in names)
