@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +13,14 @@ from tqdm import tqdm
 
 from ...data.brats.checks import plural
 from ...data.brats.conventions import label_convention_named
-from ...data.brats.layouts import SEQUENCES
-from ...data.dicom.conversion import convert_case
-from ...data.dicom.headers import Contents, read_tree
-from ...data.dicom.names import name_cases, read_mapping, write_mapping
-from ...data.dicom.series import Series, check_use, choose, series_of
-from ...data.dicom.table import TABLE, apply_table, read_table, write_table
+from ...data.dicom.headers import read_tree
+from ...data.dicom.names import name_cases
+from ...data.dicom.series import Series, series_of
+from ...data.dicom.table import TABLE, apply_table, read_table
+from ...data.dicom.tree import convert_tree
 from ...data.errors import InputError, some
-from ...data.files import write_csv
+from ..segmentation.output_folder import CONVERTED, MARK
 from .start import make_writable
-
-FAILED = "failed.csv"
 
 app = typer.Typer(
     help="Read MR series of a PACS, and write masks for it; docs/dicom.md says more.",
@@ -53,91 +49,11 @@ def convert(
 ) -> None:
     """Turn MR series into a folder of NIfTI cases, with a table to confirm or edit."""
     make_writable(output)
-    given = table or output / TABLE
-    rows = read_table(given) if table or given.exists() else {}
-    contents = read_tree(source, _show)
-    series = series_of(contents)
-    known = {name: row["case"] for name, row in rows.items()}
-    name_cases(series, known | (read_mapping(mapping) if mapping else {}), keep_ids=keep_ids)
-    choose(series)
-    apply_table(series, rows)
-    write_table(output / TABLE, series)
-    if mapping:
-        write_mapping(mapping, series)
-    _say_contents(contents, series, source)
-    try:
-        failed = _convert_all(series, output)
-    finally:
-        write_table(output / TABLE, series)  # with what came to light as pixels were read
-    if failed:
-        raise typer.Exit(1)
-
-
-def _convert_all(series: list[Series], output: Path) -> dict[str, str]:
-    """Convert the cases that are decided; give the reasons why others failed."""
-    cases: dict[str, list[Series]] = defaultdict(list)
-    for one in series:
-        cases[one.case].append(one)
-    failed: dict[str, str] = {}
-    waiting: list[str] = []
-    for number, (case, group) in enumerate(sorted(cases.items()), 1):
-        try:
-            line = _take(case, group, output, waiting)
-        except InputError as error:
-            failed[case] = str(error)
-            line = f"FAILED: {error}"
-        print(f"{number}/{len(cases)} {case}: {line}", flush=True)
-    done = len(cases) - len(failed) - len(waiting)
-    print(f"{done} of {plural(len(cases), 'case')} in {output}; all series in {output / TABLE}")
-    if waiting:
-        print(
-            f"{plural(len(waiting), 'case')} {'waits' if len(waiting) == 1 else 'wait'} for you "
-            f"({some(waiting)}): in {output / TABLE} put yes or no in place of each ? of the "
-            "column use, correct the column sequence, and run the same command again"
-        )
-    if failed:
-        write_csv(output / FAILED, [{"case": k, "reason": v} for k, v in failed.items()])
-        print(f"{plural(len(failed), 'case')} failed, see {output / FAILED}")
-    else:
-        (output / FAILED).unlink(missing_ok=True)
-    return failed
-
-
-def _take(case: str, group: list[Series], output: Path, waiting: list[str]) -> str:
-    """Convert one case; say in a line what became of it."""
-    if problems := check_use(group):
-        raise InputError("; ".join(problems))
-    open_questions = [one for one in group if one.use == "?"]
-    if open_questions:
-        waiting.append(case)
-        asked = [f"{one.where}: {one.sequence}? {one.reason}" for one in open_questions]
-        return "\n    ".join(["waits for you", *asked])
-    used = [one for one in group if one.use == "yes"]
-    if not used:
-        refused = [f"{one.where}: {one.problem}" for one in group if one.sequence and one.problem]
-        raise InputError("; ".join([f"case {case}: no series can be used", *refused]))
-    written = convert_case(case, group, output)
-    present = {one.sequence for one in used if not one.problem}
-    absent = [name for name in SEQUENCES if name not in present]
-    line = ", ".join(name for name in SEQUENCES if name in present)
-    line += f"; without {', '.join(absent)}" if absent else ""
-    refused = [f"{one.where}: {one.reason}" for one in group if one.sequence and one.problem]
-    preferred = [f"{one.where}: {one.reason}" for one in used if "preferred to" in one.reason]
-    return "\n    ".join([line if written else f"{line} (finished before)", *refused, *preferred])
-
-
-def _say_contents(contents: Contents, series: list[Series], source: Path) -> None:
-    patients = {one.header.patient for one in series}
-    studies = {one.case for one in series}
-    print(
-        f"{len(series)} series of {plural(len(studies), 'examination')} of "
-        f"{plural(len(patients), 'patient')}",
-        flush=True,
+    result = convert_tree(
+        source, output, table=table, mapping=mapping, keep_ids=keep_ids, show=_show
     )
-    for path, reason in list(contents.unreadable.items())[:10]:
-        print(f"note: {path.relative_to(source)} cannot be read: {reason}")
-    if len(contents.unreadable) > 10:
-        print(f"note: {len(contents.unreadable) - 10} more files cannot be read")
+    if result.failed:
+        raise typer.Exit(1)
 
 
 def _show(files: Iterable[Path]) -> Iterable[Path]:
@@ -146,12 +62,16 @@ def _show(files: Iterable[Path]) -> Iterable[Path]:
 
 @app.command()
 def seg(
-    masks: Annotated[Path, typer.Argument(help="A mask (NIfTI), or a folder of them.")],
+    masks: Annotated[
+        Path, typer.Argument(help="A mask (NIfTI), a folder of them, or OUT of cggm segment.")
+    ],
     source: Annotated[Path, typer.Argument(help="The folder of DICOM files.")],
     output: Annotated[Path, typer.Argument(help="Where the segmentations go.")],
     table: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="series.csv of cggm dicom convert, to tell the cases."),
+        typer.Option(
+            metavar="FILE", help="series.csv, to tell the cases; by default that of cggm segment."
+        ),
     ] = None,
     label_convention: Annotated[
         str, typer.Option("--label_convention", help="What the values of the masks mean.")
@@ -162,6 +82,8 @@ def seg(
 
     label_convention_named(label_convention)
     files = find_masks(masks)
+    if table is None and (masks / CONVERTED / TABLE).is_file():
+        table = masks / CONVERTED / TABLE
     rows = read_table(table) if table else {}
     series = series_of(read_tree(source, _show))
     name_cases(series, {name: row["case"] for name, row in rows.items()})
@@ -187,16 +109,32 @@ def seg(
 
 
 def find_masks(masks: Path) -> list[Path]:
-    """The mask files of a folder, or the one that is given.
+    """The mask that is given, those of a folder, or those of what ``cggm segment`` finished.
+
+    Of a case that was prepared these are the masks on the grids of the original images.
 
     Raises:
         InputError: there is none.
     """
-    files = [masks] if masks.is_file() else sorted(masks.rglob("*")) if masks.is_dir() else []
-    found = [path for path in files if path.name.endswith((".nii", ".nii.gz")) and path.is_file()]
+    if (masks / MARK).is_file():
+        found = _masks_of_cases(masks)
+    else:
+        files = [masks] if masks.is_file() else sorted(masks.rglob("*"))
+        found = [path for path in files if path.name.endswith((".nii", ".nii.gz"))]
+    found = [path for path in found if path.is_file()]
     if not found:
         raise InputError(f"{masks} holds no mask; expected .nii or .nii.gz files")
     return found
+
+
+def _masks_of_cases(output: Path) -> list[Path]:
+    from ..segmentation.batch.record import finished_records
+
+    return [
+        output / record["case"] / name
+        for record in finished_records(output)
+        for name in record["native_masks"].values() or [record["mask"]]
+    ]
 
 
 def series_of_mask(path: Path, series: list[Series], *, known: bool) -> Series:

@@ -15,7 +15,14 @@ import typer
 from ...data.brats.conventions import label_convention_named
 from ...data.errors import InputError, problem_report
 from ...data.word_lists import WordLists
-from ..segmentation.batch.cases import find_cases_to_segment, refuse_within
+from ..segmentation.batch.cases import (
+    Found,
+    find_cases_of_dicom,
+    find_cases_to_segment,
+    holds_dicom_alone,
+    refuse_within,
+)
+from ..segmentation.output_folder import CONVERTED
 from .start import make_writable
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(cls=WordLists)
 def main(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI, or a CSV of them.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI or DICOM, or a CSV of them."),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where all goes.")],
     model: Annotated[
@@ -78,10 +86,10 @@ def main(
     """From a folder of patients to masks, volumes and records. Research use only."""
     if label_convention is not None:
         label_convention_named(label_convention)
-    found = find_cases_to_segment(source, layout=layout)
+    refuse_within(output, source)
+    found = _find(source, output, layout)
     if not found.cases:
         raise InputError(problem_report(str(source), list(found.problems.values())))
-    refuse_within(output, source)
     _say(f"{len(found.cases)} cases in {source}")
     for name, reason in found.problems.items():
         print(f"{name}: FAILED (find): {reason}")
@@ -104,6 +112,17 @@ def main(
         print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)
         raise
     _conclude(outcome, output, len(found.cases) + len(found.problems))
+
+
+def _find(source: Path, output: Path, layout: str) -> Found:
+    """The cases of a folder or table; those of DICOM are converted into the output folder."""
+    if not holds_dicom_alone(source):
+        return find_cases_to_segment(source, layout=layout)
+    from ..segmentation.batch.run import claim_output
+
+    make_writable(output)
+    claim_output(output, source, None)
+    return find_cases_of_dicom(source, output / CONVERTED, say=_say)
 
 
 def _say(line: str) -> None:

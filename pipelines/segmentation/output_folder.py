@@ -12,8 +12,10 @@ from .one_by_one import FAILED
 FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
 
 VOLUMES, OVERVIEW, FOLLOWED = "volumes.csv", "index.html", "follow.csv"
-PREPARED, COURSES = "prepared", "follow"
-NAMES = (VOLUMES, FAILED, OVERVIEW, FOLLOWED, PREPARED, COURSES)  # no case may be called so
+CONVERTED, PREPARED, COURSES = "dicom", "prepared", "follow"
+# No case may be called so.
+NAMES = (VOLUMES, FAILED, OVERVIEW, FOLLOWED, CONVERTED, PREPARED, COURSES)
+MARK = ".cggm_segment"  # a file that says of which folder the cases are
 VIEW = "view"  # in the folder of a case
 
 

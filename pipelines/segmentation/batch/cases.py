@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 from ....data.brats.case_files import Listing, is_dicom, list_folder
 from ....data.brats.cases import Case
-from ....data.errors import InputError
+from ....data.errors import InputError, problem_report
+from ....data.extras import optional
 from ....data.splits import patient_of
 from ..output_folder import NAMES
 from ..preparation.case_list import find_cases_to_prepare
@@ -54,12 +56,11 @@ def find_cases_to_segment(
         say: gets a sentence for each kind of file that is not used.
 
     Raises:
-        InputError: nothing is recognized, or there is nothing but DICOM.
+        InputError: nothing is recognized.
     """
     if source.is_file():
         return Found(*cases_of_table(source))
     listing = list_folder(source)
-    _refuse_dicom(listing)
     cases, problems = find_cases_to_prepare(source, layout=layout, say=say)
     if layout == "auto" and not any(case.layout in _TASKS for case in cases):
         for child in _left_over(listing, cases, problems):
@@ -124,15 +125,45 @@ def _left_over(listing: Listing, cases: Iterable[Case], problems: Mapping[str, s
     ]
 
 
-def _refuse_dicom(listing: Listing) -> None:
-    if listing.nifti or not any(is_dicom(path) for path in listing.files[:20]):
-        return
-    raise InputError(
-        f"{listing.root} holds DICOM files and no NIfTI file; three commands lead to masks:\n"
-        f"  cggm dicom convert {listing.root} CASES      (then look at CASES/series.csv)\n"
-        f"  cggm dicom convert {listing.root} CASES      (again, when you have changed it)\n"
-        "  cggm segment CASES OUT --model MODEL"
-    )
+def holds_dicom_alone(source: Path) -> bool:
+    """Whether a folder has DICOM files, and no NIfTI file that could be a case."""
+    if not source.is_dir() or list_folder(source).nifti:
+        return False
+    files = (path for path in source.rglob("*") if path.is_file())  # a PACS goes deep
+    return any(is_dicom(path) for path in islice(files, 20))
+
+
+def find_cases_of_dicom(
+    source: Path,
+    converted: Path,
+    *,
+    say: Callable[[str], object] = print,
+    show: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+) -> Found:
+    """Convert a tree of DICOM files, see :func:`.convert_tree`, and list its cases.
+
+    Args:
+        source: the tree.
+        converted: where its cases are written.
+        say: gets a line for each case.
+        show: goes through the files as they are read.
+
+    Raises:
+        InputError: no case can be begun.
+    """
+    optional("pydicom", "dicom", f"{source} holds DICOM files; reading them")
+    from ....data.dicom.table import TABLE
+    from ....data.dicom.tree import convert_tree
+
+    result = convert_tree(source, converted, say=say, show=show)
+    ask = f"it waits for you: say in {converted / TABLE} which series are used (column use)"
+    problems = result.failed | dict.fromkeys(result.waiting, ask)
+    if not any(folder.name not in problems for folder in converted.iterdir() if folder.is_dir()):
+        raise InputError(problem_report(str(source), list(problems.values())))
+    found = find_cases_to_segment(converted, say=say)
+    found.cases = [case for case in found.cases if case.name not in problems]
+    found.problems |= problems
+    return found
 
 
 def subject_and_date(case: Case) -> tuple[str, str | None]:

@@ -14,13 +14,12 @@ from ....data.files import write_csv, write_text
 from ....data.identity import digest
 from ....data.locks import InUse
 from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock, update_failed
-from ..output_folder import VOLUMES
+from ..output_folder import MARK, VOLUMES
 from ..reliability import joined
 from .case import Stages, Tool, segment_case
 from .cases import Found, with_sequences
 from .record import CaseRecord, changed_files, finished_records, is_made_from, read_record, row_of
 
-MARK = ".cggm_segment"
 Failure = tuple[str, str]  # the stage, and the reason
 
 
@@ -77,8 +76,13 @@ def segment_cases(
     return outcome
 
 
-def claim_output(output: Path, source: Path, cases: Sequence[Case]) -> None:
+def claim_output(output: Path, source: Path, cases: Sequence[Case] | None) -> None:
     """Make a folder the output of the cases of another folder, unless it holds something else.
+
+    Args:
+        output: the folder, which exists.
+        source: of the cases.
+        cases: None where they are not known yet; then the output of any other folder is refused.
 
     Raises:
         InputError: it holds files of another kind, or masks of another data set.
@@ -95,8 +99,10 @@ def claim_output(output: Path, source: Path, cases: Sequence[Case]) -> None:
     write_text(mark, f"{origin}\n")
 
 
-def _refuse_others(output: Path, cases: Sequence[Case]) -> None:
+def _refuse_others(output: Path, cases: Sequence[Case] | None) -> None:
     """Refuse to replace masks of images that come from elsewhere under the same names."""
+    if cases is None:
+        raise InputError(f"{output} holds results of another folder: choose another output folder")
     records = {record["case"]: record for record in finished_records(output)}
     others = [
         case.name

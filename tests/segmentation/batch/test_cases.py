@@ -1,4 +1,4 @@
-"""What is found to segment: any layout, mixed ones, faults by case, tables, no DICOM."""
+"""What is found to segment: any layout, mixed ones, faults by case, tables, DICOM."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cggm.data.errors import InputError
 from cggm.pipelines.segmentation.batch.cases import (
     Found,
     find_cases_to_segment,
+    holds_dicom_alone,
     subject_and_date,
     with_sequences,
 )
@@ -66,12 +67,12 @@ def test_a_fault_in_a_flat_folder_is_of_one_case(tmp_path: Path) -> None:
     assert "2 files for flair" in found.problems["P1"]
 
 
-def test_dicom_is_refused_with_what_to_type(tmp_path: Path) -> None:
-    touch(tmp_path, "S1/1.dcm")
-    with pytest.raises(InputError) as error:
-        found_in(tmp_path)
-    assert f"cggm dicom convert {tmp_path} CASES" in str(error.value)
-    assert "cggm segment CASES OUT --model MODEL" in str(error.value)
+def test_dicom_is_recognized_however_deep_and_only_without_nifti(tmp_path: Path) -> None:
+    assert not holds_dicom_alone(tmp_path)
+    touch(tmp_path, "DICOM/A/B/C/D/E/F/1.dcm", "readme.txt")
+    assert holds_dicom_alone(tmp_path)
+    touch(tmp_path, "P1/P1_flair.nii.gz")
+    assert not holds_dicom_alone(tmp_path) and not holds_dicom_alone(tmp_path / "readme.txt")
 
 
 def test_a_table_names_files_subjects_and_days(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""`cggm segment` on a tree of DICOM files: converted, segmented, masks back as DICOM."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+pytest.importorskip("pydicom", reason="extra dicom")
+hd = pytest.importorskip("highdicom", reason="extra dicom")
+
+import typer  # noqa: E402
+
+from cggm.data.errors import InputError  # noqa: E402
+from cggm.data.files import write_csv  # noqa: E402
+from cggm.pipelines.commands import dicom, segment  # noqa: E402
+from cggm.pipelines.segmentation.batch.record import read_record  # noqa: E402
+
+from ...data.brains import write_case  # noqa: E402
+from ...dicom_series import NAME, write_series  # noqa: E402
+
+DESCRIPTIONS = {"flair": "t2_flair_tra", "t1ce": "t1_mprage_km"}
+
+
+def write_examination(tree: Path, study: str, date: str, **names: str) -> None:
+    """Write a brain of the small cases as series, beside a localizer that is no use."""
+    write_case(tree.parent / "nifti", "P0")
+    for number, (sequence, text) in enumerate({**DESCRIPTIONS, **names}.items(), 1):
+        image = nib.load(tree.parent / "nifti" / "P0" / f"P0_{sequence}.nii.gz")
+        write_series(
+            tree / "DICOM" / study / str(number),
+            np.asarray(image.dataobj).astype(np.uint16),
+            pixel=(1.0, 1.0),
+            step=1.0,
+            study=study,
+            date=date,
+            SeriesNumber=number,
+            SeriesDescription=text,
+        )
+    write_series(tree / "DICOM" / study / "9", study=study, date=date, SeriesDescription="scout")
+
+
+def segmented(tree: Path, output: Path, model: Path) -> int:
+    """Run the command; give its exit code."""
+    try:
+        segment.main(tree, output, [model])
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def test_a_tree_of_dicom_becomes_masks_on_its_own_series(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, output = tmp_path / NAME, tmp_path / "out"
+    write_examination(tree, "1.2.3.1", "20240229")
+    write_examination(tree, "1.2.3.2", "20240310")
+    assert segmented(tree, output, model) == 0
+    said = capsys.readouterr().out
+    assert "6 series of 2 examinations of 1 patient" in said and "2/2 P-0001-2: WT " in said
+    record = read_record(output / "P-0001-2")
+    assert (record["subject"], record["date"]) == ("P-0001", "day 10")
+    assert not record["prepared"] and record["sequences"] == ["flair", "t1ce"]
+
+    assert segmented(tree, output, model) == 0
+    assert "of 2 cases 0 segmented, 2 finished before" in capsys.readouterr().out
+
+    dicom.seg(output, tree, tmp_path / "seg")
+    assert "2 of 2 masks" in capsys.readouterr().out
+    mask = np.asarray(nib.load(output / "P-0001-1" / "P-0001-1_mask.nii.gz").dataobj)
+    (written, _) = sorted((tmp_path / "seg").iterdir())
+    stored = hd.seg.segread(written).pixel_array
+    assert stored.sum() == (mask > 0).sum() > 0
+    everything = b"".join(path.read_bytes() for path in output.rglob("*") if path.is_file())
+    assert NAME.split("^")[0].encode() not in everything
+
+
+def test_an_examination_that_waits_for_the_user_stops_no_other(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, output = tmp_path / "tree", tmp_path / "out"
+    write_examination(tree, "1.2.3.1", "20240229")
+    write_examination(tree, "1.2.3.2", "20240310", t1ce="t1 3d", t1="t1 3d")
+    assert segmented(tree, output, model) == 1
+    assert "1 segmented" in capsys.readouterr().out
+    with open(output / "failed.csv", newline="") as file:
+        (failed,) = csv.DictReader(file)
+    assert failed["case"] == "P-0001-2" and "series.csv which series are used" in failed["reason"]
+
+    table = output / "dicom" / "series.csv"
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["use"] == "?":
+            is_enhanced = row["number"] == "2"
+            row |= {
+                "use": "yes" if is_enhanced else "no",
+                "sequence": "t1ce" if is_enhanced else "",
+            }
+    write_csv(table, rows)
+    assert segmented(tree, output, model) == 0
+    assert not (output / "failed.csv").exists()
+    assert read_record(output / "P-0001-2")["sequences"] == ["flair", "t1ce"]
+
+
+def test_another_tree_gets_another_output_folder(model: Path, tmp_path: Path) -> None:
+    write_examination(tmp_path / "one", "1.2.3.1", "20240229")
+    write_examination(tmp_path / "two", "1.2.3.2", "20240229")
+    assert segmented(tmp_path / "one", tmp_path / "out", model) == 0
+    with pytest.raises(InputError, match="holds results of another folder: choose another"):
+        segmented(tmp_path / "two", tmp_path / "out", model)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    with pytest.raises(InputError, match="is no output folder of cggm segment"):
+        segmented(tmp_path / "two", tmp_path / "full", model)
+    assert not (tmp_path / "full" / "dicom").exists()
