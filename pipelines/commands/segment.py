@@ -35,7 +35,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def main(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Of patients, in NIfTI or DICOM, or a CSV of them."),
+        typer.Argument(metavar="FOLDER", help="Of patients, NIfTI or DICOM; or a CSV or datalist."),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where all goes.")],
     model: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,42 @@ def test_a_table_names_files_subjects_and_days(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case,files\nA,a.nii\n")
     with pytest.raises(InputError, match="expected one or more of flair, t1, t1ce, t2"):
         found_in(tmp_path / "cases.csv")
+
+
+def test_a_datalist_of_monai(tmp_path: Path) -> None:
+    def written(content: object) -> Path:
+        (tmp_path / "list.json").write_text(json.dumps(content))
+        return tmp_path / "list.json"
+
+    entries = [
+        {"image": ["P1/P1_flair.nii.gz", "P1/P1_t1ce.nii.gz"], "label": "P1/P1_seg.nii.gz"},
+        {"image": "P2/P2-t1c.nii.gz", "fold": 0},
+        {"id": "X", "subject": "S", "date": "2024-03-01", "T1w": "a.nii", "t2": "b.nii"},
+        {"image": ["P3/flair.nii.gz", "P3/t2.nii.gz"]},
+    ]
+    found = found_in(written({"training": entries[:1], "testing": entries[1:], "name": "BraTS"}))
+    files = {one.name: {k: s.path for k, s in one.images.items()} for one in found.cases}
+    assert files == {
+        "P1": {
+            "flair": tmp_path / "P1/P1_flair.nii.gz",
+            "t1ce": tmp_path / "P1/P1_t1ce.nii.gz",
+        },
+        "P2": {"t1ce": tmp_path / "P2/P2-t1c.nii.gz"},
+        "X": {"t1": tmp_path / "a.nii", "t2": tmp_path / "b.nii"},
+        "P3": {"flair": tmp_path / "P3/flair.nii.gz", "t2": tmp_path / "P3/t2.nii.gz"},
+    }
+    (x,) = (one for one in found.cases if one.name == "X")
+    assert found.subject_and_date(x) == ("S", "2024-03-01") and not found.problems
+    assert len(found_in(written(entries)).cases) == 4
+    for content, words in (
+        ([{"image": ["a_0000.nii.gz"]}], "entry 1 of .* does not tell its sequence"),
+        ([{"image": ["a_t1.nii.gz", "b_t1.nii.gz"]}], "or another file has it"),
+        ([{"label": "a.nii.gz"}], "it has no files"),
+        ({"testing": []}, "holds no list of cases"),
+        ([entries[0], entries[0]], "come more than once"),
+    ):
+        with pytest.raises(InputError, match=words):
+            found_in(written(content))
 
 
 @pytest.mark.parametrize(
