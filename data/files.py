@@ -12,6 +12,7 @@ power at any moment leaves the old content or the new one, never a part of it.
 ``write_csv(path, rows, columns=...)`` a table
 ``remove_leftovers(path)``             what killed processes left beside ``path``; the writers
                                        above do this themselves, each for its own path
+``read_json(path)``                    plain values; what is nested too deep is no JSON either
 ``digest_of(path, ...)``               SHA-256 in hexadecimal
 ``fingerprint(path)``                  what tells a file again, see ``is_same_file``
 =====================================  ==========================================================
@@ -131,6 +132,20 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read plain values from a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds something else than JSON in UTF-8, or is nested too deep.
+    """
+    text = Path(path).read_text(encoding="utf-8-sig")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def write_csv(

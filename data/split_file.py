@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, some
-from .files import write_json
+from .files import read_json, write_json
 
 PARTS = ("train", "val", "test")
 FILE_NAME = "split.json"
@@ -52,7 +51,7 @@ def split_content(file: Path) -> dict[str, Any]:
         InputError: the file cannot be read, or holds something else.
     """
     try:
-        content = json.loads(file.read_text())
+        content = read_json(file)
     except OSError as error:
         raise InputError(f"the split {file} cannot be read: {error.strerror}") from error
     except ValueError as error:

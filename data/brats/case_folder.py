@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import digest_of, whole_folder, write_json
+from ..files import digest_of, read_json, whole_folder, write_json
 from .cases import Case, Source
 from .nifti import Volume, read_case
 from .normalization import prepare
@@ -82,7 +82,7 @@ def read_meta(target: Path) -> Meta:
         InputError: something is missing, unreadable or truncated.
     """
     try:
-        meta: Meta = json.loads((target / META).read_text())
+        meta: Meta = read_json(target / META)
         for name, entry in meta["files"].items():
             size = (target / name).stat().st_size
             if size != entry["bytes"]:

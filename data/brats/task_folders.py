@@ -7,7 +7,6 @@ on. `dataset.json` says which number is which sequence, and what the values of t
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import read_json
 from .conventions import CAVITY, CLASSES, CONVENTIONS
 from .layouts import SEQUENCE_NAMES, SEQUENCES, Found, Source
 
@@ -192,7 +192,7 @@ def _order(description: Path) -> list[str] | None:
 
 def _read(description: Path) -> dict[str, Any]:
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = read_json(description)
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}")
     except (OSError, ValueError, RecursionError, TypeError) as error:

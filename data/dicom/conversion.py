@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -17,7 +16,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import whole_folder, write_json
+from ..files import read_json, whole_folder, write_json
 from .headers import functional_value
 from .series import Series, without_names
 from .stacks import Stack
@@ -130,7 +129,7 @@ def _about(one: Series) -> dict[str, Any]:
 def _sequences(target: Path) -> Any:
     """What a finished case was made of; None where there is none, or of an earlier version."""
     try:
-        record = json.loads((target / f"{target.name}.json").read_text(encoding="utf-8"))
+        record = read_json(target / f"{target.name}.json")
         files = [target / f"{target.name}_{name}.nii.gz" for name in record["sequences"]]
         same = (record["format"], record["version"]) == (FORMAT, VERSION)
         return record["sequences"] if same and all(file.is_file() for file in files) else None
@@ -149,6 +148,6 @@ def _is_ours(target: Path) -> bool:
 
 def _format(target: Path) -> str:
     try:
-        return json.loads((target / f"{target.name}.json").read_text(encoding="utf-8"))["format"]
+        return read_json(target / f"{target.name}.json")["format"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import read_json, whole_file
 
 FORMAT = "cggm features 2"
 SUFFIX = ".npy"
@@ -243,7 +243,7 @@ def _read_index(path: Path) -> dict[str, Any]:
                 f"copy both {path.name} and {index_path.name}"
             )
     try:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
+        index = read_json(index_path)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{index_path} cannot be read as JSON ({_reason(error)}); copy or extract it again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import InputError, some
-from ..files import write_json
+from ..files import read_json, write_json
 
 FORMAT = "cggm feature set 1"
 HEADER = "dataset.json"
@@ -76,7 +75,7 @@ def read_header(folder: str | Path, *, task: str | None = None) -> dict[str, Any
     if not path.parent.is_dir():
         raise InputError(f"the folder {folder} does not exist; give the folder of a feature set")
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
     except FileNotFoundError as error:
         raise InputError(
             f"{folder} is no feature set: it has no {HEADER}; convert or extract your data into "

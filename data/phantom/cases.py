@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ..files import whole_folder
+from ..files import read_json, whole_folder
 from .anatomy import draw_anatomy
 from .compartments import draw_compartments
 from .grid import Grid, output_grid
@@ -139,7 +139,7 @@ def read_record(folder: Path, seed: int, index: int, spacing: float) -> Record |
     """Record of a case that is finished and whole (by the sizes of its files), else None."""
     path = folder / case_name(index) / f"{case_name(index)}.json"
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         made = [record.pop(key) for key in ("generator", "seed", "spacing")]
         whole = files_complete(path.parent, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

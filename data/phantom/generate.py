@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import write_text
+from ..files import read_json, write_text
 from ..processes import cores, end_with_parent
 from .cases import GENERATOR_VERSION, Record, read_record, write_case
 from .grid import COARSEST, FINEST
@@ -130,7 +130,7 @@ def _check_folder(root: Path, cases: int, seed: int, spacing: float) -> None:
 def _read(path: Path) -> Record:
     """A JSON object, empty if the file is damaged (its case is then made again)."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import InputError, some
+from ..files import read_json
 from ..foreign import check_content
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -153,7 +153,7 @@ def _is_broken(cells: list[str]) -> bool:
 def _json(path: Path) -> list[Any]:
     check_content(path, "a list in JSON")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); copy it again") from error
     if not isinstance(content, list):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ...data.files import read_json
 
 _GIT_LFS = b"version https://git-lfs"
 
@@ -49,7 +50,7 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
 def description_beside(path: Path) -> dict[str, Any] | None:
     """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
     try:
-        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        content = read_json(path.with_suffix(".json"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

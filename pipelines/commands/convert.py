@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from ...data.errors import InputError
 from ...data.features.feature_set import write_feature_set_header, write_samples
 from ...data.features.file import SUFFIX, write_features
-from ...data.files import whole_folder, write_csv, write_json
+from ...data.files import read_json, whole_folder, write_csv, write_json
 from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
 from ...data.published.mosi import read_mosi
@@ -197,7 +196,7 @@ def _is_there(output: Path, record: dict[str, Any]) -> bool:
     if not (output / RECORD).is_file():
         return False
     try:
-        old = json.loads((output / RECORD).read_text(encoding="utf-8"))
+        old = read_json(output / RECORD)
     except (OSError, ValueError):
         old = {}
     if old == record:

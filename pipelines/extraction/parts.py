@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ...data.errors import InputError
-from ...data.files import remove_leftovers, whole_file, write_csv, write_json
+from ...data.files import read_json, remove_leftovers, whole_file, write_csv, write_json
 from ...data.locks import lock_or_refuse
 from ...data.tables import read_rows
 
@@ -111,7 +111,7 @@ class Parts:
 
     def _changes(self) -> list[str]:
         try:
-            old = json.loads(self._note.read_text())
+            old = read_json(self._note)
         except FileNotFoundError:
             # Killed before the first part; anything else in there is not ours to delete.
             empty = all(path.name.startswith(".") for path in self.folder.iterdir())

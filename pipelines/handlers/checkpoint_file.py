@@ -163,7 +163,8 @@ def description_of(weights: Weights) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it holds something else.
     """
-    several = [description_beside(f) or read(f).get("description") or {} for f in files_of(weights)]
+    found = [description_beside(f) or read(f).get("description") for f in files_of(weights)]
+    several = [told if isinstance(told, dict) else {} for told in found]
     samples = {name: None for told in several for name in told.get(TRAINED_ON, ())}
     return several[0] | ({TRAINED_ON: list(samples)} if samples else {})
 

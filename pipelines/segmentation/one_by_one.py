@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ...data.errors import InputError
-from ...data.files import write_csv
+from ...data.files import read_json, write_csv
 from ...data.locks import lock_and_wait, lock_or_refuse
 
 FAILED = "failed.csv"
@@ -54,7 +53,7 @@ def is_replaceable(target: Path, what: str, form: object) -> bool:
 def _form_of(target: Path) -> object:
     """The entry "format" of the record in a folder; None where there is none."""
     try:
-        record = json.loads((target / f"{target.name}.json").read_text(encoding="utf-8"))
+        record = read_json(target / f"{target.name}.json")
     except (OSError, ValueError):
         return None
     return record.get("format") if isinstance(record, dict) else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ...data.errors import InputError
+from ...data.files import read_json
 from .one_by_one import FAILED
 
 FORMAT = 1  # raise it when the same files would give other masks, or entries mean something else
@@ -32,11 +32,14 @@ def read_content(folder: Path) -> dict[str, Any]:
     """
     path = record_file(folder)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT}")
         case = content["case"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for name in (content.get("mask") or "", *(content.get("native_masks") or {}).values()):
+            if Path(name).name != name:
+                raise ValueError(f"its mask {name!r} lies elsewhere")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise not_a_record(folder, error) from error
     if case != folder.name:
         raise InputError(

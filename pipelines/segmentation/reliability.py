@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.brats.conventions import REGION_NEEDS, REGIONS
-from ...data.files import digest_of
+from ...data.files import digest_of, read_json
 from ..handlers.checkpoint_file import Weights, description_of, files_of
 
 FILE = "subsets.json"  # beside the weights
@@ -47,7 +46,7 @@ def digests(weights: Weights) -> str | list[str]:
 def subset_table(weights: Weights) -> Mapping[str, Any]:
     """Read what ``cggm evaluate brats --subsets True`` kept beside these very weights, or {}."""
     try:
-        table = json.loads(table_file(weights).read_text())
+        table = read_json(table_file(weights))
         return table if table["weights"] == digests(weights) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -78,7 +78,11 @@ def trained_network(
         InputError: the weights or what says how they were built are missing or damaged.
     """
     trained = complete_settings(path)
-    network = network_of(trained)
+    try:
+        network = network_of(trained)
+    except (TypeError, RuntimeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"what {path} was built as makes no network: {reason}") from error
     networks = load_networks(path, network)
     return averaged(networks).to(device).eval(), list(trained["sequences"])
 

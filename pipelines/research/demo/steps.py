@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import InputError
-from ....data.files import write_json
+from ....data.files import read_json, write_json
 
 
 def settings_of(words: Sequence[str]) -> dict[str, str]:
@@ -81,7 +80,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def content(path: Path) -> dict[str, Any]:
     """Read a JSON file."""
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def _words(settings: Mapping[str, str]) -> list[str]:

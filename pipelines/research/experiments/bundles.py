@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 
 from ....bundles import path
 from ....data.errors import InputError
+from ....data.files import read_json
 from ...commands.overrides import check_overrides, users_of
 from .run import Run
 
@@ -141,9 +141,7 @@ def open_bundle(name: str) -> Bundle:
         folder = Path(path(name))
     except ValueError as error:
         raise InputError(str(error)) from error
-    train, evaluate = (
-        json.loads((folder / f"{config}.json").read_text()) for config in ("train", "evaluate")
-    )
+    train, evaluate = (read_json(folder / f"{config}.json") for config in ("train", "evaluate"))
     return Bundle(name, folder, train, evaluate)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import traceback
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import InputError
-from ....data.files import write_json, write_text
+from ....data.files import read_json, write_json, write_text
 from .bundles import Bundle, open_bundle
 from .module import run_module
 from .record import (
@@ -140,7 +139,7 @@ def _test(bundle: Bundle, run: Run, folder: Path, record: dict[str, Any]) -> Non
             kept = folder / f"evaluation-{name}"
             shutil.rmtree(kept, ignore_errors=True)
             written = written.rename(kept)
-        content = json.loads((written / "evaluation.json").read_text())
+        content = read_json(written / "evaluation.json")
         record["tested_on"] = content["data"]
         record["samples"] = content.get("samples", content.get("patients"))
         figures[row] = plain_figures(content)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ....data.errors import InputError, nearest
+from ....data.files import read_json
 from .bundles import Bundle, open_bundle
 from .covered import ALL, covered
 from .entries import Entry, entries, settings, sweeps, swept
@@ -50,7 +51,7 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); pass the grid's file"

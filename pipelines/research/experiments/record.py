@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import InputError
-from ....data.files import write_json
+from ....data.files import read_json, write_json
 from .run import FILE, Run
 
 RUNNING, FINISHED, FAILED, STOPPED = "running", "finished", "failed", "stopped"
@@ -28,7 +28,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); remove its folder") from error
     if not isinstance(content, dict) or "state" not in content or not _has_figures(content):

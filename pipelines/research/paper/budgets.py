@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ....data.errors import InputError
+from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 
 BUNDLES = ("food101", "brats", "mosi", "iemocap")  # in the order of the paper's tables
@@ -122,7 +122,7 @@ def _paper(folders: Mapping[str, str]) -> Budget:
             f"{', '.join(f'--{bundle} FOLDER' for bundle in BUNDLES)}, or --budget small"
         )
     settings = {
-        bundle: json.loads((open_bundle(bundle).folder / "paper.json").read_text())
+        bundle: read_json(open_bundle(bundle).folder / "paper.json")
         for bundle in BUNDLES
         if bundle in folders
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ....data.files import read_json
 from ...evaluation.classifiers import FILE, evaluate_classifiers
 from ..experiments.bundles import open_bundle
 from ..experiments.execute import plain_figures
@@ -54,7 +54,7 @@ class FinishedRuns:
         """
         for folder in self.folders(data, label):
             with contextlib.suppress(OSError, ValueError):  # it is not there, or damaged
-                content = json.loads((folder / "configuration" / "train.json").read_text())
+                content = read_json(folder / "configuration" / "train.json")
                 if isinstance(content.get("score"), str):
                     # It may depend on the method, in an expression of MONAI's.
                     return str(ConfigParser(content).get_parsed_content("score"))
@@ -80,7 +80,7 @@ class FinishedRuns:
             settings = {**run.settings, **run.own}
             written = evaluate_classifiers(bundle.train, bundle.evaluate, folder, settings)
             for modality, path in written.items():
-                value = plain_figures(json.loads(path.read_text())).get(figure_of(run.bundle))
+                value = plain_figures(read_json(path)).get(figure_of(run.bundle))
                 if value is not None:
                     by_modality.setdefault(modality, {})[run.seed] = value
         return by_modality

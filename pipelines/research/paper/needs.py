@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....data.errors import InputError
+from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from ..experiments.grid import plan
 from ..experiments.run import Run
@@ -102,7 +102,7 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
 def papers_cggm(bundle: str) -> dict[str, Any]:
     """CGGM as the paper has it: the entries of a bundle's paper.json that only CGGM reads."""
     opened = open_bundle(bundle)
-    recipe = json.loads((opened.folder / "paper.json").read_text())
+    recipe = read_json(opened.folder / "paper.json")
     read = {*opened.train["methods"]["cggm"].values(), "@score"}
     return {name: value for name, value in recipe.items() if f"@{name}" in read}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
 from monai.bundle import ConfigParser
 
+from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from .collect import Row
 
@@ -24,7 +24,7 @@ def follows_recipe(row: Row, bundle: str, besides: Collection[str] = ()) -> bool
         besides: settings that may be others.
     """
     opened = open_bundle(bundle)
-    recipe = json.loads((opened.folder / "paper.json").read_text(encoding="utf-8"))
+    recipe = read_json(opened.folder / "paper.json")
     taken = ConfigParser({**opened.train, **row.settings, **row.own, "method": row.method})
     return all(
         taken.get_parsed_content(name) == value

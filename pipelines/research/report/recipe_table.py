@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from .pieces import NONE, Cell, Table, TablePiece
 from .published import paper_table
@@ -33,7 +33,7 @@ _CAPTION = (
 def recipe(bundle: str) -> dict[str, Any]:
     """A bundle's settings with its ``paper.json``, under the names of Table 7."""
     opened = open_bundle(bundle)
-    overlay = json.loads((opened.folder / "paper.json").read_text())
+    overlay = read_json(opened.folder / "paper.json")
     content = {**opened.train, **overlay}
     classes = {k: content[k]["_target_"].rpartition(".")[2] for k in ("optimizer", "scheduler")}
     classes["scheduler"] = _SCHEDULERS.get(classes["scheduler"], classes["scheduler"])

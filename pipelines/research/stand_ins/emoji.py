@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
-from ....data.files import digest_of
+from ....data.files import digest_of, read_json
 from .packages import EMOJI_KEYWORDS, EMOJI_PICTURES, EMOJI_SENTIMENT, Files
 from .stand_in import StandIn, groups, large_classes, need
 
@@ -101,8 +100,8 @@ def _score(entry: dict[str, str]) -> float:
 
 def _emoji(pictures: Path, keywords: Path, root: Path) -> dict[str, dict[str, str]]:
     """Rows without label and group, by the emoji itself."""
-    table = json.loads((pictures / "emoji.json").read_text(encoding="utf-8"))
-    words = json.loads((keywords / "annotations.json").read_text(encoding="utf-8"))
+    table = read_json(pictures / "emoji.json")
+    words = read_json(keywords / "annotations.json")
     annotations = {
         sign.replace(_VARIANT, ""): entry
         for sign, entry in words["annotations"]["annotations"].items()

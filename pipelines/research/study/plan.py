@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from itertools import product
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ....data.errors import InputError
+from ....data.files import read_json
 from ...methods import CATALOGUE
 from .families import check_family
 from .training import RATES
@@ -135,7 +135,7 @@ def questions(
     Raises:
         InputError: there is no such family or method.
     """
-    content = json.loads(FILE.read_text(encoding="utf-8"))
+    content = read_json(FILE)
     for family in families or ():
         check_family(family)
     primary = [Cell(**entry) for entry in content[PRIMARY]]

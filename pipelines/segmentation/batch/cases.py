@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from ....data.brats.case_files import Listing, is_dicom, list_folder
 from ....data.brats.cases import Case
 from ....data.errors import InputError, problem_report
 from ....data.extras import optional
+from ....data.files import read_json
 from ....data.splits import patient_of
 from ..output_folder import NAMES
 from ..preparation.case_list import find_cases_to_prepare
@@ -203,7 +203,7 @@ def _day_of_dicom(case: Case) -> int | None:
     for source in case.images.values():
         path = source.path.with_name(f"{case.name}.json")
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             if record["format"] == "cggm case of DICOM":
                 return int(record["day"])
         except (OSError, ValueError, KeyError, TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from ....data.brats.cases import SEQUENCES, Case
 from ....data.brats.layouts import SEQUENCE_NAMES, Source
 from ....data.errors import InputError
+from ....data.files import read_json
 from ....data.tables import check_unique, read_rows
 
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -71,7 +71,7 @@ def cases_of_table(path: Path) -> tuple[list[Case], dict[str, str], dict[str, di
 def _rows_of_datalist(path: Path) -> Iterator[dict[str, str]]:
     """Give the entries of a datalist as rows of a table."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected a datalist in JSON") from error
     lists = [content] if isinstance(content, list) else []

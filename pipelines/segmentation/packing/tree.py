@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import files, version
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....data.errors import InputError, some
-from ....data.files import digest_of, whole_folder, write_json, write_text
+from ....data.files import digest_of, read_json, whole_folder, write_json, write_text
 from ...handlers.checkpoint_file import Weights, description_of, files_of, save
 from ..reliability import FILE, subset_table
 from ..small_enhancing import smallest_et
@@ -89,7 +88,7 @@ def pack(
             other files or cannot be written.
     """
     network, _ = trained_network(model.weights)
-    meta = json.loads(Path(bundle, "metadata.json").read_text(encoding="utf-8"))
+    meta = read_json(Path(bundle, "metadata.json"))
     meta = metadata(meta, model.settings, model.table, release)
     with whole_folder(folder, replace=_is_packed) as tree:
         save(network.state_dict(), tree / "models" / "model.pt")
@@ -118,7 +117,7 @@ def pack(
 
 def configuration(model: Model) -> dict[str, Any]:
     """Fill in the settings of a network, and the version that its bundle needs."""
-    config = json.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    config = read_json(CONFIGURATION)
     needed = version("cggm")
     config["needed"] |= {
         "version": needed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from ....data.brats.cases import Case
 from ....data.errors import InputError
-from ....data.files import fingerprint, is_same_file, write_json
+from ....data.files import fingerprint, is_same_file, read_json, write_json
 from .case import THICK, Prepared, Scan, Settings, written_image
 from .images import LPS
 from .picture import draw_preparation
@@ -54,7 +53,7 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / f"{folder.name}.json"
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        record: Record = read_json(path)
         if (record["format"], record["version"]) != (FORMAT, VERSION):
             raise ValueError("another format or version")
         for name, size in record["files"].items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ....data.brats.conventions import REGIONS
+from ....data.files import read_json
 from ....data.tables import read_rows
 from ..one_by_one import FAILED
 from ..output_folder import PREPARED, not_a_record, read_content
@@ -149,7 +149,7 @@ def failed_cases(out: Path) -> list[dict[str, str]]:
 def preparation_of(out: Path, case: str) -> Mapping[str, Any]:
     """Sections of the record of ``cggm prepare`` of a case; none where it cannot be read."""
     try:
-        content = json.loads((out / PREPARED / case / f"{case}.json").read_text(encoding="utf-8"))
+        content = read_json(out / PREPARED / case / f"{case}.json")
     except (OSError, ValueError):
         return {}
     parts = content.items() if isinstance(content, dict) else ()
