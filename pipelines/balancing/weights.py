@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from ...data.files import read_json
 
 _GIT_LFS = b"version https://git-lfs"
 
@@ -50,8 +49,8 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
 def description_beside(path: Path) -> dict[str, Any] | None:
     """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
     try:
-        content = read_json(path.with_suffix(".json"))
-    except (OSError, ValueError):
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
