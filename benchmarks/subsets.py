@@ -1,11 +1,13 @@
 """What modality dropout and balancing give with every subset of the sequences, over seeds.
 
-    OMP_NUM_THREADS=1 python -P benchmarks/subsets.py output/subsets --jobs 2
+    OMP_NUM_THREADS=1 python -P benchmarks/subsets.py output/subsets --jobs 2 --epochs 40 \\
+        --measured benchmarks/subsets.csv
 
 Trains the BraTS bundle on synthetic gliomas: 33 training and 15 validation cases, those of the
 embedded default, and 48 test cases of their own. Each arm is trained with the same seeds, budget
 and order of data; a seed changes weights, augmentation and draws. Every network is tested with all
-15 subsets. What is finished is not repeated; an interrupted training goes on.
+15 subsets. A network whose figures are in the CSV of --measured is not trained again, so that the
+trainings can be shared by machines; an interrupted training goes on.
 
 The table has means over cases and seeds, and 95 % intervals of the mean over seeds (t), which say
 how far another start of the training could lead. `constant factor + dropout` scales every
@@ -22,18 +24,19 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from cggm.data.files import write_json
+from cggm.data.files import write_csv, write_json
 from cggm.data.phantom import generate
 from cggm.data.splits import split_cases
 
 DROPOUT = 0.5
 EMBEDDED, TESTED = 48, 48
-REGIONS = ("WT", "TC", "ET")
+REGIONS, PARTS = ("WT", "TC", "ET"), ("val", "test")
 CONSTANT = "constant factor + dropout"
 ARMS: dict[str, tuple[str, float]] = {  # method and rate of dropout
     "joint": ("joint", 0.0),
@@ -59,17 +62,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where data, trainings and the table go")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--measured", type=Path, help="all figures; default FOLDER/measured.csv")
     given, overrides = parser.parse_known_args()
-    study = Study(given.folder.resolve(), overrides)
+    folder = given.folder.resolve()
+    study = Study(folder, overrides, given.measured or folder / "measured.csv")
     study.prepare()
-    arms = sorted(ARMS, key=lambda arm: arm == CONSTANT)  # it reads another's factors
+    arms = sorted(given.arms, key=lambda arm: arm == CONSTANT)  # it reads another's factors
     with ThreadPoolExecutor(given.jobs) as pool:
-        for of in (arms[:-1], arms[-1:]):
-            runs = [(arm, seed) for seed in given.seeds for arm in of]
-            list(pool.map(lambda run: study.run(*run), runs))
-    for part in ("val", "test"):
-        table = study.table(given.seeds, part)
+        runs = [(arm, seed) for arm in arms for seed in given.seeds]
+        list(pool.map(lambda run: study.run(*run), runs))
+    for part in PARTS:
+        table = study.table(arms, given.seeds, part)
         write_json(study.folder / f"subsets_over_seeds_{part}.json", table)
         print(f"\n{part}\n{text(table)}")
 
@@ -80,11 +85,17 @@ class Study:
     Args:
         folder: absolute.
         overrides: further settings of every training, as `--name value`.
+        measured: CSV with a row for each network, part and subset; what is in it is not repeated.
     """
 
-    def __init__(self, folder: Path, overrides: Sequence[str]) -> None:
-        self.folder, self.overrides = folder, list(overrides)
+    def __init__(self, folder: Path, overrides: Sequence[str], measured: Path) -> None:
+        self.folder, self.overrides, self.measured = folder, list(overrides), measured
         self.data, self.split = folder / "data", folder / "split.json"
+        self.rows = read(measured) if measured.exists() else []
+        self.lock = Lock()
+        others = {row["settings"] for row in self.rows} - {" ".join(overrides)}
+        if others:
+            raise SystemExit(f"{measured} was measured with {others.pop()!r}: pass these settings")
 
     def prepare(self) -> None:
         """Make the cases and their split."""
@@ -96,7 +107,9 @@ class Study:
 
     def run(self, arm: str, seed: int) -> None:
         """Train and test one network unless that is done."""
-        output, parts = self.output(arm, seed), ("val", "test")
+        if self.of(arm, seed, PARTS[-1]):
+            return
+        output = self.output(arm, seed)
         if not (output / "models" / "done").exists():
             # The last weights are tested: nothing to validate before.
             settings = ["--seed", str(seed), "--val_interval", "$@epochs", *self.method(arm, seed)]
@@ -104,10 +117,35 @@ class Study:
             resume = ["--resume"] if (output / "models" / "last.pt").exists() else []
             self.bundle("train", output, [*settings, *resume])
             (output / "models" / "done").touch()
-        for part in parts:
+        for part in PARTS:
             if not (output / part / "subsets.csv").exists():
                 self.bundle("evaluate", output, ["--part", part, "--subsets", "True"])
                 (output / "evaluation").rename(output / part)
+        self.keep(arm, seed, output)
+
+    def keep(self, arm: str, seed: int, output: Path) -> None:
+        """Add what a network came to, to the figures."""
+        factors = [row["balance"] for row in read(output / "modulation.csv") if row["balance"]]
+        first = {
+            "arm": arm,
+            "seed": str(seed),
+            "settings": " ".join(self.overrides),
+            "factor": f"{np.mean(np.array(factors, float)):.4f}" if factors else "",
+        }
+        columns = ["sequences", "cases", *(f"{region}_dice" for region in REGIONS)]
+        with self.lock:
+            for part in PARTS:
+                for row in read(output / part / "subsets.csv"):
+                    figures = {name: row[name] for name in columns}
+                    self.rows.append({**first, "part": part, **figures})
+            order = list(ARMS)
+            self.rows.sort(key=lambda row: (order.index(row["arm"]), int(row["seed"])))
+            write_csv(self.measured, self.rows)
+
+    def of(self, arm: str, seed: int, part: str) -> list[dict[str, str]]:
+        """Rows of a network on a part of the cases, one for each subset."""
+        key = (arm, str(seed), part)
+        return [row for row in self.rows if (row["arm"], row["seed"], row["part"]) == key]
 
     def output(self, arm: str, seed: int) -> Path:
         """Folder of a training."""
@@ -119,10 +157,9 @@ class Study:
         chosen = ["--method", method, "--modality_dropout", str(rate)]
         if arm != CONSTANT:
             return chosen
-        rows = read(self.output("cggm + dropout", seed) / "modulation.csv")
-        factor = np.mean([float(row["balance"]) for row in rows if row["balance"]])
+        factor = self.of("cggm + dropout", seed, PARTS[0])[0]["factor"]
         target = "cggm.pipelines.research.study.controls.FixedFactors"
-        table = f"$torch.full((1, 4), {factor:.4f})"
+        table = f"$torch.full((1, 4), {factor})"
         return [*chosen, "--method_def", f"{{'_target_': '{target}', 'table': '{table}'}}"]
 
     def bundle(self, command: str, output: Path, settings: Sequence[str]) -> None:
@@ -141,29 +178,27 @@ class Study:
             raise SystemExit(f"{command} of {output.name} failed, see {log}")
         print(f"{output.name}: {command} done", flush=True)
 
-    def table(self, seeds: Sequence[int], part: str) -> dict[str, Any]:
-        """Means and intervals of all arms."""
-        runs = {a: [read(self.output(a, s) / part / "subsets.csv") for s in seeds] for a in ARMS}
-        arms = [
+    def table(self, arms: Sequence[str], seeds: Sequence[int], part: str) -> dict[str, Any]:
+        """Means and intervals of arms."""
+        runs = {arm: [self.of(arm, seed, part) for seed in seeds] for arm in arms}
+        figures = [
             {
                 "name": arm,
                 "settings": {"method": ARMS[arm][0], "modality_dropout": ARMS[arm][1]},
                 **summary(runs[arm]),
                 "against_joint": differences(runs[arm], runs["joint"]),
             }
-            for arm in ARMS
+            for arm in arms
         ]
         cases = int(runs["joint"][0][0]["cases"])
-        data = "synthetic gliomas (no patients)"
-        command = "python -P benchmarks/subsets.py"
         return {
             "what": WHAT,
             "notes": NOTES,
-            "data": f"{cases} {data}",
-            "command": command,
+            "data": f"{cases} synthetic gliomas (no patients)",
+            "command": " ".join(["python -P benchmarks/subsets.py", *self.overrides]),
             "cases": cases,
             "seeds": list(seeds),
-            "arms": arms,
+            "arms": figures,
         }
 
 
