@@ -158,7 +158,7 @@ def make_bundle(name: str, shared: Path) -> Bundle:
         if not (folder / "dataset.json").exists():
             generate_feature_set(name, folder, samples=160)
         data["dataset_dir"] = str(folder)
-    return Bundle(name, data, training=SMALL_TRANSFORMER)
+    return Bundle(name, data, training=SMALL_TRANSFORMER | {"method": "cggm"})
 
 
 @pytest.fixture(scope="session")

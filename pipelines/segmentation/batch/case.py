@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -92,10 +92,14 @@ class Tool:
 
 
 class Stages:
-    """Where a case is, and the seconds that each stage took."""
+    """Where a case is, and the seconds that each stage took.
 
-    def __init__(self) -> None:
-        self.current = "find"
+    Args:
+        say: gets a line when something begins that takes minutes.
+    """
+
+    def __init__(self, say: Callable[[str], object] = print) -> None:
+        self.current, self.say = "find", say
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -203,7 +207,7 @@ def _volume(
             return volume, findings, None
         why = skull.sentence
     with stages("prepare"):
-        folder, remarks = _prepared(case, output / PREPARED, settings, why)
+        folder, remarks = _prepared(case, output / PREPARED, settings, why, stages.say)
     with stages("read"):
         files = {name: Source(folder / f"{case.name}_{name}.nii.gz") for name in case.images}
         volume = read_case(replace(case, images=files, label=None), list(files))
@@ -218,7 +222,7 @@ def _refuse_errors(case: Case, findings: Sequence[Finding]) -> None:
 
 
 def _prepared(
-    case: Case, output: Path, settings: Settings, why: str | None
+    case: Case, output: Path, settings: Settings, why: str | None, say: Callable[[str], object]
 ) -> tuple[Path, list[str]]:
     """Prepare a case, or find it prepared; give its folder, and what was odd."""
     reason = "--prepare always" if why is None else why
@@ -232,6 +236,7 @@ def _prepared(
     if is_finished(case, folder, chosen):
         record = read_record(folder)
     else:
+        say(f"{case.name} is prepared first: {reason}")
         record = prepare_case(case, output, chosen)
         with tables_lock(output):
             write_table(output)

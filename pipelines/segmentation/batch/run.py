@@ -64,7 +64,7 @@ def segment_cases(
     cases = sorted(found.cases, key=lambda case: _begun(output, case.name).exists())
     clock, said = _Remaining(len(cases)), set[str]()
     for number, case in enumerate(cases, 1):
-        line = _take(case, output, tool, outcome, found.subject_and_date(case))
+        line = _take(case, output, Stages(say), tool, outcome, found.subject_and_date(case))
         record = outcome.done.get(case.name)
         if record is not None and (worth := _worth(record)) not in said:
             said.add(worth)
@@ -117,10 +117,15 @@ def _refuse_others(output: Path, cases: Sequence[Case] | None) -> None:
 
 
 def _take(
-    case: Case, output: Path, tool: Tool, outcome: Outcome, told: tuple[str, str | None]
+    case: Case,
+    output: Path,
+    stages: Stages,
+    tool: Tool,
+    outcome: Outcome,
+    told: tuple[str, str | None],
 ) -> str:
     """Segment one case; say in a line what became of it."""
-    stages, begun = Stages(), _begun(output, case.name)
+    begun = _begun(output, case.name)
     try:
         case = with_sequences(case, tool.segmenter.sequences)
         with case_lock(output, case.name):

@@ -45,8 +45,10 @@ def test_a_hospital_patient_gets_masks_on_every_grid(
 ) -> None:
     tool = Tool(weights_in(model), SETTINGS, "cpu")
     found, output, name = find_cases_to_segment(hospital), tmp_path / "out", "P01_2024-03-01"
-    outcome = segment_cases(found, output, tool, say=[].append)
+    said: list[str] = []
+    outcome = segment_cases(found, output, tool, say=said.append)
     assert list(outcome.done) == [name]
+    assert said[0] == f"{name} is prepared first: its sequences lie on different grids"
     record = read_record(output / name)
     assert record["prepared"] and record["seconds"]["prepare"] > 0
     assert (record["subject"], record["date"]) == ("P01", "2024-03-01")
