@@ -19,7 +19,7 @@ FACTORS = {"x 3": 3.0, "x 1/3": 1 / 3}  # of one encoder's learning rate
 JOINT, ALONE, RATE, METHOD = "joint", "alone", "rate", "method"
 DROPOUT = "joint + dropout"
 DROPOUT_RATE = 0.3
-METHODS = (DROPOUT, "cggm", "progress_rates", "ogm_ge", "ume")
+METHODS = (DROPOUT, "cggm", "progress_rates", "dgl", "greedy")
 
 
 @dataclass(frozen=True)
