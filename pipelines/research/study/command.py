@@ -28,7 +28,7 @@ Methods = Annotated[
 ]
 
 Draws = Annotated[
-    int | None, typer.Option(min=3, help="Of each primary comparison, instead of 30 (quick: 8).")
+    int | None, typer.Option(min=3, help="Of each primary comparison, instead of 30 (quick: 6).")
 ]
 
 
