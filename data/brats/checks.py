@@ -47,7 +47,7 @@ def problem_report(subject: str, problems: Sequence[str]) -> str:
 
 def check_content(path: Path, where: str) -> None:
     """Say what a file is when its first bytes show that it is no NIfTI file of this name."""
-    if not path.is_file():  # a pipe would be waited for
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise InputError(f"{where} is no file")
     with path.open("rb") as file:
         head = file.read(512)

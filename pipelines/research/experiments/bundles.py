@@ -51,6 +51,12 @@ class Bundle:
         return self.setting == "modalities"
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """The paper's settings, ``paper.json``; the method, which experiments set, left out."""
+        content = read_json(self.folder / "paper.json")
+        return {name: value for name, value in content.items() if name != "method"}
+
+    @property
     def task(self) -> str:
         """ "classification", "regression" or "segmentation"."""
         features = self.train.get("features")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ....data.errors import InputError
-from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 
 BUNDLES = ("food101", "brats", "mosi", "iemocap")  # in the order of the paper's tables
@@ -121,11 +120,7 @@ def _paper(folders: Mapping[str, str]) -> Budget:
             "the paper's recipes are for the paper's data: pass one or more of "
             f"{', '.join(f'--{bundle} FOLDER' for bundle in BUNDLES)}, or --budget small"
         )
-    settings = {
-        bundle: read_json(open_bundle(bundle).folder / "paper.json")
-        for bundle in BUNDLES
-        if bundle in folders
-    }
+    settings = {bundle: open_bundle(bundle).recipe for bundle in BUNDLES if bundle in folders}
     if "brats" in settings:
         # Whole volumes after every epoch would take many times as long as training itself.
         settings["brats"]["val_interval"] = 10

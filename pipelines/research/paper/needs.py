@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....data.errors import InputError
-from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from ..experiments.grid import plan
 from ..experiments.run import Run
@@ -102,9 +101,8 @@ def _grids(budget: Budget) -> dict[str, dict[str, Any]]:
 def papers_cggm(bundle: str) -> dict[str, Any]:
     """CGGM as the paper has it: the entries of a bundle's paper.json that only CGGM reads."""
     opened = open_bundle(bundle)
-    recipe = read_json(opened.folder / "paper.json")
     read = {*opened.train["methods"]["cggm"].values(), "@score"}
-    return {name: value for name, value in recipe.items() if f"@{name}" in read}
+    return {name: value for name, value in opened.recipe.items() if f"@{name}" in read}
 
 
 def _studies(budget: Budget, own: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 from monai.bundle import ConfigParser
 
-from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from .collect import Row
 
@@ -24,7 +23,7 @@ def follows_recipe(row: Row, bundle: str, besides: Collection[str] = ()) -> bool
         besides: settings that may be others.
     """
     opened = open_bundle(bundle)
-    recipe = read_json(opened.folder / "paper.json")
+    recipe = opened.recipe
     taken = ConfigParser({**opened.train, **row.settings, **row.own, "method": row.method})
     return all(
         taken.get_parsed_content(name) == value

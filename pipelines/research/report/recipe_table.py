@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....data.files import read_json
 from ..experiments.bundles import open_bundle
 from .pieces import NONE, Cell, Table, TablePiece
 from .published import paper_table
@@ -33,8 +32,7 @@ _CAPTION = (
 def recipe(bundle: str) -> dict[str, Any]:
     """A bundle's settings with its ``paper.json``, under the names of Table 7."""
     opened = open_bundle(bundle)
-    overlay = read_json(opened.folder / "paper.json")
-    content = {**opened.train, **overlay}
+    content = {**opened.train, **opened.recipe}
     classes = {k: content[k]["_target_"].rpartition(".")[2] for k in ("optimizer", "scheduler")}
     classes["scheduler"] = _SCHEDULERS.get(classes["scheduler"], classes["scheduler"])
     return {name: classes.get(name, content.get(name)) for name in WORDS}

@@ -83,9 +83,14 @@ class Browser:
 
     def tell(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
-        found = self._call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
+        try:
+            found = self._call(
+                "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+            )
+        except AssertionError as error:
+            if "navigated" not in str(error):
+                raise
+            return self.tell(expression)  # the page went away: ask the next one
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
