@@ -71,8 +71,9 @@ def main() -> None:
     study.prepare()
     arms = sorted(given.arms, key=lambda arm: arm == CONSTANT)  # it reads another's factors
     with ThreadPoolExecutor(given.jobs) as pool:
-        runs = [(arm, seed) for arm in arms for seed in given.seeds]
-        list(pool.map(lambda run: study.run(*run), runs))
+        for last in (False, True):
+            runs = [(a, seed) for a in arms if (a == CONSTANT) is last for seed in given.seeds]
+            list(pool.map(lambda run: study.run(*run), runs))
     for part in PARTS:
         table = study.table(arms, given.seeds, part)
         write_json(study.folder / f"subsets_over_seeds_{part}.json", table)

@@ -195,7 +195,7 @@ def _read(description: Path) -> dict[str, Any]:
         content = read_json(description)
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}")
-    except (OSError, ValueError, RecursionError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(_unreadable(description, error)) from error
     return content
 
