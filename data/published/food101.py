@@ -55,6 +55,8 @@ def read_food101(
     classes = sorted({entry.label for entry in used})
     notes = _check_classes(used, root)
     notes += _what_is_left_out(left_out, len(entries))
+    mended = Counter(entry.mended for entry in used if entry.mended)
+    notes += [f"{share(count, len(entries))} samples have {what}" for what, count in mended.items()]
     if check_duplicates:
         notes += _duplicates(root, used, names, progress)
     return PublishedSet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,9 @@ from ..foreign import check_content
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 _CLASS = re.compile(r"[\w -]{1,64}")
 # A quote that was not closed swallows the next rows: a file name begins a line of the title.
-_SWALLOWED = re.compile(r"\n[^\n,]+\.(jpe?g|png|gif|bmp|webp),", re.IGNORECASE)
+_SWALLOWED = re.compile(r"\n[^\n,]+\.(jpe?g|png|gif|bmp|webp|txt),", re.IGNORECASE)
+_NOT_CLOSED = "a title whose quote is not closed, read to the end of its line"
+_TEXT_NAMED = "a table that names a .txt, taken for the image called so"
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Entry:
         image: path relative to the folder; empty if there is none.
         text: the title; empty if there is none.
         fault: why it cannot be used; empty if it can.
+        mended: what was read otherwise than it is written; empty if nothing was.
     """
 
     name: str
@@ -38,10 +42,11 @@ class Entry:
     image: str
     text: str
     fault: str = ""
+    mended: str = ""
 
 
 def read_titles(root: Path) -> list[Entry]:
-    """Read the published layout.
+    """Read the published layout, with the two faults that the published table has.
 
     Raises:
         InputError: a table is missing or broken.
@@ -50,10 +55,14 @@ def read_titles(root: Path) -> list[Entry]:
     for split in ("train", "test"):
         images = dict(_images(root, split))
         seen: set[tuple[str, str]] = set()
-        for file, text, label in _rows(root / "texts" / f"{split}_titles.csv"):
+        stems = {(label, PurePosixPath(file).stem): file for label, file in images}
+        for file, text, label, mended in _rows(root / "texts" / f"{split}_titles.csv"):
+            if file.lower().endswith(".txt"):
+                file = stems.get((label, PurePosixPath(file).stem), file)
+                mended = mended or _TEXT_NAMED
             key = (label, file)
             fault = _fault(images.get(key), text, twice=key in seen)
-            entries.append(_entry(split, label, file, text, fault))
+            entries.append(_entry(split, label, file, text, fault, mended))
             seen.add(key)
         entries += [
             _entry(split, label, file, "", "an image but no text")
@@ -77,9 +86,9 @@ def read_lists(root: Path) -> list[Entry]:
     return entries
 
 
-def _entry(split: str, label: str, file: str, text: str, fault: str) -> Entry:
+def _entry(split: str, label: str, file: str, text: str, fault: str, mended: str = "") -> Entry:
     image = f"images/{split}/{label}/{file}"
-    return Entry(PurePosixPath(file).stem, split, label, image, text, fault)
+    return Entry(PurePosixPath(file).stem, split, label, image, text, fault, mended)
 
 
 def _images(root: Path, split: str) -> Iterator[tuple[tuple[str, str], int]]:
@@ -112,22 +121,21 @@ def _fault(size: int | None, text: str, *, twice: bool = False) -> str:
     return "" if text.strip() else "an image but no text"
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """File, title and class of each row of a table without column names."""
+def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """File, title and class of each row of a table without column names, and what was mended."""
     check_content(path, "a table of file, title and class")
     broken: list[str] = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            line = 1
-            for cells in reader:
-                if cells and not _is_header(cells, line):
-                    if _is_broken(cells):
-                        broken.append(str(line))
-                    else:
-                        # A comma in a title without quotes makes it several cells.
-                        yield cells[0].strip(), ",".join(cells[1:-1]).strip(), cells[-1].strip()
-                line = reader.line_num + 1
+            for cells, line, mended in _records(deque(file)):
+                if _is_header(cells, line):
+                    continue
+                if _is_broken(cells):
+                    broken.append(str(line))
+                    continue
+                # A comma in a title without quotes makes it several cells.
+                title = ",".join(cells[1:-1]).strip()
+                yield cells[0].strip(), title, cells[-1].strip(), mended
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8"
@@ -141,12 +149,37 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         )
 
 
+def _records(lines: deque[str]) -> Iterator[tuple[list[str], int, str]]:
+    """Cells of each row that has any, the line it begins in, and what was mended."""
+    line, taken = 1, list[str]()
+
+    def take() -> Iterator[str]:
+        while lines:
+            taken.append(lines.popleft())
+            yield taken[-1]
+
+    while lines:
+        taken.clear()
+        cells, mended = next(csv.reader(take())), ""
+        if cells and _is_broken(cells):
+            alone = next(csv.reader(taken[:1], quoting=csv.QUOTE_NONE))
+            if not _is_broken(alone):
+                lines.extendleft(reversed(taken[1:]))
+                del taken[1:]
+                cells, mended = [alone[0], alone[1].removeprefix('"'), *alone[2:]], _NOT_CLOSED
+        if cells:
+            yield cells, line, mended
+        line += len(taken)
+
+
 def _is_header(cells: list[str], line: int) -> bool:
     return line == 1 and not cells[0].strip().lower().endswith(_ENDINGS)
 
 
 def _is_broken(cells: list[str]) -> bool:
-    named = cells[0].strip().lower().endswith(_ENDINGS) and _CLASS.fullmatch(cells[-1].strip())
+    named = cells[0].strip().lower().endswith((*_ENDINGS, ".txt")) and _CLASS.fullmatch(
+        cells[-1].strip()
+    )
     return len(cells) < 3 or not named or any(map(_SWALLOWED.search, cells[1:-1]))
 
 

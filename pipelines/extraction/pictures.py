@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from torch import Tensor
 
 from .encoder import NetworkEncoder
 from .media import Unusable, check_file, check_size, first_line
 from .network import flat, pooled, stacked
+
+# Bytes of a text or colour profile inside a PNG; Pillow's own limit, 1 MB, refuses sound pictures
+# that an editor wrote its history into. What all texts of a file may take stays Pillow's 64 MB.
+_METADATA = 64 * 2**20
 
 
 class PictureEncoder(NetworkEncoder):
@@ -52,6 +56,7 @@ def read_image(path: Path) -> Image.Image:
         Unusable: it is not an image, cut short, or too large or long to be an honest one.
     """
     check_file(path)
+    PngImagePlugin.MAX_TEXT_CHUNK = _METADATA
     try:
         with Image.open(path, formats=_formats()) as image:
             check_size(image.width, image.height)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import transformers
+from torch import nn
 
 from ...data.errors import InputError
 from .encoder import NetworkEncoder
@@ -31,7 +32,7 @@ class TextEncoder(NetworkEncoder):
         module, config = load_module(folder.path, "text")
         self.tokenizer = _load_tokenizer(folder.path, module)
         self.max_length = options.max_length
-        _check_length(self.max_length, self.tokenizer, config, folder.name)
+        _check_length(self.max_length, self.tokenizer, module, config, folder.name)
         network = Network(module, options.device, options.precision)
         versions = {"transformers": transformers.__version__}
         super().__init__("text", folder.name, folder.revision, network, options, versions)
@@ -110,11 +111,20 @@ def _knows_words(tokenizer: Any) -> bool:
     return len(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)) > 2
 
 
-def _check_length(length: int, tokenizer: Any, config: Any, name: str) -> None:
-    longest = tokenizer.model_max_length
-    if longest > 10**6:  # what a tokenizer says that has not been told
-        longest = getattr(config, "max_position_embeddings", None) or length
+def _check_length(length: int, tokenizer: Any, module: Any, config: Any, name: str) -> None:
+    known = (tokenizer.model_max_length, _places(module, config))
+    longest = min((number for number in known if number), default=length)
     if length > longest:
         raise InputError(f"max_length is {length}, but {name} takes at most {longest} tokens")
     if length < 4:
         raise InputError(f"max_length is {length}; with less than 4 tokens no text is left")
+
+
+def _places(module: Any, config: Any) -> int | None:
+    """How many tokens have a learned position; None where positions are not learned."""
+    for name, table in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            # RoBERTa and its kin count from behind the place of padding: 514 rows, 512 tokens.
+            taken = 0 if table.padding_idx is None else table.padding_idx + 1
+            return table.num_embeddings - taken
+    return getattr(config, "max_position_embeddings", None)

@@ -15,6 +15,9 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from cggm.data.errors import InputError
 from cggm.pipelines.extraction import Encoder, Options, load_encoder
@@ -58,6 +61,29 @@ def test_long_texts_are_cut(bert: Path) -> None:
     assert len(encoder.encode(["a frog " * 30])[0]) == 8
     with pytest.raises(InputError, match="max_length is 500, but tiny-bert takes at most 80"):
         load_encoder("text", str(bert), Options(max_length=500))
+
+
+def test_roberta_takes_two_tokens_less_than_it_has_places(tmp_path: Path) -> None:
+    """Two places stand before those of tokens; no tokenizer of the hub has to say so."""
+    words = {
+        w: i for i, w in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "great", "sad", "movie"])
+    }
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(
+        tmp_path
+    )
+    places = {"vocab_size": len(words), "max_position_embeddings": 22, "pad_token_id": 1}
+    config = transformers.RobertaConfig(
+        **places, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    transformers.RobertaForMaskedLM(config).save_pretrained(tmp_path)  # no pooler, as on the hub
+    encoder = load_encoder("text", str(tmp_path), Options(max_length=20))
+    (features,) = encoder.encode(["great movie " * 40])
+    assert features.shape == (20, 16)
+    with pytest.raises(InputError, match="max_length is 21, but .* takes at most 20 tokens"):
+        load_encoder("text", str(tmp_path), Options(max_length=21))
 
 
 def test_images(vit: Path, tmp_path: Path) -> None:

@@ -52,21 +52,31 @@ def test_rotation_of_a_camera_is_undone(tmp_path: Path) -> None:
     assert read_image(tmp_path / "phone.jpg").size == (20, 10)
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
 def bomb(path: Path) -> None:
     """A PNG of a few bytes that claims 60000 x 60000 pixels."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content))
-            + kind
-            + content
-            + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     )
+
+
+@pytest.mark.parametrize("megabytes", [2, 100])
+def test_a_picture_with_much_text_in_it(tmp_path: Path, megabytes: int) -> None:
+    """As editors write it; a hundred megabytes are the work of nobody honest."""
+    raw = picture(tmp_path / "a.png").read_bytes()
+    text = b"Raw profile type xmp\0\0" + zlib.compress(b"\0" * megabytes * 2**20)
+    (tmp_path / "a.png").write_bytes(raw[:33] + chunk(b"zTXt", text) + raw[33:])
+    if megabytes < 64:
+        assert read_image(tmp_path / "a.png").size == (40, 30)
+    else:
+        with pytest.raises(Unusable, match="Decompressed data too large"):
+            read_image(tmp_path / "a.png")
 
 
 def test_unusable_images_say_why(tmp_path: Path) -> None:
