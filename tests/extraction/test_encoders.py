@@ -68,7 +68,7 @@ def test_roberta_takes_two_tokens_less_than_it_has_places(tmp_path: Path) -> Non
     words = {
         w: i for i, w in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "great", "sad", "movie"])
     }
-    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
     marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(
