@@ -65,9 +65,8 @@ def test_long_texts_are_cut(bert: Path) -> None:
 
 def test_roberta_takes_two_tokens_less_than_it_has_places(tmp_path: Path) -> None:
     """Two places stand before those of tokens; no tokenizer of the hub has to say so."""
-    words = {
-        w: i for i, w in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "great", "sad", "movie"])
-    }
+    words = ["<s>", "<pad>", "</s>", "<unk>", "a", "great", "sad", "movie"]
+    vocabulary = {word: place for place, word in enumerate(words)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
     marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
