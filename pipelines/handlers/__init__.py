@@ -4,6 +4,7 @@ from ..balancing.batches import prepare_modalities
 from .checkpoints import TrainingCheckpoint, load_network
 from .clipping import GradientClipping
 from .feature_batches import PrepareFeatures
+from .finite_steps import FiniteSteps
 from .gradient_recorder import GradientRecorder
 from .learning_rate import warmup_cosine
 from .modulation import Modulation, listed
@@ -16,6 +17,7 @@ from .weight_average import WeightAverage
 __all__ = [
     "Announcement",
     "EpochLog",
+    "FiniteSteps",
     "GradientClipping",
     "GradientRecorder",
     "Modulation",

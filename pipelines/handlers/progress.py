@@ -90,7 +90,7 @@ class Announcement:
             **self.facts,
         }
         for name, value in facts.items():
-            _print(f"{name}: {value}")
+            say(f"{name}: {value}")
 
 
 class EpochLog:
@@ -165,7 +165,7 @@ class EpochLog:
         loss = float(torch.stack(self._losses).float().mean()) if self._losses else float("nan")
         trained = scalars(engine.state.metrics)
         validated = self._validation(engine)
-        _print(self._line(engine, loss, validated, trained))
+        say(self._line(engine, loss, validated, trained))
         row: dict[str, Any] = {"epoch": engine.state.epoch, "loss": loss}
         row |= {f"validation/{name}": value for name, value in validated.items()}
         row |= trained
@@ -208,8 +208,8 @@ class EpochLog:
         return f"{took}, {duration(mean * epochs_left)} left" if epochs_left else took
 
 
-def _print(line: str) -> None:
-    # tqdm.write puts the line above the bar instead of into it.
+def say(line: str) -> None:
+    """Print a line of a training above its progress bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
