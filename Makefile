@@ -2,13 +2,14 @@
 #             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
 # make test   sets everything up and runs the tests, those marked slow aside
 # make test-all   the slow ones too
+# make docs   the site: output/site/index.html
 # make setup  makes .venv alone
 
 PYTHON ?= python3
 BUNDLE ?= brats
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint bench clean
+.PHONY: setup demo test test-all lint docs bench clean
 
 setup: .venv/ready
 
@@ -32,6 +33,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict
 
 bench: setup
 	$(BIN)/python benchmarks/training_step.py

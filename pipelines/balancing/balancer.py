@@ -26,8 +26,6 @@ from .tasks import Task, task_of
 class Balancer:
     """Lets a method see and change each step of a training loop.
 
-    ::
-
         balancer = Balancer(CGGM(), network, loss=cross_entropy, scores="probability",
                             classifiers=classifiers)
         optimizer = balancer.optimizer = torch.optim.SGD(balancer.parameter_groups(lr=0.1))

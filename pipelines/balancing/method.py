@@ -169,7 +169,7 @@ class Step:
 class Method:
     """One way to balance modalities; this base class is joint training.
 
-    The hooks in one training; ``Balancer`` calls them::
+    The hooks in one training; ``Balancer`` calls them:
 
         prepare(run)                        once, when training starts
         for epoch in epochs:
