@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,6 +24,7 @@ from ....data.files import digest_of
 from .images import Grid, isotropic, resampled, to_itk, to_numpy
 
 Mask = NDArray[np.bool_]
+T = TypeVar("T")
 
 HD_BET_MM = 1.5  # voxels of its network
 HD_BET_WEIGHTS = {  # of Zenodo record 2540695, by fold
@@ -49,21 +53,33 @@ def hd_bet_mask(reference: sitk.Image, *, accurate: bool = False) -> sitk.Image:
     _check_weights(5 if accurate else 1)
     image = isotropic(_without_air(reference), HD_BET_MM)
     voxels = to_numpy(image)
-    # Many of its numbers are so small that processors compute with them a hundred times as long.
-    torch.set_flush_denormal(True)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            _, found = find_brain(
-                np.ascontiguousarray(voxels.T),
-                [HD_BET_MM] * 3,
-                mode="accurate" if accurate else "fast",
-                device="cpu",
-                do_tta=False,
-            )
-    finally:
-        torch.set_flush_denormal(False)
+    settings = {"mode": "accurate" if accurate else "fast", "device": "cpu", "do_tta": False}
+    with contextlib.redirect_stdout(io.StringIO()):
+        _, found = _without_denormals(
+            lambda: find_brain(np.ascontiguousarray(voxels.T), [HD_BET_MM] * 3, **settings)
+        )
     brain = largest_part(np.asarray(found).T > 0)
     return to_itk(brain, Grid.of(image).affine)
+
+
+def _without_denormals(work: Callable[[], T]) -> T:
+    """Do work in which numbers too small for full precision are 0, in all threads of torch.
+
+    Many of HD-BET's are so small, and processors compute with those some thirty times as long. The
+    switch belongs to a thread, and the helpers that torch starts for a thread take it over: so it
+    is a new thread, whose helpers are new as well.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        torch.set_flush_denormal(True)
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result()
 
 
 def own_mask(path: Path, where: str) -> sitk.Image:

@@ -7,9 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from cggm.data.phantom.head import Head, make_head
-from cggm.pipelines.segmentation.preparation.brain import hd_bet_mask, head_mask, mask_on
+from cggm.pipelines.segmentation.preparation.brain import (
+    _without_denormals,
+    hd_bet_mask,
+    head_mask,
+    mask_on,
+)
 from cggm.pipelines.segmentation.preparation.case import prepare_images
 from cggm.pipelines.segmentation.preparation.case_list import find_cases_to_prepare
 from cggm.pipelines.segmentation.preparation.images import Grid, to_itk
@@ -25,6 +31,21 @@ def test_a_head_is_all_but_air(head: Head) -> None:
         assert found[head.brain].mean() > 0.99, name
         corner = np.concatenate([found[:8].ravel(), found[-8:].ravel()])
         assert not corner.any(), name
+
+
+def test_no_thread_computes_with_numbers_too_small_for_full_precision() -> None:
+    """HD-BET's time hangs on it, tenfold, and on all threads, those that worked before too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        small = torch.full((2**22,), 1e-39)
+        assert (small * 0.5 > 0).all()
+        assert _without_denormals(lambda: (small * 0.5 == 0).all())
+        assert (small * 0.5 > 0).all()
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(ValueError, match="of the work"):
+        _without_denormals(lambda: (_ for _ in ()).throw(ValueError("of the work")))
 
 
 @pytest.mark.slow
