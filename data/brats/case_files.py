@@ -143,7 +143,12 @@ def case_problems(
     for key in expected:
         if key in files:
             continue
-        if key in demanded:
+        if other := _in_another_format(folder, expected[key]):
+            problems.append(
+                f"case {name}: no file for {key}, but {other}, which is no NIfTI file: convert it "
+                f"to {expected[key]}"
+            )
+        elif key in demanded:
             tried = f"(tried {expected[key]}, also without .gz, in {folder})"
             problems.append(f"case {name}: no file for {key} {tried}{_remedy(key, unknown)}")
         elif near := [file for file in unknown if _near(folder / file, name) == key]:
@@ -254,7 +259,15 @@ def _counted(listing: Listing, paths: Sequence[Path], noun: str) -> str:
 _NAMED_BY_A_LAYOUT = re.compile(
     r"[_-](seg|flair|t1|t1ce|t1gd|t2|t2f|t1n|t1c|t2w)\.nii(\.gz)?$", re.IGNORECASE
 )
+_OTHER_FORMATS = (".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".dcm")
 _MASK = re.compile(r"mask|brain|skull", re.IGNORECASE)  # nor a mask of the brain
+
+
+def _in_another_format(folder: Path, expected: str) -> Path | None:
+    """An image that would be the one expected, were it in NIfTI."""
+    stem = Path(expected).name.removesuffix(".nii.gz")
+    others = (folder / f"{stem}{end}" for end in _OTHER_FORMATS)
+    return next((path for path in others if path.is_file()), None)
 
 
 def _remedy(key: str, names: Sequence[str]) -> str:

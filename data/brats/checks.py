@@ -45,13 +45,18 @@ def problem_report(subject: str, problems: Sequence[str]) -> str:
     return f"{len(problems)} problems in {subject}:\n{shown}{rest}"
 
 
+def named_gzip(path: Path) -> bool:
+    """Whether a file is named as a gzip stream, in upper case too."""
+    return path.name.lower().endswith(".gz")
+
+
 def check_content(path: Path, where: str) -> None:
     """Say what a file is when its first bytes show that it is no NIfTI file of this name."""
     if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise InputError(f"{where} is no file")
     with path.open("rb") as file:
         head = file.read(512)
-    zipped, named_zipped = head.startswith(b"\x1f\x8b"), path.name.endswith(".gz")
+    zipped, named_zipped = head.startswith(b"\x1f\x8b"), named_gzip(path)
     plain = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")} & {348, 540}
     fault = foreign_content(head)
     if fault is None and zipped and not named_zipped:

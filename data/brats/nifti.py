@@ -10,14 +10,15 @@ with a warning and the axes that nibabel assumes: a mask is written in the file'
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -91,7 +92,7 @@ def read_nifti(path: Path, where: str) -> RasImage:
     try:
         size = path.stat().st_size
         checks.check_content(path, where)
-        if path.name.endswith(".gz"):
+        if checks.named_gzip(path):
             checks.check_gzip(path)
         return _read(path, size, where)
     except (EOFError, zlib.error) as error:
@@ -214,7 +215,7 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
 
 def _read(path: Path, size: int, where: str) -> RasImage:
     """Read a file of `size` bytes with nibabel."""
-    with LoggingOutputSuppressor():  # nibabel prints what it repairs, without the file's name
+    with _silent_nibabel():
         try:
             image = nib.load(path, mmap=False)
         except ValueError as error:
@@ -223,13 +224,25 @@ def _read(path: Path, size: int, where: str) -> RasImage:
         raise ImageFileError(f"it is a {type(image).__name__}")
     with image.file_map["image"].get_prepare_fileobj("rb") as file:
         stored = image.header_class.from_fileobj(file, check=False)
-    checks.check_header(stored, size, where, zipped=path.name.endswith(".gz"))
+    checks.check_header(stored, size, where, zipped=checks.named_gzip(path))
     try:
-        return _turned(image, where)
+        with _silent_nibabel():
+            return _turned(image, where)
     except OSError as error:
         if error.errno is not None:
             raise
         raise InputError(f"{where} {checks.CUT_OFF}") from error
+
+
+@contextmanager
+def _silent_nibabel() -> Iterator[None]:
+    """Let nibabel repair headers without a word: it would not say of which file."""
+    logger, before = imageglobals.logger, imageglobals.logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _turned(image: nib.Nifti1Image, where: str) -> RasImage:

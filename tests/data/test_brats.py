@@ -165,6 +165,21 @@ def test_missing_sequence_names_case_sequence_and_names_tried(
     assert list(case.images) == ["t2", "flair"]
 
 
+def test_a_sequence_in_another_format_is_named_and_never_passed_over(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter
+) -> None:
+    """Pairs of Analyze, volumes of Slicer and FreeSurfer: no reason to go on without them."""
+    nifti_cases.case(tmp_path, "P1", without=["flair"])
+    other = tmp_path / "P1" / "P1_flair.mha"
+    other.touch()
+    for allow_missing in (False, True):
+        message = refusal(tmp_path, allow_missing=allow_missing)
+        assert message == (
+            f"case P1: no file for flair, but {other}, which is no NIfTI file: convert it to "
+            "P1_flair.nii.gz"
+        )
+
+
 def test_allowing_missing_sequences_needs_one_and_the_label(
     tmp_path: Path, nifti_cases: NiftiCaseWriter
 ) -> None:

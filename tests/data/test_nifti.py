@@ -162,6 +162,23 @@ def test_what_the_standard_allows_is_read(tmp_path: Path, nifti_cases: NiftiCase
     assert np.array_equal(volume.label, np.where(label == 4, 3, label))
 
 
+def test_endings_in_upper_case_are_read(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
+    for path in nifti_cases.case(tmp_path).values():
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))
+    (case,) = find_cases(tmp_path)
+    assert np.array_equal(read_case(case, SEQUENCES).images["t1"], nifti_cases.image(1))
+
+
+def test_headers_are_repaired_without_a_word_of_nibabel(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It writes what it repairs to standard error, and not of which file."""
+    for path in nifti_cases.case(tmp_path).values():
+        edit_nifti_header(path, pixdim=[1, -1, -1, -1, 0, 0, 0, 0])
+    read_case(find_cases(tmp_path)[0], SEQUENCES)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_label_without_tumor_is_accepted(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
     files = nifti_cases.case(tmp_path)
     nifti_cases.save(files["label"], np.zeros((8, 9, 10), np.uint8))
