@@ -1,13 +1,19 @@
-"""Tables of comma-separated values in UTF-8, read strictly."""
+"""Tables of comma-separated values in UTF-8, read strictly.
+
+Semicolons and tabs separate too: where commas are decimal, spreadsheets save so.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from .errors import InputError, some
+
+_LONGEST = 2**27  # characters of a cell: whole web pages are texts too
 
 
 def read_rows(
@@ -49,10 +55,11 @@ def check_unique(names: Sequence[str], where: Path, remedy: str) -> None:
         )
 
 
-def _rows(
-    file: Iterable[str], path: Path, columns: Sequence[str], remedy: str
-) -> list[dict[str, str]]:
-    reader = csv.reader(file, strict=True)
+def _rows(file: TextIO, path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
+    csv.field_size_limit(_LONGEST)
+    separator = _separator(file.readline(), columns)
+    file.seek(0)
+    reader = csv.reader(file, strict=True, delimiter=separator)
     rows: list[dict[str, str]] = []
     header: list[str] = []
     line = 1
@@ -72,6 +79,15 @@ def _rows(
     if not header:
         raise InputError(f"the table {path} is empty; its first line names the columns")
     return rows
+
+
+def _separator(first: str, columns: Sequence[str]) -> str:
+    """What separates the names of the columns; a comma unless only another one gives them."""
+    for separator in ",;\t":
+        names = [name.strip().strip('"') for name in first.split(separator)]
+        if set(columns) <= set(names):
+            return separator
+    return ","
 
 
 def _row(cells: list[str], header: list[str], where: str) -> dict[str, str]:

@@ -22,6 +22,20 @@ def test_texts_with_commas_quotes_and_line_ends(tmp_path: Path) -> None:
     assert [s.name for s in read_table(with_mark, kind="text")] == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_of_spreadsheets_where_commas_are_decimal(tmp_path: Path, separator: str) -> None:
+    text = f'"id"{separator}text\r\n1{separator}great, really\r\n2{separator}"a\nb"\r\n'
+    (tmp_path / "t.csv").write_bytes(text.encode("utf-8-sig"))
+    samples = read_table(tmp_path / "t.csv", kind="text")
+    assert [(s.name, s.source) for s in samples] == [("1", "great, really"), ("2", "a\nb")]
+
+
+def test_a_text_as_long_as_a_web_page(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1," + "great " * 40_000 + "\n")
+    (sample,) = read_table(tmp_path / "t.csv", kind="text")
+    assert len(sample.source) == 240_000
+
+
 def test_paths_are_relative_to_the_table(tmp_path: Path) -> None:
     table = write_table(tmp_path / "in" / "t.csv", [("x", "photos/a.png")], "name,file")
     (sample,) = read_table(table, kind="image", column="file", id_column="name")
