@@ -50,6 +50,37 @@ def test_every_voxel_is_where_simpleitk_reads_it(tmp_path: Path, orientation) ->
     assert ours == theirs
 
 
+def compress(path: Path, syntax: str) -> None:
+    """Keep the pixels of a file in another way, without loss."""
+    gdcm = pytest.importorskip("gdcm", reason="extra dicom")
+    reader, writer, change = (
+        gdcm.ImageReader(),
+        gdcm.ImageWriter(),
+        gdcm.ImageChangeTransferSyntax(),
+    )
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+
+
+@pytest.mark.parametrize(
+    "syntax", ["JPEGLosslessProcess14_1", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"]
+)
+def test_pixels_as_archives_keep_them(tmp_path: Path, syntax: str) -> None:
+    write_series(tmp_path / "plain")
+    for path in write_series(tmp_path / "compressed"):
+        compress(path, syntax)
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+    plain, compressed = (only(tmp_path / name) for name in ("plain", "compressed"))
+    np.testing.assert_array_equal(read_voxels(compressed.stack), read_voxels(plain.stack))
+
+
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_every_voxel_is_where_highdicom_reads_it(tmp_path: Path, enhanced: bool) -> None:
     hd = pytest.importorskip("highdicom", reason="extra dicom")
