@@ -22,6 +22,7 @@ BUNDLES = ("brats", "food101", "iemocap", "mosi")
 # A network and a training of about a second.
 NETWORK: dict[str, Any] = {"encoder": "tu-test_resnet", "channels": 16}
 TRAINING: dict[str, Any] = {
+    "method": "cggm",  # more of a training is shown than by the default, joint
     "epochs": 1,
     "val_interval": 1,
     "size": 32,
