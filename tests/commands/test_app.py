@@ -70,7 +70,7 @@ def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:
     assert "error: there is no overlay papers.json" in overlay[2] and "paper.json" in overlay[2]
     assert "BUNDLE comes first" in order[2]
     assert "--method is one of" in methods[1] and "cggm" in methods[1]
-    assert "--epochs 20" in settings[1] and "--dataset_dir null" in settings[1]
+    assert "--epochs 40" in settings[1] and "--dataset_dir null" in settings[1]
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
