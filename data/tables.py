@@ -13,7 +13,7 @@ from typing import TextIO
 
 from .errors import InputError, some
 
-_LONGEST = 2**27  # characters of a cell: whole web pages are texts too
+LONGEST_CELL = 2**27  # characters of a cell: whole web pages are texts too
 
 
 def read_rows(
@@ -56,7 +56,7 @@ def check_unique(names: Sequence[str], where: Path, remedy: str) -> None:
 
 
 def _rows(file: TextIO, path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
-    csv.field_size_limit(_LONGEST)
+    csv.field_size_limit(LONGEST_CELL)
     separator = _separator(file.readline(), columns)
     file.seek(0)
     reader = csv.reader(file, strict=True, delimiter=separator)

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InputError, some
 from ..files import read_json
 from ..foreign import check_content
+from ..tables import LONGEST_CELL
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 _CLASS = re.compile(r"[\w -]{1,64}")
@@ -124,6 +125,7 @@ def _fault(size: int | None, text: str, *, twice: bool = False) -> str:
 def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """File, title and class of each row of a table without column names, and what was mended."""
     check_content(path, "a table of file, title and class")
+    csv.field_size_limit(LONGEST_CELL)  # an open quote swallows all rows to the next
     broken: list[str] = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:

@@ -15,7 +15,7 @@ import typer
 from tqdm import tqdm
 
 from ...data.brats.cases import SEQUENCES, Case, find_cases
-from ...data.brats.checks import Grid, check_same_grid, plural
+from ...data.brats.checks import Grid, check_same_grid, named_gzip, plural
 from ...data.brats.conventions import label_convention_named
 from ...data.brats.layouts import NIFTI, Source
 from ...data.brats.nifti import Volume, read_case, read_nifti, write_mask
@@ -154,7 +154,7 @@ def _classes(edited: Path, volume: Volume, convention: str) -> np.ndarray:
 
 def _copy(source: Source, stem: Path) -> None:
     if source.channel is None:
-        ending = ".nii.gz" if source.path.name.lower().endswith(".gz") else ".nii"
+        ending = ".nii.gz" if named_gzip(source.path) else ".nii"
         shutil.copyfile(source.path, stem.with_name(stem.name + ending))
         return
     image = nib.load(source.path)

@@ -152,6 +152,18 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(root: Path, row: int) -> No
     assert "1 of 18 (5.6 %) samples have a title whose quote is not closed" in note
 
 
+def test_a_quote_with_none_behind_it_swallows_no_row_of_a_long_table(root: Path) -> None:
+    """More characters than the csv module takes for a cell come after it."""
+    table = root / "texts" / "train_titles.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    ends = [(line.split(",")[0], line.rsplit(",", 1)[1]) for line in lines]
+    lines = [f"{name},{'great ' * 5000},{food}" for name, food in ends]
+    lines[0] = f'{ends[0][0]},"A quote, never closed,{ends[0][1]}'
+    table.write_text("\n".join(lines), encoding="utf-8")
+    found = read_food101(root)
+    assert len(found.rows) == 18 and found.rows[0]["text"] == "A quote, never closed"
+
+
 def test_rows_that_name_a_text_file_mean_the_image_called_so(root: Path) -> None:
     table = root / "texts" / "train_titles.csv"
     text = table.read_text(encoding="utf-8")

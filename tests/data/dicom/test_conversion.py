@@ -53,11 +53,8 @@ def test_every_voxel_is_where_simpleitk_reads_it(tmp_path: Path, orientation) ->
 def compress(path: Path, syntax: str) -> None:
     """Keep the pixels of a file in another way, without loss."""
     gdcm = pytest.importorskip("gdcm", reason="extra dicom")
-    reader, writer, change = (
-        gdcm.ImageReader(),
-        gdcm.ImageWriter(),
-        gdcm.ImageChangeTransferSyntax(),
-    )
+    reader, writer = gdcm.ImageReader(), gdcm.ImageWriter()
+    change = gdcm.ImageChangeTransferSyntax()
     reader.SetFileName(str(path))
     assert reader.Read()
     change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
