@@ -1,10 +1,12 @@
 """Tables of comma-separated values in UTF-8, read strictly.
 
-Semicolons and tabs separate too: where commas are decimal, spreadsheets save so.
+Semicolons and tabs separate too: where commas are decimal, spreadsheets save so. So is UTF-16 read,
+what they call Unicode text; its first two bytes tell.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import Counter
 from collections.abc import Sequence
@@ -32,13 +34,14 @@ def read_rows(
     """
     path = Path(table)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding=_encoding(path), newline="") as file:
             return _rows(file, path, columns, remedy)
     except OSError as error:
         raise InputError(f"the table {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"the table {path} is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8"
+            f"the table {path} is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8 "
+            "(spreadsheets: CSV UTF-8)"
         ) from error
 
 
@@ -53,6 +56,12 @@ def check_unique(names: Sequence[str], where: Path, remedy: str) -> None:
         raise InputError(
             f"{where}: {len(doubled):,} names come more than once ({some(doubled)}); {remedy}"
         )
+
+
+def _encoding(path: Path) -> str:
+    with open(path, "rb") as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if marked else "utf-8-sig"
 
 
 def _rows(file: TextIO, path: Path, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:

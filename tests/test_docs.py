@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +40,14 @@ def test_some_examples_were_run() -> None:
     finder = doctest.DocTestFinder()
     found = [finder.find(importlib.import_module(name)) for name in MODULES]
     assert sum(len(test.examples) for tests in found for test in tests) >= 5
+
+
+def test_every_reported_input_has_its_test() -> None:
+    root = Path(__file__).parents[1]
+    rows = [r for r in (root / "docs/inputs.md").read_text().splitlines() if r.startswith("| [")]
+    assert len(rows) >= 20
+    for row in rows:
+        tests = re.findall(r"`(tests/[^`]+)::(test_\w+)`", row)
+        assert tests, row
+        for file, name in tests:
+            assert f"def {name}(" in (root / file).read_text(), f"{file} has no {name}"

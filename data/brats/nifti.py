@@ -219,7 +219,7 @@ def _read(path: Path, size: int, where: str) -> RasImage:
         try:
             image = nib.load(path, mmap=False)
         except ValueError as error:
-            raise HeaderDataError(error) from error  # such as a quaternion of length 5
+            image = _with_rounded_quaternion(path, error)
     if not isinstance(image, nib.Nifti1Image):
         raise ImageFileError(f"it is a {type(image).__name__}")
     with image.file_map["image"].get_prepare_fileobj("rb") as file:
@@ -232,6 +232,32 @@ def _read(path: Path, size: int, where: str) -> RasImage:
         if error.errno is not None:
             raise
         raise InputError(f"{where} {checks.CUT_OFF}") from error
+
+
+class _RoundedHeader(nib.Nifti1Header):
+    """A header whose quaternion may be longer than 1 by the rounding of several programs."""
+
+    quaternion_threshold = np.float32(-1e-5)
+
+
+class _RoundedImage(nib.Nifti1Image):
+    header_class = _RoundedHeader
+
+
+def _with_rounded_quaternion(path: Path, fault: ValueError) -> nib.Nifti1Image:
+    """Read a file whose quaternion is a little too long for nibabel, and write it anew.
+
+    Other programs read such files, and public data has them.
+
+    Raises:
+        HeaderDataError: this is not what is wrong, as with a quaternion of length 5.
+    """
+    try:
+        image = _RoundedImage.from_filename(path, mmap=False)
+    except (ValueError, ImageFileError):
+        raise HeaderDataError(fault) from fault
+    image.set_qform(image.affine, int(image.header["qform_code"]))
+    return nib.Nifti1Image(image.dataobj, image.affine, image.header, file_map=image.file_map)
 
 
 @contextmanager

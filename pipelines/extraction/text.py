@@ -38,6 +38,21 @@ class TextEncoder(NetworkEncoder):
         super().__init__("text", folder.name, folder.revision, network, options, versions)
         self.about["max_length"] = self.max_length
         self.try_out()
+        if self.pooling == "cls":
+            self._check_first_token(folder.name)
+
+    def _check_first_token(self, name: str) -> None:
+        """Refuse a model whose first token sees nothing of the text behind it, as GPT's.
+
+        Raises:
+            InputError: another text with the same beginning gives the same features.
+        """
+        short, long = self.encode(["a text", "a text that goes on"])
+        if np.allclose(short, long, atol=1e-6):
+            raise InputError(
+                f"the first token of {name} sees nothing of the text behind it, so cls would give "
+                "texts with one beginning the same features: use --pooling mean or tokens"
+            )
 
     def example(self) -> str:
         """See :class:`.NetworkEncoder`."""

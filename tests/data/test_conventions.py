@@ -63,6 +63,7 @@ def test_boolean_labels_are_values_not_a_selection() -> None:
         ("brats2021", [3], ["label 3 in 1 voxel", "ET in brats2023", "ET in msd"]),
         ("brats2024", [7, 7], ["label 7 in 2 voxels", "no known convention", "another data set"]),
         ("brats2021", [-1, 300], ["label -1 in 1 voxel", "label 300 in 1 voxel"]),
+        ("brats2021", [0, 255, 255], ["label 255 in 2 voxels", "no known convention"]),
         ("msd", list(range(10, 18)), ["and 3 further values"]),
     ],
 )

@@ -162,6 +162,23 @@ def test_what_the_standard_allows_is_read(tmp_path: Path, nifti_cases: NiftiCase
     assert np.array_equal(volume.label, np.where(label == 4, 3, label))
 
 
+def test_a_quaternion_longer_than_1_by_rounding_is_read(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter
+) -> None:
+    """By more than nibabel allows; the masks written for such a file are readable everywhere."""
+    files = nifti_cases.case(tmp_path)
+    for path in files.values():
+        edit_nifti_header(path, sform_code=0, qform_code=1, quatern_c=np.float32(1 + 4e-7))
+    with pytest.raises(ValueError, match="w2 should be positive"):
+        nib.load(files["t1"])
+    volume = read_case(find_cases(tmp_path)[0], SEQUENCES)
+    assert np.array_equal(volume.images["t1"], nifti_cases.image(1)[::-1, :, ::-1])
+    write_mask(volume.label, volume.native, tmp_path / "mask.nii.gz", "brats2021")
+    written = load_nifti(tmp_path / "mask.nii.gz")
+    assert np.array_equal(written.dataobj, nifti_cases.label((0, 1, 2, 4)))
+    np.testing.assert_allclose(written.affine, np.diag([-1, 1, -1, 1]), atol=1e-5)
+
+
 def test_endings_in_upper_case_are_read(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
     for path in nifti_cases.case(tmp_path).values():
         path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))

@@ -23,7 +23,7 @@ from cggm.data.errors import InputError
 from cggm.pipelines.extraction import Encoder, Options, load_encoder
 from cggm.pipelines.extraction.media import Unusable
 
-from .conftest import picture, sentences, tone
+from .conftest import WORDS, picture, sentences, tone
 from .test_media import clip
 
 
@@ -61,6 +61,29 @@ def test_long_texts_are_cut(bert: Path) -> None:
     assert len(encoder.encode(["a frog " * 30])[0]) == 8
     with pytest.raises(InputError, match="max_length is 500, but tiny-bert takes at most 80"):
         load_encoder("text", str(bert), Options(max_length=500))
+
+
+def test_gpt_has_no_token_for_padding_and_none_for_the_whole_text(tmp_path: Path) -> None:
+    """Texts of a batch give what they give alone; its first token sees nothing behind it."""
+    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(["<end>", *WORDS])}, "<end>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", unk_token="<end>"
+    ).save_pretrained(tmp_path)
+    config = transformers.GPT2Config(
+        vocab_size=40,
+        n_positions=80,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    transformers.GPT2Model(config).save_pretrained(tmp_path)
+    encoder = load_encoder("text", str(tmp_path), Options(pooling="mean", device="cpu"))
+    assert_alike(encoder, [*sentences(6), WORDS[0]])
+    with pytest.raises(InputError, match="sees nothing of the text behind it.*--pooling mean"):
+        load_encoder("text", str(tmp_path), Options(pooling="cls", device="cpu"))
 
 
 def test_roberta_takes_two_tokens_less_than_it_has_places(tmp_path: Path) -> None:

@@ -30,6 +30,13 @@ def test_tables_of_spreadsheets_where_commas_are_decimal(tmp_path: Path, separat
     assert [(s.name, s.source) for s in samples] == [("1", "great, really"), ("2", "a\nb")]
 
 
+def test_the_unicode_text_of_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes("id\ttext\r\n1\tKäse, 蛙\r\n".encode("utf-16"))
+    assert [(s.name, s.source) for s in read_table(tmp_path / "t.txt", kind="text")] == [
+        ("1", "Käse, 蛙")
+    ]
+
+
 def test_a_text_as_long_as_a_web_page(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text\n1," + "great " * 40_000 + "\n")
     (sample,) = read_table(tmp_path / "t.csv", kind="text")
@@ -71,7 +78,8 @@ def test_ids_of_a_folder(tmp_path: Path) -> None:
         (b'id,text\n1,a\n2,"b" c\n', "quoting is broken in the row that begins in line 3"),
         (b'id,text\n1,a\n2,"b\n3,c\n', "quoting is broken in the row that begins in line 3"),
         (b"id,text\n1,a,b\n", "line 2: 3 cells, but there are 2 columns"),
-        (b"id,text\n1,caf\xe9\n", "is not in UTF-8"),
+        (b"id,text\n1,caf\xe9\n", "is not in UTF-8 .*spreadsheets: CSV UTF-8"),
+        ("id,text\n1,a\n".encode("utf-16")[:-1], "is not in UTF-8"),
     ],
 )
 def test_broken_tables(tmp_path: Path, content: bytes, message: str) -> None:

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from cggm import bundles
 from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 from cggm.data.brats.nifti import read_case
 from cggm.data.errors import InputError
@@ -26,7 +27,7 @@ from cggm.pipelines.research.demo import features
 from cggm.pipelines.research.demo.command import app
 from cggm.pipelines.research.demo.curves import modality_figure, validation_figure
 from cggm.pipelines.research.demo.masks import mask_figure
-from cggm.pipelines.research.demo.segmentation import Trained, report
+from cggm.pipelines.research.demo.segmentation import SHORT, Trained, report
 from cggm.pipelines.research.demo.steps import settings_of, train
 from cggm.pipelines.research.demo.subset_tables import (
     NOT_RELIABLE,
@@ -225,7 +226,11 @@ def test_the_page_needs_no_other_file_and_escapes_names(case: Case) -> None:
     assert "Settings that were given: --epochs 2." in text
     assert "says nothing about patients" in text and "cggm + dropout (3 s)" in text
     assert text.count("this network was never trained without") == 1  # joint alone
-    assert "says nothing about patients" not in report(runs, [], {"dataset_dir": "x"})
+    assert "half of what the bundle does" not in text
+    other = report(runs, [], {"dataset_dir": "x"})
+    assert "says nothing about patients" not in other and "half of what the bundle does" in other
+    default = json.loads(Path(bundles.path("brats"), "train.json").read_text())["epochs"]
+    assert 2 * int(SHORT["epochs"]) == default and f"--epochs {default} trains so" in other
 
 
 def test_an_empty_validation_is_no_empty_picture() -> None:

@@ -32,7 +32,13 @@ from cggm.pipelines.research.study.plan import (
     questions,
 )
 from cggm.pipelines.research.study.report import write_report
-from cggm.pipelines.research.study.statistics import compare, detectable, ranking, verdicts
+from cggm.pipelines.research.study.statistics import (
+    compare,
+    detectable,
+    pairs_for,
+    ranking,
+    verdicts,
+)
 from cggm.pipelines.research.study.training import batches_of, points, train
 from cggm.pipelines.research.study.work import RESULTS, do, drop_cut_line, grouped, read
 
@@ -263,6 +269,24 @@ def test_a_study_ends_and_does_nothing_twice() -> None:
     seeds = {Training(**{k: line[k] for k in list(line)[:6]}).seed for line in tested}
     searched = {Training(**{k: line[k] for k in list(line)[:6]}).seed for line in lines} - seeds
     assert seeds and searched and min(searched) > max(seeds)
+
+
+@pytest.mark.parametrize("gain", [0.0, 20.0])
+def test_a_wide_interval_gets_draws_by_its_deviation_and_never_by_its_mean(gain: float) -> None:
+    asked = replace(one_cell(search=1, primary=4), half_width=0.9)
+    lines: list[dict] = []
+    frame = pd.DataFrame(columns=[*vars(Training("", "", 0, 0, 0, "")), "val", "test"])
+    while left := Study(asked, frame).left():
+        for one in left:
+            swing = 1.5 * (-1) ** one.draw if (one.method, one.dropout) == ("cggm", 0.3) else 0.0
+            lines.append(asdict(one) | {"val": 1.0, "test": 50 + gain * (swing != 0) + swing})
+        frame = pd.DataFrame(lines)
+    tested = frame[frame["purpose"] == "test"].groupby(["method", "dropout"])["draw"].nunique()
+    gaps = pd.Series([1.5, -1.5, 1.5, -1.5])
+    most = pairs_for(gaps, 0.9, 0.05)
+    assert stats.t.ppf(0.975, 3) * gaps.std() / most**0.5 <= 0.9 and most > 30
+    assert tested["cggm", 0.3] == tested["joint", 0.3] == most
+    assert set(tested.drop([("cggm", 0.3), ("joint", 0.3)])) == {4}
 
 
 def test_primary_comparisons_are_told_from_exploratory_ones() -> None:

@@ -14,6 +14,7 @@ from ....data.errors import InputError
 from ....data.files import read_json
 from ...methods import CATALOGUE
 from .families import check_family
+from .statistics import pairs_for
 from .training import RATES
 
 FILE = Path(__file__).with_name("questions.json")
@@ -99,6 +100,8 @@ class Questions:
         primary: names of the cells of primary questions.
         methods: all that are compared, the baseline first.
         draws: how many for "search", "primary", "secondary", "exploratory", and "alone".
+        half_width: of the interval, in points, that primary comparisons get further draws for;
+            None for none.
     """
 
     content: dict[str, Any]
@@ -106,6 +109,7 @@ class Questions:
     primary: list[str]
     methods: list[str]
     draws: dict[str, int] = field(default_factory=dict)
+    half_width: float | None = None
 
     @property
     def baseline(self) -> str:
@@ -130,7 +134,7 @@ def questions(
         families: of the cells; all when not given.
         methods: beside the baseline; all that the study can train when not given.
         quick: fewer draws, primary cells and methods only.
-        draws: of each primary comparison, instead of those of the file.
+        draws: of each primary comparison, instead of those of the file and with no further ones.
 
     Raises:
         InputError: there is no such family or method.
@@ -153,6 +157,7 @@ def questions(
         [cell.name for cell in primary if cell in wanted],
         chosen,
         (QUICK if quick else content["draws"]) | ({PRIMARY: draws} if draws else {}),
+        None if quick or draws else content["half_width"],
     )
 
 
@@ -184,10 +189,11 @@ class Study:
     def left(self) -> list[Training]:
         """Trainings that are missing of the first stage that misses any.
 
-        The stages: the search of learning rates, that with modality dropout, the tests.
+        The stages: the search of learning rates, that with modality dropout, the tests, and
+        further tests where an interval is too wide.
         """
         done = set(self.results[FIELDS].itertuples(index=False, name=None))
-        for stage in (self._search, self._search_with_dropout, self._tests):
+        for stage in (self._search, self._search_with_dropout, self._tests, self._further_tests):
             left = [training for training in stage() if astuple(training) not in done]
             if left:
                 return sorted(left, key=lambda training: training.draw)
@@ -264,6 +270,33 @@ class Study:
             beside = [name for name in self._fitting(cell) if name not in compared]
             yield from self._tests_of(cell, beside, 0.0, draws["exploratory"])
             yield from self._tests_of(cell, cell.alone, 0.0, draws["alone"])
+
+    def _further_tests(self) -> Iterator[Training]:
+        """Draws beyond the first ones of primary comparisons that need them."""
+        if self.asked.half_width is None:
+            return
+        for name, dropout in product(self.asked.primary, (0.0, self.asked.content["dropout"])):
+            cell, baseline = self.asked.cells[name], self.asked.baseline
+            theirs = self._first_scores(name, baseline, dropout)
+            most = 0
+            for method in self.compared()[1:]:
+                gaps = (self._first_scores(name, method, dropout) - theirs).dropna()
+                if len(gaps) < 3:
+                    continue
+                draws = pairs_for(gaps, self.asked.half_width, self.asked.content["alpha"])
+                most = max(most, draws)
+                yield from self._tests_of(cell, [method], dropout, draws)
+            yield from self._tests_of(cell, [baseline], dropout, most)
+
+    def _first_scores(self, cell: str, method: str, dropout: float) -> pd.Series:
+        """Test scores by draw at the chosen rate, of the draws that every comparison has."""
+        found = self.results
+        chosen = (found["cell"] == cell) & (found["method"] == method)
+        chosen &= (found["dropout"] == dropout) & (found["purpose"] == TEST)
+        chosen &= (found["rate"] == self.rate(cell, method, dropout)) & (
+            found["draw"] < self.asked.draws[PRIMARY]
+        )
+        return found[chosen].set_index("draw")["test"].astype(float)
 
     def _tests_of(
         self, cell: Cell, methods: Sequence[str], dropout: float, draws: int

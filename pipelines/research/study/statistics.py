@@ -100,6 +100,24 @@ def detectable(deviation: float, pairs: int, alpha: float) -> float:
     return float(effect) * deviation
 
 
+def pairs_for(gaps: pd.Series, half_width: float, alpha: float) -> int:
+    """How many pairs leave an interval of at most this half width: Stein's two-stage procedure.
+
+    The number rests on the deviation of the first pairs and never on their mean, so looking at it
+    favors no answer (Stein, Ann. Math. Statist. 16, 1945).
+
+    Args:
+        gaps: differences of the first pairs, in points; 3 or more.
+        half_width: in points.
+        alpha: 1 minus the level of the interval.
+
+    >>> pairs_for(pd.Series([-3.0, 0.0, 3.0] * 10), half_width=0.9, alpha=0.05)
+    33
+    """
+    reach = float(stats.t.ppf(1 - alpha / 2, len(gaps) - 1)) * float(gaps.std(ddof=1))
+    return max(len(gaps), math.ceil((reach / half_width) ** 2))
+
+
 @dataclass(frozen=True)
 class Ranking:
     """Methods over several cells.

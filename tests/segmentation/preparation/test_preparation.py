@@ -12,13 +12,16 @@ import SimpleITK as sitk
 
 from cggm.data.brats.cases import find_cases
 from cggm.data.brats.nifti import read_case, read_nifti
-from cggm.data.phantom.head import Head
+from cggm.data.phantom.head import Head, scanned
+from cggm.pipelines.segmentation.preparation.batch import prepare_cases
 from cggm.pipelines.segmentation.preparation.case import choose_reference, written_image
+from cggm.pipelines.segmentation.preparation.case_list import find_cases_to_prepare
 from cggm.pipelines.segmentation.preparation.images import to_itk
 from cggm.pipelines.segmentation.preparation.record import read_record
 from cggm.pipelines.segmentation.preparation.registration import register
 
-from .scans import MOTIONS
+from .conftest import SETTINGS
+from .scans import MOTIONS, VOXELS, grid_of, save, write_scans
 
 LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -45,6 +48,21 @@ def test_registration_error_is_below_a_millimeter(
     assert about["head_overlap_percent"] > 90 and about["brain_covered_percent"] > 98
     turn = np.rad2deg(np.arccos((np.trace(MOTIONS[sequence][:3, :3]) - 1) / 2))
     assert about["turn_degrees"] == pytest.approx(turn, abs=0.5)
+
+
+def test_a_sheared_scan_is_prepared(head: Head, tmp_path: Path) -> None:
+    """Slices that are not at right angles to the way from one to the next."""
+    write_scans(tmp_path / "in" / "P01", head, "t1ce")
+    shape, affine = grid_of(head, VOXELS["t2"])
+    affine[1, 2] += 0.15 * affine[2, 2]
+    image = scanned(head.images["t2"], head.affine, shape, affine, MOTIONS["t2"])
+    save(tmp_path / "in" / "P01" / "P01_t2.nii.gz", image.astype(np.int16), affine)
+    cases, problems = find_cases_to_prepare(tmp_path / "in")
+    prepare_cases(cases, tmp_path / "out", SETTINGS, failed=problems)
+    about = read_record(tmp_path / "out" / "P01")["sequences"]["t2"]
+    points = points_of(head)
+    found = moved(np.array(about["reference_to_sequence_ras_mm"]), points)
+    assert np.linalg.norm(found - moved(MOTIONS["t2"], points), axis=1).max() < 1
 
 
 def test_the_transform_file_says_the_same_as_the_record(prepared: Path, head: Head) -> None:
