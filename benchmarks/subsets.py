@@ -12,7 +12,8 @@ trainings can be shared by machines; an interrupted training goes on.
 The table has means over cases and seeds, and 95 % intervals of the mean over seeds (t), which say
 how far another start of the training could lead. `constant factor + dropout` scales every
 encoder's step by the mean factor of the same seed's `cggm + dropout`: what is left of CGGM when it
-does not look at the sequences.
+does not look at the sequences. The dedicated arms are jointly trained on their own sequences alone,
+and stand in a table of their own, beside the one network that takes every subset.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -37,13 +38,32 @@ from cggm.data.splits import split_cases
 DROPOUT = 0.5
 EMBEDDED, TESTED = 48, 48
 REGIONS, PARTS = ("WT", "TC", "ET"), ("val", "test")
-CONSTANT = "constant factor + dropout"
-ARMS: dict[str, tuple[str, float]] = {  # method and rate of dropout
-    "joint": ("joint", 0.0),
-    "joint + dropout": ("joint", DROPOUT),
-    "cggm + dropout": ("cggm", DROPOUT),
-    "progress_rates + dropout": ("progress_rates", DROPOUT),
-    CONSTANT: ("joint", DROPOUT),
+CONSTANT, ONE_FOR_ALL = "constant factor + dropout", "joint + dropout"
+
+
+class Arm(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        method: its name.
+        dropout: rate of modality dropout.
+        sequences: of a dedicated network; none: all four.
+    """
+
+    method: str
+    dropout: float
+    sequences: tuple[str, ...] = ()
+
+
+ARMS = {
+    "joint": Arm("joint", 0.0),
+    ONE_FOR_ALL: Arm("joint", DROPOUT),
+    "cggm + dropout": Arm("cggm", DROPOUT),
+    "progress_rates + dropout": Arm("progress_rates", DROPOUT),
+    CONSTANT: Arm("joint", DROPOUT),
+    "dedicated: flair": Arm("joint", 0.0, ("flair",)),
+    "dedicated: t1ce": Arm("joint", 0.0, ("t1ce",)),
+    "dedicated: flair + t1ce": Arm("joint", 0.0, ("flair", "t1ce")),
 }
 WHAT = (
     "volumetric Dice in percent, mean over test cases and seeds; _low and _high: 95 % interval of "
@@ -75,9 +95,14 @@ def main() -> None:
             runs = [(a, seed) for a in arms if (a == CONSTANT) is last for seed in given.seeds]
             list(pool.map(lambda run: study.run(*run), runs))
     for part in PARTS:
-        table = study.table(arms, given.seeds, part)
-        write_json(study.folder / f"subsets_over_seeds_{part}.json", table)
-        print(f"\n{part}\n{text(table)}")
+        print(f"\n{part}")
+        if "joint" in arms:
+            for_all = [arm for arm in arms if not ARMS[arm].sequences]
+            table = study.table(for_all, given.seeds, part)
+            write_json(study.folder / f"subsets_over_seeds_{part}.json", table)
+            print(text(table))
+        if dedicated := [arm for arm in arms if ARMS[arm].sequences]:
+            print(study.dedicated(dedicated, given.seeds, part))
 
 
 class Study:
@@ -154,8 +179,10 @@ class Study:
 
     def method(self, arm: str, seed: int) -> list[str]:
         """Overrides that make an arm."""
-        method, rate = ARMS[arm]
+        method, rate, sequences = ARMS[arm]
         chosen = ["--method", method, "--modality_dropout", str(rate)]
+        if sequences:
+            chosen += ["--sequences", str(list(sequences))]
         if arm != CONSTANT:
             return chosen
         factor = self.of("cggm + dropout", seed, PARTS[0])[0]["factor"]
@@ -185,7 +212,7 @@ class Study:
         figures = [
             {
                 "name": arm,
-                "settings": {"method": ARMS[arm][0], "modality_dropout": ARMS[arm][1]},
+                "settings": {"method": ARMS[arm].method, "modality_dropout": ARMS[arm].dropout},
                 **summary(runs[arm]),
                 "against_joint": differences(runs[arm], runs["joint"]),
             }
@@ -201,6 +228,29 @@ class Study:
             "seeds": list(seeds),
             "arms": figures,
         }
+
+    def dedicated(self, arms: Sequence[str], seeds: Sequence[int], part: str) -> str:
+        """As Markdown: networks of some sequences, and the one for all of them on these alone."""
+        lines = ["| sequences | dedicated: WT / TC / ET | one for all | one for all - dedicated |"]
+        lines.append("|---|---:|---:|---:|")
+        for arm in arms:
+            asked = set(ARMS[arm].sequences)
+            own, others = (
+                [
+                    [line for line in self.of(name, seed, part) if shown(line) == asked]
+                    for seed in seeds
+                ]
+                for name in (arm, ONE_FOR_ALL)
+            )
+            both = [row(summary(runs)["mean"]) for runs in (own, others)]
+            cells = [*both, interval(differences(others, own)["mean"])]
+            lines.append(f"| {', '.join(ARMS[arm].sequences)} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def shown(line: dict[str, str]) -> set[str]:
+    """The sequences of a row."""
+    return set(line["sequences"].split("+"))
 
 
 def dice(rows: Sequence[dict[str, str]]) -> np.ndarray:

@@ -1,0 +1,227 @@
+"""A folder with one case for each fault that hospitals have, segmented in one run.
+
+Every fault gets its sentence or its code, and every healthy case its mask.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cggm.data.brats.cases import SEQUENCES
+from cggm.data.phantom.cases import make_case
+from cggm.data.phantom.grid import output_grid
+from cggm.data.phantom.head import make_head
+from cggm.pipelines.segmentation.batch.case import Settings, Tool
+from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment
+from cggm.pipelines.segmentation.batch.record import read_record
+from cggm.pipelines.segmentation.batch.run import Outcome, segment_cases
+from cggm.pipelines.segmentation.trained import weights_in
+
+from .models import write_model
+
+SPACING = 4.0  # mm: small cases
+ARRAYS, _ = make_case(0, 0, SPACING)
+IMAGES = {name: np.asarray(ARRAYS[name]) for name in SEQUENCES}
+AFFINE = output_grid(SPACING).affine()
+
+Files = dict[str, Path]
+Plant = Callable[[Files], object]
+
+
+def save(path: Path, image: np.ndarray, affine: np.ndarray = AFFINE) -> None:
+    nib.save(nib.Nifti1Image(image, affine), path)
+
+
+def write(folder: Path) -> Files:
+    """A healthy case."""
+    folder.mkdir(parents=True)
+    files = {name: folder / f"{folder.name}_{name}.nii.gz" for name in SEQUENCES}
+    for name, path in files.items():
+        save(path, IMAGES[name])
+    return files
+
+
+def header(**fields: Any) -> Plant:
+    """Overwrite fields of the header of T1ce, whatever sense they make."""
+
+    def plant(files: Files) -> None:
+        content = gzip.decompress(files["t1ce"].read_bytes())
+        found = nib.Nifti1Header(content[:348], check=False)
+        for name, value in fields.items():
+            found[name] = value
+        files["t1ce"].write_bytes(gzip.compress(found.binaryblock + content[348:]))
+
+    return plant
+
+
+def content(change: Callable[[bytes], bytes]) -> Plant:
+    return lambda files: files["t1ce"].write_bytes(change(files["t1ce"].read_bytes()))
+
+
+def image(change: Callable[[np.ndarray], np.ndarray], *names: str) -> Plant:
+    """Change the voxels of sequences, T1ce where none is named."""
+
+    def plant(files: Files) -> None:
+        for name in names or ("t1ce",):
+            save(files[name], change(IMAGES[name]))
+
+    return plant
+
+
+def grid(change: Callable[[np.ndarray], np.ndarray], *names: str) -> Plant:
+    """Give sequences another affine, all of them where none is named."""
+
+    def plant(files: Files) -> None:
+        for name in names or SEQUENCES:
+            save(files[name], IMAGES[name], change(AFFINE))
+
+    return plant
+
+
+def sheared(affine: np.ndarray) -> np.ndarray:
+    shear = np.eye(4)
+    shear[0, 2] = 0.2
+    return affine @ shear
+
+
+def shift(affine: np.ndarray, mm: tuple[float, float, float]) -> np.ndarray:
+    moved = affine.copy()
+    moved[:3, 3] += mm
+    return moved
+
+
+def swap(files: Files) -> None:
+    save(files["flair"], IMAGES["t1ce"])
+    save(files["t1ce"], IMAGES["flair"])
+
+
+def with_nan(values: np.ndarray) -> np.ndarray:
+    values = values.astype(np.float32)
+    values[3, 4, 5] = np.nan
+    return values
+
+
+def z_scored(values: np.ndarray) -> np.ndarray:
+    inside = values[values > 0].astype(np.float32)
+    return np.where(values > 0, (values - inside.mean()) / inside.std(), 0).astype(np.float32)
+
+
+def clipped(values: np.ndarray) -> np.ndarray:
+    return np.minimum(values, np.percentile(values[values > 0], 97)).astype(values.dtype)
+
+
+def not_stripped(files: Files) -> None:
+    head = make_head(0, 0, SPACING)
+    for name in SEQUENCES:
+        save(files[name], np.asarray(head.images[name]).astype(np.int16), head.affine)
+
+
+def twice(files: Files) -> None:
+    files["t1ce"].with_suffix("").write_bytes(gzip.decompress(files["t1ce"].read_bytes()))
+
+
+def without_any(files: Files) -> None:
+    for path in files.values():
+        path.unlink()
+
+
+# Refused, with words of the sentence.
+REFUSED: dict[str, tuple[Plant, str]] = {
+    "no sequence": (without_any, "holds no NIfTI file"),
+    "two files for one": (twice, "two files for t1ce|2 files for t1ce"),
+    "not gzip": (content(gzip.decompress), "is not gzip although its name ends in .gz"),
+    "cut off": (content(lambda c: c[: len(c) // 2]), "damaged or truncated gzip file"),
+    "checksum": (
+        content(lambda c: c[:-8] + bytes([c[-8] ^ 255]) + c[-7:]),
+        "damaged or truncated gzip file",
+    ),
+    "empty file": (content(lambda _: b""), r"is empty \(0 bytes\)"),
+    "pointer": (content(lambda _: b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
+    "web page": (content(lambda _: b"<!DOCTYPE html><html>"), "is a web page"),
+    "short": (
+        content(lambda c: gzip.compress(gzip.decompress(c)[:-100])),
+        "fewer voxels than its header promises",
+    ),
+    "absurd sides": (header(dim=[3, 30000, 9, 10, 1, 1, 1, 1]), "fewer voxels than its header"),
+    "4D": (image(lambda v: np.stack([v] * 4, -1)), "holds 4 volumes; expected one 3D volume"),
+    "one slice": (image(lambda v: v[:, :, :1]), "is a single slice"),
+    "other shape": (image(lambda v: v[:-1]), "expected one grid|has .* voxels, but"),
+    "moved": (grid(lambda a: shift(a, (3, 4, 0)), "t2"), "lies 5 mm away"),
+    "NaN in the affine": (header(srow_x=[np.nan, 0, 0, 0], sform_code=1), "NaN or infinity"),
+    "singular affine": (header(srow_x=[0, 0, 0, 0], sform_code=1), "singular affine"),
+    "NaN": (image(with_nan), "1 of .* voxels are NaN or infinite"),
+    "zeros": (image(np.zeros_like), "holds only zeros"),
+    "one value": (image(lambda v: np.full_like(v, 7)), "the same value 7 everywhere"),
+    "copied": (
+        lambda files: save(files["t2"], IMAGES["t1"]),
+        "t1 and t2 are the same|the same voxels",
+    ),
+    "complex": (header(datatype=32, bitpix=64), "complex voxels"),
+    "color": (header(datatype=128, bitpix=24), "color"),
+    "background": (image(lambda v: v + 9), "background"),
+}
+# Segmented, with a code of the record, or none.
+SEGMENTED: dict[str, tuple[Plant, str]] = {
+    "rounding of the affine": (grid(lambda a: a * (1 + 1e-9), "t2"), ""),
+    "other axes": (
+        lambda files: [
+            nib.save(nib.load(p).as_reoriented(np.array([[1, -1], [0, 1], [2, -1]])), p)
+            for p in files.values()
+        ],
+        "",
+    ),
+    "no codes": (lambda files: header(sform_code=0, qform_code=1)(files), ""),
+    "slope of NaN": (header(scl_slope=np.nan, scl_inter=np.nan), ""),
+    "float64": (image(lambda v: v.astype(np.float64)), ""),
+    "z-scores": (image(z_scored, *SEQUENCES), ""),
+    "sheared": (grid(sheared), ""),
+    "spacing": (grid(lambda a: a @ np.diag([1.3, 1.3, 1.3, 1])), "spacing"),
+    "skull": (not_stripped, "not_stripped"),
+    "clipped": (image(clipped), "clipped"),
+    "swapped": (swap, "swapped"),
+    "one sequence": (lambda files: [files[n].unlink() for n in ("t1", "t1ce", "t2")], ""),
+}
+HEALTHY = ("Patient Müller 01", "with, comma", "x" * 120)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """The output folder of one run over all of them."""
+    source, output = tmp_path_factory.mktemp("hospital"), tmp_path_factory.mktemp("out")
+    for name, (plant, _) in {**REFUSED, **SEGMENTED}.items():
+        plant(write(source / name))
+    for name in HEALTHY:
+        write(source / name)
+    trained = {"grid": {"voxel_mm": [SPACING] * 3}}
+    model = write_model(tmp_path_factory.mktemp("model") / "trained", more=trained)
+    tool = Tool(weights_in(model), Settings(prepare="never"), "cpu")
+    return output, segment_cases(find_cases_to_segment(source), output, tool, say=[].append)
+
+
+def test_only_faults_fail(ended: tuple[Path, Outcome]) -> None:
+    _, outcome = ended
+    assert set(outcome.failed) == set(REFUSED)
+    assert set(outcome.done) == {*SEGMENTED, *HEALTHY}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_fault_is_a_sentence(ended: tuple[Path, Outcome], name: str) -> None:
+    _, reason = ended[1].failed[name]
+    assert re.search(REFUSED[name][1], reason), reason
+    assert "Traceback" not in reason and "\n" not in reason
+
+
+@pytest.mark.parametrize("name", [*SEGMENTED, *HEALTHY])
+def test_what_can_be_segmented_is(ended: tuple[Path, Outcome], name: str) -> None:
+    record = read_record(ended[0] / name)
+    code = SEGMENTED.get(name, (None, ""))[1]
+    found = {finding["code"] for finding in record["findings"]}
+    assert code in found if code else not found, found
