@@ -1,6 +1,6 @@
 """Does the confidence of a mask tell its Dice? Of a network that benchmarks/subsets.py trained.
 
-    OMP_NUM_THREADS=1 python -P benchmarks/confidence.py STUDY/cggm_dropout_0 FOLDER
+    OMP_NUM_THREADS=1 python -P benchmarks/confidence.py STUDY/joint_dropout_0 FOLDER
 
 STUDY is the folder of `benchmarks/subsets.py`; its 48 test cases are segmented from some subsets
 of their sequences. FOLDER gets `confidence.csv`, a row for each case, subset and region; what it

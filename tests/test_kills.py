@@ -20,7 +20,7 @@ import pytest
 import torch
 import transformers
 
-from cggm.data.files import digest_of, read_json
+from cggm.data.files import digest_of
 from cggm.data.phantom import generate
 from cggm.data.phantom.head import make_head
 
@@ -97,7 +97,17 @@ def training(folder: Path) -> Work:
         places = ["--dataset_dir", folder / "cases", "--cache_dir", output / "cache"]
         more = ["--slices_per_case", "2", "--method", "cggm", "--modality_dropout", "0.3"]
         epochs = ["--epochs", "4", "--val_interval", "1"]
-        return ["train", "brats", *places, *SMALL, *more, *epochs, "--output_dir", output, *going_on]
+        return [
+            "train",
+            "brats",
+            *places,
+            *SMALL,
+            *more,
+            *epochs,
+            "--output_dir",
+            output,
+            *going_on,
+        ]
 
     return Work(words, network_and_history)
 
@@ -125,13 +135,16 @@ def one_npy(output: Path) -> dict[str, object]:
 def dicom(folder: Path) -> Work:
     draws = np.random.default_rng(0)
     for patient in range(6):
-        for number, name in enumerate(("t1 mpr post gd", "t2 flair tra")):
-            array = draws.integers(0, 1000, (64, 64, 24)).astype(np.uint16)
-            place = folder / "tree" / f"{patient}_{number}"
-            write_series(place, array, description=name, patient=str(patient))
-    return Work(
-        lambda output: ["dicom", "convert", folder / "tree", output], files("**/*.nii.gz")
-    )
+        for number, text in enumerate(("t1_mprage_km", "t2_flair_tra"), 1):
+            write_series(
+                folder / "tree" / f"{patient}_{number}",
+                draws.integers(0, 1000, (64, 64, 24)).astype(np.uint16),
+                patient=(f"Patient^{patient}", str(patient), "19600101"),
+                study=f"1.2.3.{patient}",
+                SeriesNumber=number,
+                SeriesDescription=text,
+            )
+    return Work(lambda output: ["dicom", "convert", folder / "tree", output], files("**/*.nii.gz"))
 
 
 def preparation(folder: Path) -> Work:

@@ -229,13 +229,16 @@ def test_a_case_in_hand_of_another_process_is_left_to_it(
     assert not outcome.failed and not (output / "failed.csv").exists()
 
 
-def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cases", "kills"), [(4, 3), pytest.param(40, 5, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_a_run_ends_complete(
+    cases: int, kills: int, brats: Path, tool: Tool, tmp_path: Path
+) -> None:
     """No case is done twice, and none that was finished is touched again."""
     output, draws = tmp_path / "out", random.Random(0)
-    for number in (2, 3):
+    for number in range(2, cases):
         write_case(brats, f"P{number}", number)
     finished: dict[str, int] = {}
-    for _ in range(3):
+    for _ in range(kills):
         child = in_a_child(lambda: run(brats, output, tool))
         time.sleep(draws.uniform(0.1, 2))
         os.kill(child, signal.SIGKILL)
@@ -245,11 +248,11 @@ def test_killed_at_any_moment_a_run_ends_complete(brats: Path, tool: Tool, tmp_p
             assert finished.setdefault(path.stem, now) == now
     begun = {path.stem for path in output.glob(".locks/*.begun")}
     outcome = run(brats, output, tool)
-    names = [f"P{number}" for number in range(4)]
+    names = sorted(f"P{number}" for number in range(cases))
     assert sorted([*outcome.done, *outcome.earlier]) == names and not outcome.failed
     assert set(outcome.earlier) == finished.keys()
     assert begun - finished.keys() <= set(list(outcome.done)[len(outcome.done) - len(begun) :])
-    assert list(table(output / "volumes.csv")) == names
+    assert sorted(table(output / "volumes.csv")) == names
     assert not list(output.glob(".*.tmp")) and not list(output.glob(".locks/*.begun"))
 
 

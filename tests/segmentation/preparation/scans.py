@@ -52,3 +52,12 @@ def labels_seen(head: Head, shape: tuple[int, ...], affine: np.ndarray, motion: 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / float(first.sum() + second.sum())
+
+
+def points_of(head: Head) -> np.ndarray:
+    """Points of the brain in RAS mm, (N, 3)."""
+    return np.argwhere(head.brain)[::97] @ head.affine[:3, :3].T + head.affine[:3, 3]
+
+
+def moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:3, :3].T + matrix[:3, 3]

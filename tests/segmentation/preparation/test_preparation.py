@@ -21,18 +21,9 @@ from cggm.pipelines.segmentation.preparation.record import read_record
 from cggm.pipelines.segmentation.preparation.registration import register
 
 from .conftest import SETTINGS
-from .scans import MOTIONS, VOXELS, grid_of, save, write_scans
+from .scans import MOTIONS, VOXELS, grid_of, moved, points_of, save, write_scans
 
 LPS = np.array([-1.0, -1.0, 1.0])
-
-
-def points_of(head: Head) -> np.ndarray:
-    """Points of the brain in RAS mm, (N, 3)."""
-    return np.argwhere(head.brain)[::97] @ head.affine[:3, :3].T + head.affine[:3, 3]
-
-
-def moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 @pytest.mark.parametrize("sequence", ["flair", "t2"])
