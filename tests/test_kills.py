@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -68,7 +69,7 @@ class Work:
 
 
 def files(*patterns: str) -> Callable[[Path], dict[str, object]]:
-    """Bytes of files of a folder."""
+    """Digests of files of a folder."""
 
     def made(output: Path) -> dict[str, object]:
         found = [path for pattern in patterns for path in output.glob(pattern)]
@@ -86,7 +87,9 @@ def network_and_history(output: Path) -> dict[str, object]:
     """Weights of a training, and its losses and scores."""
     content = torch.load(output / "models" / "last.pt", weights_only=True)
     weights = {name: value.tolist() for name, value in content["network"].items()}
-    return weights | {"history": (output / "history.csv").read_text()}
+    history = pd.read_csv(output / "history.csv").drop(columns="seconds").to_csv()
+    modulation = (output / "modulation.csv").read_text()
+    return weights | {"history": history, "modulation": modulation}
 
 
 def training(folder: Path) -> Work:
@@ -191,11 +194,12 @@ def seed() -> Iterator[None]:
 @pytest.mark.parametrize("name", WORKS)
 def test_killed_twenty_times_it_ends_as_if_never_killed(name: str, tmp_path: Path) -> None:
     work, draws = WORKS[name](tmp_path / "in"), random.Random(f"{SEED} {name}")
-    took = work.finish(tmp_path / "whole")
-    expected = work.made(tmp_path / "whole")
+    whole, output = tmp_path / "whole" / "out", tmp_path / "killed" / "out"
+    took = work.finish(whole)
+    expected = work.made(whole)
     killed = 0
     while killed < KILLS:
-        process = work.start(tmp_path / "out")
+        process = work.start(output)
         time.sleep(draws.uniform(0.3, 1.0) * took)
         ended = process.poll()
         process.send_signal(signal.SIGKILL)
@@ -204,7 +208,7 @@ def test_killed_twenty_times_it_ends_as_if_never_killed(name: str, tmp_path: Pat
         if ended is not None:
             assert ended == 0, said
             break  # the work is done: nothing is left to kill
-    work.finish(tmp_path / "out")
-    assert work.made(tmp_path / "out") == expected
+    work.finish(output)
+    assert work.made(output) == expected
     left = [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp") or p.name.endswith(".begun")]
     assert not left, f"after {killed} kills"
