@@ -275,28 +275,37 @@ class Study:
         """Draws beyond the first ones of primary comparisons that need them."""
         if self.asked.half_width is None:
             return
+        baseline, methods = self.asked.baseline, self.compared()[1:]
         for name, dropout in product(self.asked.primary, (0.0, self.asked.content["dropout"])):
-            cell, baseline = self.asked.cells[name], self.asked.baseline
-            theirs = self._first_scores(name, baseline, dropout)
-            most = 0
-            for method in self.compared()[1:]:
-                gaps = (self._first_scores(name, method, dropout) - theirs).dropna()
-                if len(gaps) < 3:
-                    continue
-                draws = pairs_for(gaps, self.asked.half_width, self.asked.content["alpha"])
-                most = max(most, draws)
-                yield from self._tests_of(cell, [method], dropout, draws)
-            yield from self._tests_of(cell, [baseline], dropout, most)
+            draws = {method: self._draws_for(name, method, dropout) for method in methods}
+            for method, number in {**draws, baseline: max(draws.values())}.items():
+                yield from self._tests_of(self.asked.cells[name], [method], dropout, number)
 
-    def _first_scores(self, cell: str, method: str, dropout: float) -> pd.Series:
-        """Test scores by draw at the chosen rate, of the draws that every comparison has."""
+    def _draws_for(self, cell: str, method: str, dropout: float) -> int:
+        """How many draws of a comparison there have to be before the next look at its deviation."""
+        draws, half_width = self.asked.draws[PRIMARY], self.asked.half_width
+        while half_width is not None:
+            ours, theirs = (
+                self._first_scores(cell, name, dropout, draws)
+                for name in (method, self.asked.baseline)
+            )
+            gaps = (ours - theirs).dropna()
+            if len(gaps) < draws:  # some are still to be trained, or the method failed
+                break
+            wanted = pairs_for(gaps, half_width, self.asked.content["alpha"])
+            if wanted == draws:
+                break
+            draws = wanted
+        return draws
+
+    def _first_scores(self, cell: str, method: str, dropout: float, draws: int) -> pd.Series:
+        """Test scores of the first draws at the chosen rate."""
         found = self.results
         chosen = (found["cell"] == cell) & (found["method"] == method)
         chosen &= (found["dropout"] == dropout) & (found["purpose"] == TEST)
-        chosen &= (found["rate"] == self.rate(cell, method, dropout)) & (
-            found["draw"] < self.asked.draws[PRIMARY]
-        )
-        return found[chosen].set_index("draw")["test"].astype(float)
+        chosen &= found["rate"] == self.rate(cell, method, dropout)
+        rows = found[chosen & (found["draw"] < draws)]
+        return rows.set_index("draw")["test"].astype(float)
 
     def _tests_of(
         self, cell: Cell, methods: Sequence[str], dropout: float, draws: int

@@ -101,13 +101,13 @@ def detectable(deviation: float, pairs: int, alpha: float) -> float:
 
 
 def pairs_for(gaps: pd.Series, half_width: float, alpha: float) -> int:
-    """How many pairs leave an interval of at most this half width: Stein's two-stage procedure.
+    """How many pairs leave an interval of this half width, by the deviation of those there are.
 
-    The number rests on the deviation of the first pairs and never on their mean, so looking at it
-    favors no answer (Stein, Ann. Math. Statist. 16, 1945).
+    It never rests on their mean, so looking at it favors no answer (Stein, Ann. Math. Statist. 16,
+    1945).
 
     Args:
-        gaps: differences of the first pairs, in points; 3 or more.
+        gaps: differences of the pairs so far, in points; 3 or more.
         half_width: in points.
         alpha: 1 minus the level of the interval.
 
