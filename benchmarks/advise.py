@@ -43,7 +43,7 @@ KINDS = {
     "duplicate": Cell("duplicate"),
     "complementary": Cell("complementary"),
 }
-SAMPLES, FURTHER, DIVISIONS = 1000, 18_000, 5
+SAMPLES, FURTHER = 1000, 18_000
 METHODS = ("cggm", "ume")  # fewer than the command's: most of what is judged is of joint training
 
 
@@ -52,14 +52,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--draws", type=int, default=10, help="of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw")
+    parser.add_argument("--divisions", type=int, default=5, help="of each draw")
     parser.add_argument("--minutes", type=float, default=3, help="no training begins later")
     parser.add_argument("--output", type=Path, default=Path("output/advise_benchmark"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * given.minutes
-    wanted = [(kind, seed) for seed in range(given.draws) for kind in given.kinds.split(",")]
+    seeds = range(given.first, given.first + given.draws)
+    wanted = [(kind, seed) for seed in seeds for kind in given.kinds.split(",")]
     # Not begun any more where one before ran out of time.
-    all(judge(kind, seed, given.output, until) for kind, seed in wanted)
+    all(judge(kind, seed, given.divisions, given.output, until) for kind, seed in wanted)
     print(table(read(given.output)))
 
 
@@ -84,17 +87,17 @@ def drawn(kind: str, seed: int) -> tuple[Samples, Part]:
     return samples, Part(rest, labels[-FURTHER:])
 
 
-def judge(kind: str, seed: int, folder: Path, until: float) -> bool:
+def judge(kind: str, seed: int, divisions: int, folder: Path, until: float) -> bool:
     """Advise on one draw, and keep whether that was right; False where time ran out."""
     if any((line["kind"], line["draw"]) == (kind, seed) for line in read(folder)):
         return True
     samples, further = drawn(kind, seed)
     variants = variants_for(samples, METHODS)
     rows = Rows(folder / f"{kind}-{seed}.jsonl", {"data": samples.digest})
-    if work(variants, rows, DIVISIONS, here(worker(samples)), until - time.monotonic()):
+    if work(variants, rows, divisions, here(worker(samples)), until - time.monotonic()):
         return False
-    found = find(samples, variants, rows.rows, DIVISIONS)
-    gain = true_gain(samples, further, found)
+    found = find(samples, variants, rows.rows, divisions)
+    gain = true_gain(samples, further, found, divisions)
     line = {
         "kind": kind,
         "draw": seed,
@@ -125,25 +128,27 @@ def worker(samples: Samples) -> Do:
     return do
 
 
-def true_gain(samples: Samples, further: Part, found: Findings) -> float | None:
+def true_gain(samples: Samples, further: Part, found: Findings, divisions: int) -> float | None:
     """What is advised against joint training, on further samples; None where that is joint."""
     if found.advised is None:
         return None
     joint = Variant(JOINT, JOINT)
     pairs = ((found.advised.variant, found.advised.rate), (joint, found.rate))
-    advised, plain = (true_score(samples, further, *pair) for pair in pairs)
+    advised, plain = (true_score(samples, further, divisions, *pair) for pair in pairs)
     return round(advised - plain, 2)
 
 
-def true_score(samples: Samples, further: Part, variant: Variant, rate: float) -> float:
+def true_score(
+    samples: Samples, further: Part, divisions: int, variant: Variant, rate: float
+) -> float:
     """Mean over the divisions on further samples, by the same trainings again."""
     total = 0.0
-    for division in range(DIVISIONS):
+    for division in range(divisions):
         train = Part(samples.inputs, samples.labels).at(samples.divided(division)["train"])
         parts = samples.parts(division) | {"test": standardized(further, train)}
         outcome = trained(samples, Job(variant, division, rate), parts, epochs_for(samples))
         total += outcome.test or 0.0
-    return total / DIVISIONS
+    return total / divisions
 
 
 def is_right(kind: str, found: Findings, gain: float | None) -> bool:

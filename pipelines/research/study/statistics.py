@@ -97,7 +97,7 @@ def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
 def detectable(deviation: float, pairs: int, alpha: float) -> float:
     """The smallest true difference that a paired t-test finds with power 0.8, in points."""
     effect = TTestPower().solve_power(nobs=pairs, alpha=alpha, power=POWER)
-    return float(effect) * deviation
+    return np.asarray(effect).item() * deviation  # an array of one for many pairs
 
 
 def pairs_for(gaps: pd.Series, half_width: float, alpha: float) -> int:
