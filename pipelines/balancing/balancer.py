@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from . import fitting
 from .batches import prepare_modalities
@@ -87,6 +88,8 @@ class Balancer:
         self.step: Step | None = None  # the batch at hand, from its loss to the end of its update
         self._run: Run | None = None
         self.masking = fitting.masking_of(dropout, method, network, self.encoders)
+        self._hook: RemovableHandle | None = None  # on the optimizer, while training
+        self._is_open = False  # between the start of an update and its end
         self._capture = Capture(self.encoders, network, self._changed)
         self._scores = MeanScores()
 
@@ -173,6 +176,7 @@ class Balancer:
             make_alike(classifier.to(run.device))
         self.method.prepare(run)
         self._run = run
+        self._hook = optimizer.register_step_pre_hook(self._refuse_unmodulated)
 
     def begin_epoch(self, epoch: int) -> None:
         """Tell the method that an epoch begins; its number counts from 1."""
@@ -192,6 +196,9 @@ class Balancer:
         self._capture.forget()
         self.finish_update()
         self._run = None
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def capture(self) -> Capture:
         """Context for the network's pass; a trainer with events calls its ``begin`` and ``end``."""
@@ -227,6 +234,13 @@ class Balancer:
         if self._run is None:
             raise RuntimeError(
                 "no batch was captured: call the network within `with balancer.capture():`"
+            )
+        if not (self._capture.features or self._capture.predictions):
+            raise RuntimeError(
+                "no encoder was heard in the forward pass: call the network within `with "
+                "balancer.capture():`, its encoders as modules, encoder(x). A network that "
+                "torch.compile runs has to be called so the first time, too; call "
+                "torch.compiler.reset() where it was called before"
             )
         if self._capture.is_compiled:
             fitting.check_compiled(self.method)
@@ -271,6 +285,7 @@ class Balancer:
                 "there is nothing to modulate: call balancer.loss(prediction, label) and "
                 "back-propagate it before every step"
             )
+        self._is_open = True
         for classifier in self.classifiers.values():
             average_gradients(classifier)
         norms = [gradient_norm(e).to(step.task_loss.device) for e in self.encoders.values()]
@@ -282,8 +297,16 @@ class Balancer:
         """Undo what was changed for the update alone."""
         if self.step is not None:
             self.method.stepped(self.step)
-        self.step = None
+        self.step, self._is_open = None, False
         self._scores.restart()
+
+    def _refuse_unmodulated(self, *_: object) -> None:
+        """Of the optimizer's step: RuntimeError where a loss was formed and nothing modulated."""
+        if self.step is not None and not self._is_open:
+            raise RuntimeError(
+                "optimizer.step() was called outside of `with balancer.modulate():`, so "
+                f"{type(self.method).__name__} would change nothing: put the step within"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers, and how far the dropout's draws are."""

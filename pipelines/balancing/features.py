@@ -62,15 +62,27 @@ def selected(feature: Feature, rows: Tensor) -> Any:
 
 
 def _changed(feature: Feature, change: Callable[[Tensor], Tensor]) -> Any:
-    """A feature with its tensors changed; what is not a tensor stays as it is."""
+    """A feature with its tensors changed; numbers, texts and None stay as they are.
+
+    Raises:
+        TypeError: it is of another kind, which may hide tensors.
+    """
     if isinstance(feature, Tensor):
         return change(feature)
-    if isinstance(feature, dict):
-        return {name: _changed(part, change) for name, part in feature.items()}
+    if isinstance(feature, Mapping):
+        parts = {name: _changed(part, change) for name, part in feature.items()}
+        kind: Any = type(feature)  # an output of transformers is still one
+        return parts if kind is dict else kind(**parts)
     if isinstance(feature, list | tuple):
         parts = [_changed(part, change) for part in feature]
-        return tuple(parts) if isinstance(feature, tuple) else parts
-    return feature
+        kind = type(feature)
+        return kind(*parts) if hasattr(feature, "_fields") else kind(parts)
+    if feature is None or isinstance(feature, str | bytes | int | float):
+        return feature
+    raise TypeError(
+        f"an encoder gave a {type(feature).__name__}: tensors in it cannot be cut from their graph "
+        "or masked; give a tensor, or a tuple, list or dictionary of them"
+    )
 
 
 def pooled(feature: Feature) -> Tensor:
@@ -102,16 +114,9 @@ def pooled(feature: Feature) -> Tensor:
     return first.flatten(2).mean(2) if first.ndim > 2 else first
 
 
-def detached(features: Any) -> Any:
-    """Cut a tensor, or a list, tuple or dictionary of tensors, from its graph."""
-    if isinstance(features, Tensor):
-        return features.detach()
-    if isinstance(features, Mapping):
-        return {name: detached(value) for name, value in features.items()}
-    if isinstance(features, list | tuple):
-        parts = [detached(value) for value in features]
-        return tuple(parts) if isinstance(features, tuple) else parts
-    return features
+def detached(features: Feature) -> Any:
+    """Cut a feature, or a dictionary of them, from its graph."""
+    return _changed(features, Tensor.detach)
 
 
 def is_sequence(feature: Feature) -> bool:

@@ -42,7 +42,12 @@ def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Mo
         raise ValueError(
             f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
         )
-    last_weight(layer)
+    try:
+        last_weight(layer)
+    except ValueError:
+        if method.needs_head:
+            raise
+        return None  # nothing to compare the classifiers' gradients with
     return layer
 
 
@@ -70,7 +75,7 @@ def classifiers_of(
         raise ValueError(
             f"there are classifiers for {sorted(modules)}, but encoders for {sorted(encoders)}"
         )
-    if head is None:
+    if head is None or not method.needs_head:
         return {name: modules[name] for name in encoders}
     expected = tuple(last_weight(head).shape)
     for name, classifier in modules.items():

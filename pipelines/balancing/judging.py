@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .distributed import summed_over_ranks
 from .features import detached, selected
@@ -73,7 +73,8 @@ class MeanScores:
         """Add a micro-batch, and set the step's ``scores`` and ``fusion_score``.
 
         The modalities are judged by their classifiers, or by the members of a late fusion, on the
-        samples that have them; where there are neither, there are no scores.
+        samples that have them: NaN for one that no sample has. Where there are neither, there are
+        no scores.
         """
         predictions = step.classifier_predictions or step.predictions
         if not predictions:
@@ -82,7 +83,7 @@ class MeanScores:
         sums = torch.stack([_sum_of(step, *each) for each in [*judged, (step.prediction, None)]])
         batch = summed_over_ranks(sums)
         self._sums = batch if self._sums is None else self._sums + batch
-        means = self._sums[:, 0] / self._sums[:, 1].clamp(min=1)
+        means = self._sums[:, 0] / self._sums[:, 1]  # 0 / 0, NaN, where no sample has it
         step.scores, step.fusion_score = means[:-1], means[-1]
 
 
@@ -98,6 +99,15 @@ def compare_gradients(step: Step) -> None:
 
     To be called before the backward pass, which frees the graph these gradients come from.
     """
-    if step.classifiers and step.head is not None and last_weight(step.head).requires_grad:
+    if step.head is None or not step.classifiers:
+        return
+    weight = last_weight(step.head)
+    if weight.requires_grad and all(_alike(c, weight) for c in step.classifiers.values()):
         fusion = step.fusion_gradient().detach()
         step.cosines = cosines(fusion, step.classifier_gradients())
+
+
+def _alike(classifier: nn.Module, weight: Tensor) -> bool:
+    """Whether a classifier's last layer can be compared with that of the network."""
+    last = getattr(getattr(classifier, "head", classifier), "weight", None)
+    return isinstance(last, Tensor) and last.shape == weight.shape

@@ -146,7 +146,17 @@ class Step:
         return gradient
 
     def member_losses(self) -> list[Tensor]:
-        """The task's loss on the prediction of each member of a late fusion."""
+        """The task's loss on the prediction of each member of a late fusion.
+
+        Raises:
+            RuntimeError: the network has no members.
+        """
+        if not self.predictions:
+            raise RuntimeError(
+                f"{type(self.run.network).__name__} has no `members`, one network per modality "
+                "whose predictions are joined, and this method trains nothing else: see "
+                "cggm.models.LateFusion"
+            )
         return [self.task.loss(p, self.label).mean() for p in self.predictions.values()]
 
     def classifier_gradients(self) -> list[Tensor]:
@@ -303,6 +313,7 @@ def last_weight(module: nn.Module) -> Tensor:
     weight = getattr(getattr(module, "head", module), "weight", None)
     if not isinstance(weight, Tensor):
         raise ValueError(
-            f"{type(module).__name__} has no last layer with a weight: call its last layer `head`"
+            f"{type(module).__name__} has no last layer with a weight: call its last layer `head`, "
+            "or for the network's pass head=<its last layer>"
         )
     return weight

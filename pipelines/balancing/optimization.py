@@ -98,10 +98,19 @@ class StepFactors:
             factors: one number per encoder, in their order.
 
         Raises:
-            ValueError: a parameter group holds parameters of an encoder together with others.
+            ValueError: a parameter group holds parameters of an encoder together with others, or
+                an encoder is in none.
         """
         named = dict(zip(encoders, factors, strict=True))
-        for group, modality in encoder_groups(optimizer, encoders):
+        groups = encoder_groups(optimizer, encoders)
+        for modality in encoders.keys() - {modality for _, modality in groups}:
+            if any(parameter.requires_grad for parameter in encoders[modality].parameters()):
+                raise ValueError(
+                    f"the update of the encoder of {modality!r} is to be scaled, but the "
+                    "balancer's optimizer does not train it: put all encoders into one optimizer, "
+                    "balancer.optimizer"
+                )
+        for group, modality in groups:
             factor = named[modality] or self.SMALLEST
             before = {"lr": group["lr"]}
             group["lr"] = group["lr"] * factor

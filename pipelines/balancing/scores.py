@@ -118,7 +118,15 @@ def accuracy(prediction: Tensor, label: Tensor) -> Tensor:
     Args:
         prediction: logits, shape (B, C).
         label: class numbers, shape (B,).
+
+    Raises:
+        ValueError: there is one class only.
     """
+    if prediction.shape[1] < 2:
+        raise ValueError(
+            f"accuracy compares classes, and the prediction {tuple(prediction.shape)} has one: "
+            "give a logit for each class"
+        )
     return (prediction.argmax(1) == label).float()
 
 
@@ -146,10 +154,14 @@ def negative_error(prediction: Tensor, label: Tensor) -> Tensor:
     """Minus the absolute error, at most 0: the paper's MAE, with larger as better.
 
     Args:
-        prediction: values, shape (B, 1).
-        label: values, shape (B, 1).
+        prediction: values, shape (B, 1) or (B,).
+        label: values, shape (B, 1) or (B,).
+
+    Raises:
+        ValueError: there is more than one value for a sample.
     """
-    return -(prediction.float() - label.float()).abs()[:, 0]
+    value, truth = (_single_values(part) for part in (prediction, label))
+    return -(value.float() - truth.float()).abs()
 
 
 def binary_accuracy(prediction: Tensor, label: Tensor) -> Tensor:
@@ -158,10 +170,24 @@ def binary_accuracy(prediction: Tensor, label: Tensor) -> Tensor:
     What the authors' released code uses in place of MAE; a label of 0 counts as not positive.
 
     Args:
-        prediction: values, shape (B, 1).
-        label: values, shape (B, 1).
+        prediction: values, shape (B, 1) or (B,).
+        label: values, shape (B, 1) or (B,).
+
+    Raises:
+        ValueError: there is more than one value for a sample.
     """
-    return ((prediction > 0) == (label > 0)).float()[:, 0]
+    value, truth = (_single_values(part) for part in (prediction, label))
+    return ((value > 0) == (truth > 0)).float()
+
+
+def _single_values(part: Tensor) -> Tensor:
+    """As (B,): compared as (B, 1) and (B,), each sample would meet all labels."""
+    if part.numel() != len(part):
+        raise ValueError(
+            f"a regression is scored by one value for a sample, and there are {tuple(part.shape)}: "
+            "pass scores= as a function of your own"
+        )
+    return part.flatten()
 
 
 Score = Callable[[Tensor, Tensor], Tensor]

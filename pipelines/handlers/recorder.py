@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class Recorder:
         sums: dict[str, list[float]] = defaultdict(list)
         for row in self._rows:
             for name, value in row.items():
-                if name not in COLUMNS[:3]:
+                # A batch without a modality has no score of it.
+                if name not in COLUMNS[:3] and not math.isnan(value):
                     sums[f"{name}/{row['modality']}"].append(value)
         engine.state.metrics.update({name: sum(v) / len(v) for name, v in sums.items()})
         if is_main_process():

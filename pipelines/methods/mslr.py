@@ -106,7 +106,7 @@ class MSLR(Method):
         self.factors = None if factors is None else dict(factors)
         self._history = torch.zeros(0, 0)  # mean scores of the last epochs, (window + 1, M)
         self._sums = torch.zeros(0)  # of the scores of the epoch at hand
-        self._steps, self._epoch = 0, 0
+        self._steps, self._epoch = torch.zeros(0), 0  # steps that scored each modality
         self._balance = torch.zeros(0)
         self._factors = StepFactors()
 
@@ -122,11 +122,11 @@ class MSLR(Method):
 
     def epoch_begins(self, run: Run) -> None:
         """Close the last epoch; here, so that it does not matter when checkpoints are written."""
-        if self._steps and run.epoch != self._epoch:
-            mean = (self._sums / self._steps)[None]
+        if len(self._steps) and run.epoch != self._epoch:
+            mean = (self._sums / self._steps.clamp(min=1))[None]
             earlier = self._history if len(self._history) else mean[:0]
             self._history = torch.cat([earlier, mean])[-self.window - 1 :]
-            self._sums, self._steps = torch.zeros(0), 0
+            self._sums, self._steps = torch.zeros(0), torch.zeros(0)
         self._epoch = run.epoch
         self._balance = self._given(run.modalities)
         if self.strategy == "dynamic" and len(self._history) > self.window:
@@ -139,8 +139,10 @@ class MSLR(Method):
     def gradients(self, step: Step) -> None:
         """Scale the learning rates of the coming update."""
         scores = step.scores.detach().float().cpu()  # over all micro-batches and ranks already
-        self._sums = scores if self._steps == 0 else self._sums + scores
-        self._steps += 1
+        known = scores.isfinite()
+        new, one = torch.where(known, scores, 0.0), known.float()
+        self._sums = self._sums + new if len(self._steps) else new
+        self._steps = self._steps + one if len(self._steps) else one
         self._factors.apply(step.optimizer, step.encoders, self._balance.tolist())
 
     def stepped(self, step: Step) -> None:
@@ -161,4 +163,6 @@ class MSLR(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._history, self._sums = state["history"], state["sums"]
-        self._steps, self._epoch = int(state["steps"]), int(state["epoch"])
+        self._steps, self._epoch = state["steps"], int(state["epoch"])
+        if not isinstance(self._steps, Tensor):  # of an earlier version
+            self._steps = torch.full_like(self._sums, float(self._steps))

@@ -194,7 +194,7 @@ class PASSION(Method):
             kl, proto, column = zero, zero, zero.expand(len(here))
             if bool(here.any()):
                 kl, proto, distance = self._lesson(step, name, teacher, here)
-                column = column.masked_scatter(here, distance)
+                column = column.masked_scatter(here, distance.to(column.dtype))
             taught.append(kl)
             prototypes.append(proto)
             columns.append(column)

@@ -440,5 +440,5 @@ def test_rays_trainings_are_those_of_this_process(
 def test_advice_is_right_on_a_draw(kind: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "benchmarks" / "advise.py"
     bench = runpy.run_path(str(path))
-    assert bench["judge"](kind, 100, tmp_path, time.monotonic() + 3600)
+    assert bench["judge"](kind, 100, 5, tmp_path, time.monotonic() + 3600)
     assert [line["right"] for line in bench["read"](tmp_path)] == [True]

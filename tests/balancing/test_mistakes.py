@@ -1,0 +1,95 @@
+"""Mistakes in a loop of one's own that would change nothing, or count wrongly, in silence."""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers.modeling_outputs import BaseModelOutput
+
+from cggm.pipelines.balancing import Balancer, score_by_name
+from cggm.pipelines.balancing.features import detached, masked
+from cggm.pipelines.methods import CGGM, Joint, Method, ProgressRates
+
+from ..toy import MODALITIES, ToyClassifier, ToyNetwork
+
+INPUTS, LABEL = torch.randn(6, 3, 3), torch.tensor([0, 1, 1, 0, 1, 0])
+
+
+def balanced(method: Method) -> Balancer:
+    """A balancer of the toy network."""
+    classifiers = nn.ModuleDict({name: ToyClassifier() for name in MODALITIES})
+    balancer = Balancer(
+        method, ToyNetwork(), loss=cross_entropy, scores="accuracy", classifiers=classifiers
+    )
+    balancer.optimizer = torch.optim.SGD(balancer.parameter_groups(lr=0.1))
+    return balancer
+
+
+def test_a_step_outside_of_modulate_is_refused() -> None:
+    balancer = balanced(CGGM())
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    balancer.loss(prediction, LABEL).backward()
+    optimizer = balancer.optimizer
+    assert optimizer is not None
+    with pytest.raises(RuntimeError, match="outside of `with balancer.modulate.*CGGM would change"):
+        optimizer.step()
+    with balancer.modulate():
+        optimizer.step()
+    balancer.stop()
+    optimizer.step()  # the training has ended
+
+
+def test_a_network_whose_encoders_were_not_heard_is_refused() -> None:
+    balancer = balanced(Joint())
+    prediction = balancer.network(INPUTS)
+    with balancer.capture():
+        pass
+    with pytest.raises(RuntimeError, match="no encoder was heard"):
+        balancer.loss(prediction, LABEL)
+
+
+def test_an_encoder_of_another_optimizer_cannot_be_stepped() -> None:
+    balancer = balanced(ProgressRates())
+    groups = balancer.parameter_groups(lr=0.1)
+    balancer.optimizer = torch.optim.SGD(groups[1:])
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    balancer.loss(prediction, LABEL).backward()
+    with pytest.raises(
+        ValueError, match=f"encoder of {MODALITIES[0]!r} is to be scaled, but the balancer"
+    ):
+        balancer.start_update()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label"), [((4, 1), (4,)), ((4,), (4,)), ((4,), (4, 1)), ((4, 1), (4, 1))]
+)
+def test_regressions_are_scored_sample_by_sample(prediction: tuple, label: tuple) -> None:
+    value, truth = torch.tensor([1.0, 2.0, 3.0, -4.0]), torch.tensor([1.5, 2.0, 1.0, 4.0])
+    scores = score_by_name("mae")(value.view(prediction), truth.view(label))
+    assert scores.tolist() == [-0.5, 0.0, -2.0, -8.0]
+    assert score_by_name("acc2")(value.view(prediction), truth.view(label)).tolist() == [1, 1, 1, 0]
+    with pytest.raises(ValueError, match="one value for a sample"):
+        score_by_name("mae")(torch.zeros(4, 2), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="give a logit for each class"):
+        score_by_name("accuracy")(torch.zeros(4, 1), torch.zeros(4))
+
+
+class Output(NamedTuple):
+    state: Tensor
+    size: int
+
+
+def test_features_keep_their_kind_and_hide_no_tensor() -> None:
+    feature = Output(torch.ones(2, 3, requires_grad=True), 3)
+    cut = detached(feature)
+    assert isinstance(cut, Output) and not cut.state.requires_grad and cut.size == 3
+    output = BaseModelOutput(last_hidden_state=torch.ones(2, 3, 4, requires_grad=True))
+    seen = masked(output, torch.tensor([True, False]))
+    assert isinstance(seen, BaseModelOutput) and not bool(seen.last_hidden_state[1].any())
+    with pytest.raises(TypeError, match="gave a SimpleNamespace: tensors in it cannot be cut"):
+        detached(SimpleNamespace(state=torch.ones(2)))
