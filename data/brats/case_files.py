@@ -127,6 +127,12 @@ def case_problems(
             f"case {name!r}{found} has no usable ID; expected 1 to 128 letters A-Z, digits, dots, "
             "dashes or underscores: rename its files"
         ]
+    if mixed := _of_several_folders(files):
+        return [
+            f"case {name}: its images lie in {' and '.join(map(str, mixed))}; expected one folder, "
+            "or one for each sequence: if these are two patients give their files different names, "
+            "or else put them together"
+        ]
     problems = [
         f"case {name}: {len(paths)} files for {key}: {' and '.join(map(str, paths))}; expected "
         "one: remove or rename the others"
@@ -261,6 +267,21 @@ _NAMED_BY_A_LAYOUT = re.compile(
 )
 _OTHER_FORMATS = (".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mnc", ".dcm")
 _MASK = re.compile(r"mask|brain|skull", re.IGNORECASE)  # nor a mask of the brain
+
+
+def _of_several_folders(files: Mapping[str, Sequence[Path]]) -> list[Path]:
+    """Folders of the images of a case, where they are not one, and not one for each sequence."""
+    folders = [
+        folder
+        for key, paths in files.items()
+        if key != "label"
+        for folder in {path.parent for path in paths}
+    ]
+    paths = [path for several in files.values() for path in several]
+    if len(set(paths)) == 1 or any(len(several) > 1 for several in files.values()):
+        return []  # one 4D file, or told as several files for a sequence
+    several = sorted(set(folders))
+    return several if len(several) > 1 and len(folders) > len(several) else []
 
 
 def _in_another_format(folder: Path, expected: str) -> Path | None:

@@ -98,7 +98,7 @@ def _shortage(error: BaseException) -> str | None:
     if "Found no NVIDIA driver" in text or "not compiled with CUDA enabled" in text:
         return (
             "a GPU was asked for, and torch finds none that it can use here (nvidia-smi and "
-            "torch.cuda.is_available() tell more); leave --device out to train on the CPU"
+            "torch.cuda.is_available() tell more); leave --device out for the CPU"
         )
     if "DefaultCPUAllocator: can't allocate memory" in text or "Cannot allocate memory" in text:
         return _OUT_OF_MEMORY

@@ -89,15 +89,12 @@ def make_writable(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         if folder.exists() and not folder.is_dir():
-            raise InputError(
-                f"the output folder {folder} is a file; pass another one with --output_dir"
-            )
+            raise InputError(f"the output folder {folder} is a file; choose another one")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".writable-", dir=folder, buffering=0) as file:
             file.write(bytes(_ROOM))
     except OSError as error:
         raise InputError(
-            f"the output folder {folder} cannot be written ({error.strerror}); "
-            "pass another one with --output_dir"
+            f"the output folder {folder} cannot be written ({error.strerror}); choose another one"
         ) from error
     return folder

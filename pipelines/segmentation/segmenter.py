@@ -95,7 +95,7 @@ class Segmenter:
         batch_size: int | None = None,
         flips: bool = False,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
         self.trained = {} if weights is None else description_of(weights)
@@ -260,3 +260,12 @@ def _whole(likely: np.ndarray, box: Box, volume: Volume) -> np.ndarray:
         whole[box] = part
         parts.append(volume.native.restored(whole.copy()))
     return np.stack(parts)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"the device is {name!r}; expected cpu, or cuda where there is a GPU of NVIDIA"
+        ) from error

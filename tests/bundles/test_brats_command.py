@@ -98,7 +98,7 @@ def run_mistakes(brats: Bundle, folder: Path) -> dict[str, tuple[int, str, str]]
             "train first, or pass",
         ),
         ("no weights to segment", "error: the weights no_weights_to_segment/models/last.pt"),
-        ("output is a file", "error: the output folder file is a file; pass another one with"),
+        ("output is a file", "error: the output folder file is a file; choose another one"),
         ("sampling", "error: sampling is 'tumour'; expected one of tumor, paper, all"),
         ("too few", "error: 1 epochs of 0 batches leave nothing to train; is a batch larger than"),
     ],

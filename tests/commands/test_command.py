@@ -210,7 +210,7 @@ def test_start_makes_the_folder_and_seeds_everything(tmp_path: Path) -> None:
 
 def test_refuses_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file is a file; pass another one with --output_dir"):
+    with pytest.raises(InputError, match="file is a file; choose another one"):
         make_writable(tmp_path / "file")
     with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); pass another"):
         make_writable(tmp_path / "file" / "below")

@@ -93,9 +93,7 @@ def _measured(visit: Visit) -> Measured:
     if told := visit.volumes.get("ET") is not None:
         diameters = largest_product(region_mask(classes, "ET"), voxel_sizes(affine).tolist())
     product = (diameters.product_mm2 if diameters else 0.0) if told else None
-    return Measured(
-        visit, values | {"ET_mm2": product}, diameters, remarks=list(visit.untold.values())
-    )
+    return Measured(visit, values | {"ET_mm2": product}, diameters, remarks=_remarks(visit))
 
 
 def _compare(one: Measured, earlier: Measured, reference: str) -> None:
@@ -152,3 +150,8 @@ def _change_columns() -> list[str]:
 
 def _rounded(value: float | None) -> float | str:
     return "" if value is None else round(value, 3)
+
+
+def _remarks(visit: Visit) -> list[str]:
+    changed = ["the mask was changed after it was written; all figures are of the changed one"]
+    return [*visit.untold.values(), *(changed if visit.corrected else [])]

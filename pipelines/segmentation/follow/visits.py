@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....data.brats.conventions import label_convention_named
+from ....data.brats.checks import voxel_sizes
+from ....data.brats.conventions import label_convention_named, region_masks
 from ....data.brats.nifti import RasImage, read_nifti
 from ....data.errors import InputError
 from ....data.splits import patient_of
@@ -38,6 +39,7 @@ class Visit:
         folder: of the case.
         mask: its file.
         convention: of the mask's labels.
+        corrected: the mask was changed after it was written; volumes are those of the changed one.
     """
 
     case: str
@@ -50,6 +52,7 @@ class Visit:
     folder: Path
     mask: Path
     convention: str
+    corrected: bool = False
 
     @property
     def day(self) -> datetime.date | None:
@@ -175,7 +178,7 @@ def _visit(folder: Path) -> Visit:
         volumes = {r: None if ml is None else float(ml) for r, ml in record["volumes_ml"].items()}
         if not all(ml is None or math.isfinite(ml) for ml in volumes.values()):
             raise ValueError("a volume is no number")
-        return Visit(
+        visit = Visit(
             record["case"],
             record.get("subject") or patient_of(record["case"]),
             record.get("date"),
@@ -187,5 +190,21 @@ def _visit(folder: Path) -> Visit:
             folder / record["mask"],
             record["label_convention"],
         )
+        written = (record.get("files") or {}).get(record["mask"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise not_a_record(folder, error) from error
+    if written is not None and visit.mask.is_file() and visit.mask.stat().st_size != written:
+        return _corrected(visit)
+    return visit
+
+
+def _corrected(visit: Visit) -> Visit:
+    """The visit with the volumes of a mask that somebody has changed since it was written."""
+    classes, affine = visit.classes()
+    voxel_ml = float(voxel_sizes(affine).prod()) / 1000
+    masks = region_masks(classes)
+    volumes = {
+        region: None if ml is None else round(float(masks[region].sum()) * voxel_ml, 3)
+        for region, ml in visit.volumes.items()
+    }
+    return replace(visit, volumes=volumes, corrected=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ....data.brats.case_files import list_folder
@@ -13,6 +13,7 @@ from ....data.brats.layouts import SEQUENCE_NAMES, Source
 from ....data.errors import InputError
 
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_BEGUN = re.compile(r"(?P<begin>.+)[_-](?P<sequence>[A-Za-z0-9]+)")
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -23,7 +24,8 @@ def find_cases_to_prepare(
 
     Two ways of naming are read: the published layouts of :func:`.find_cases`, such as
     ``P01_t1ce.nii.gz``, and a folder for each patient with ``flair.nii.gz``, ``t1.nii.gz``,
-    ``t1ce.nii.gz`` and ``t2.nii.gz`` in it. A sequence may be absent.
+    ``t1ce.nii.gz`` and ``t2.nii.gz`` in it, or the same with anything before it that is alike in
+    several folders, such as ``scan_flair.nii.gz``. A sequence may be absent.
 
     Args:
         folder: of the cases, or of one.
@@ -41,13 +43,17 @@ def find_cases_to_prepare(
         return cases, problems
     try:
         return _published(folder, layout, say, problems), problems
-    except InputError:
+    except InputError as fault:
         folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
         for one in folders:  # so that one case with a fault does not hide the others
             try:
                 cases += _published(one, layout, say, problems)
             except InputError as error:
                 problems[one.name] = str(error)
+        names = Counter(case.name for case in cases)
+        for case in [case for case in cases if names[case.name] > 1]:
+            cases.remove(case)
+            problems[case.name] = str(fault)  # of one name in several folders
         if not cases:
             raise
         return cases, problems
@@ -67,6 +73,8 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
         name = re.sub(r"[^a-z0-9]", "", _ENDING.sub("", path.name).lower())
         if name in SEQUENCE_NAMES:
             found[path.parent][SEQUENCE_NAMES[name]].append(path)
+    for folder, sequence, path in _named_alike(list_folder(root).nifti):
+        found[folder][sequence].append(path)
     cases, problems = [], {}
     for folder, files in sorted(found.items()):
         several = {key: paths for key, paths in files.items() if len(paths) > 1}
@@ -88,3 +96,17 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
             images = {key: Source(files[key][0]) for key in SEQUENCES if key in files}
             cases.append(Case(name, images, None, None, "brats2018"))
     return cases, problems
+
+
+def _named_alike(files: Iterable[Path]) -> Iterator[tuple[Path, str, Path]]:
+    """Files whose beginning names no patient: with the same sequence it is in several folders."""
+    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in files:
+        if match := _BEGUN.fullmatch(_ENDING.sub("", path.name)):
+            sequence = SEQUENCE_NAMES.get(match["sequence"].lower())
+            if sequence:
+                groups[match["begin"]][sequence].append(path)
+    for sequences in groups.values():
+        if any(len({path.parent for path in paths}) > 1 for paths in sequences.values()):
+            for sequence, paths in sequences.items():
+                yield from ((path.parent, sequence, path) for path in paths)

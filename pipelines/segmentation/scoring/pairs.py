@@ -11,6 +11,7 @@ from ....data.brats.case_files import walk
 from ....data.brats.checks import plural
 from ....data.brats.layouts import NIFTI
 from ....data.errors import InputError, some
+from ..output_folder import MARK, case_folders, read_content
 
 _DEPTH = 4  # folders deep
 _MASK = re.compile(r"(?:^|[_-])(seg|mask|label|pred|prediction|segmentation)$", re.IGNORECASE)
@@ -48,7 +49,8 @@ def pair_masks(predictions: str | Path, truth: str | Path) -> Pairing:
     MRI sequence are images, as are those in `imagesTr`.
 
     Args:
-        predictions: a folder, up to four deep, or a file.
+        predictions: a folder, up to four deep, or a file. Of a folder of `cggm segment` the masks
+            that its records name are taken, and nothing else in it.
         truth: likewise. Two files are a pair whatever their names.
 
     Raises:
@@ -97,6 +99,8 @@ def _masks(path: Path, side: str, notes: list[str]) -> dict[str, list[Path]]:
     """The masks of a file or folder by case; what else lies there is noted."""
     if not path.exists():
         raise InputError(f"there is no file or folder {path}; is the path right?")
+    if (path / MARK).is_file():
+        return _segmented(path, side, notes)
     inside = [] if path.is_file() else [file for part in walk(path, _DEPTH) for file in part[0]]
     files = [path] if path.is_file() else inside
     nifti = [file for file in files if _is_nifti(file)]
@@ -118,6 +122,26 @@ def _masks(path: Path, side: str, notes: list[str]) -> dict[str, list[Path]]:
     for file in masks:
         by_case[case_of(file)].append(file)
     return dict(by_case)
+
+
+def _segmented(output: Path, side: str, notes: list[str]) -> dict[str, list[Path]]:
+    """The masks of an output folder of `cggm segment`; what they could not tell is noted."""
+    masks = {}
+    for folder in case_folders(output):
+        try:
+            record = read_content(folder)
+            masks[folder.name] = [folder / record["mask"]]
+        except (InputError, KeyError, TypeError) as error:
+            notes.append(f"{side}: {folder.name} left aside ({error})")
+            continue
+        for region, reason in (record.get("untold") or {}).items():
+            notes.append(
+                f"{side}: {folder.name} has no {region} because it could not be told ({reason}); "
+                "it is scored as an empty one"
+            )
+    if not masks:
+        raise InputError(f"{output} holds no finished case of cggm segment")
+    return masks
 
 
 def _fault(case: str, files: dict[str, list[Path]], sides: dict[str, Path]) -> str:

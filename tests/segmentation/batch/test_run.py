@@ -21,8 +21,10 @@ from cggm.pipelines.segmentation.batch.case import Settings, Tool
 from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment, refuse_within
 from cggm.pipelines.segmentation.batch.record import CaseRecord, read_record
 from cggm.pipelines.segmentation.batch.run import Outcome, claim_output, segment_cases
+from cggm.pipelines.segmentation.follow.visits import read_visits
 from cggm.pipelines.segmentation.one_by_one import case_lock
 from cggm.pipelines.segmentation.report import write_reports
+from cggm.pipelines.segmentation.scoring.pairs import pair_masks
 from cggm.pipelines.segmentation.trained import weights_in
 
 from ...children import in_a_child
@@ -227,6 +229,32 @@ def test_a_case_in_hand_of_another_process_is_left_to_it(
         outcome = run(brats, output, tool)
     assert outcome.elsewhere == ["P1"] and list(outcome.done) == ["P0"]
     assert not outcome.failed and not (output / "failed.csv").exists()
+
+
+def test_masks_are_scored_and_followed_as_they_are_now(
+    brats: Path, model: Path, tool: Tool, tmp_path: Path
+) -> None:
+    """Copies for the pages are no masks of their own, and a corrected mask has its own volumes."""
+    output, truth = tmp_path / "out", tmp_path / "truth"
+    run(brats, output, tool)
+    for name in ("P0", "P1"):
+        truth.mkdir(exist_ok=True)
+        shutil.copy(brats / name / f"{name}_seg.nii.gz", truth)
+    pairing = pair_masks(output, truth)
+    assert [pair.case for pair in pairing.pairs] == ["P0", "P1"] and not pairing.unpaired
+    assert pairing.pairs[0].prediction == output / "P0" / "P0_mask.nii.gz"
+
+    path = output / "P0" / "P0_mask.nii.gz"
+    mask = nib.load(path)
+    codes = np.asarray(mask.dataobj)
+    nib.save(nib.Nifti1Image(np.where(codes == 4, 1, codes), mask.affine, mask.header), path)
+    visits, _ = read_visits(output)
+    before = read_record(output / "P0")["volumes_ml"]
+    assert visits[0].corrected and not visits[1].corrected
+    assert visits[0].volumes["ET"] == 0 < before["ET"]
+    assert visits[0].volumes["WT"] == pytest.approx(before["WT"], abs=1e-3)
+    with pytest.raises(InputError, match="the device is 'gpu'; expected cpu, or cuda"):
+        Tool(weights_in(model), Settings(), "gpu")
 
 
 @pytest.mark.parametrize(("cases", "kills"), [(4, 3), pytest.param(40, 5, marks=pytest.mark.slow)])

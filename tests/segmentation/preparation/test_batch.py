@@ -132,6 +132,37 @@ def test_a_folder_for_each_patient_is_read(tmp_path: Path) -> None:
     assert "gives no usable ID" in problems["Müller 3"] and "2 files for t1" in problems["P9"]
 
 
+def test_files_that_are_named_alike_in_every_folder_belong_to_their_folder(tmp_path: Path) -> None:
+    for patient in ("P01", "P02", "P03"):
+        for name in ("flair", "t1ce", *(["t2"] if patient == "P02" else [])):
+            (tmp_path / patient).mkdir(exist_ok=True)
+            (tmp_path / patient / f"scan_{name}.nii.gz").touch()
+    cases, problems = find_cases_to_prepare(tmp_path)
+    assert not problems
+    assert {case.name: sorted(case.images) for case in cases} == {
+        "P01": ["flair", "t1ce"],
+        "P02": ["flair", "t1ce", "t2"],
+        "P03": ["flair", "t1ce"],
+    }
+    assert all(source.path.parent.name == c.name for c in cases for source in c.images.values())
+
+
+def test_two_patients_are_never_joined_into_one(tmp_path: Path) -> None:
+    """Names that are alike, and sequences that do not meet: one in each folder may be one case."""
+    for place in ("P01/scan_flair", "P01/scan_t1", "P02/scan_t1ce", "P02/scan_t2"):
+        (tmp_path / "two" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "two" / f"{place}.nii.gz").touch()
+    cases, problems = find_cases_to_prepare(tmp_path / "two")
+    assert not cases and "its images lie in" in problems["scan"] and "P02; exp" in problems["scan"]
+    for sequence in ("flair", "t1ce"):
+        for patient in ("P01", "P02"):
+            path = tmp_path / "one" / sequence / f"{patient}_{sequence}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    cases, problems = find_cases_to_prepare(tmp_path / "one")
+    assert [case.name for case in cases] == ["P01", "P02"] and not problems
+
+
 def test_nothing_to_prepare_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no case was recognized"):
         find_cases_to_prepare(tmp_path)
