@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ...data.brats.cases import SEQUENCES, Case, find_cases
 from ...data.brats.checks import Grid, check_same_grid, named_gzip, plural
-from ...data.brats.conventions import label_convention_named
+from ...data.brats.conventions import CLASSES, label_convention_named
 from ...data.brats.layouts import NIFTI, Source
 from ...data.brats.nifti import Volume, read_case, read_nifti, write_mask
 from ...data.errors import InputError
@@ -127,6 +127,11 @@ def _write_case(case: Case, edited: Path, target: Path, convention: str) -> None
     classes = _classes(edited, volume, convention)
     if not classes.any():
         raise InputError(f"{edited} is empty: mark the tumor, or leave the case out")
+    if "t1ce" not in case.images and not (classes == CLASSES.index("ET")).any():
+        print(
+            f"note: case {case.name} has no t1ce and its label no ET: a training would learn that "
+            "there is none; mark it if you know it, or leave the case out"
+        )
     with whole_folder(target, replace=_is_ours) as folder:
         for sequence, source in case.images.items():
             _copy(source, folder / f"{case.name}_{sequence}")
