@@ -212,7 +212,7 @@ def test_refuses_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file; choose another one"):
         make_writable(tmp_path / "file")
-    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); pass another"):
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); choose another"):
         make_writable(tmp_path / "file" / "below")
     with pytest.raises(InputError, match="cannot be written"):
         make_writable("/proc/self/runs")

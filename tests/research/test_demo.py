@@ -226,11 +226,11 @@ def test_the_page_needs_no_other_file_and_escapes_names(case: Case) -> None:
     assert "Settings that were given: --epochs 2." in text
     assert "says nothing about patients" in text and "cggm + dropout (3 s)" in text
     assert text.count("this network was never trained without") == 1  # joint alone
-    assert "fewer than the bundle's own" not in text
+    assert "fewer than the 40 of" not in text
     other = report(runs, [], {"dataset_dir": "x"})
-    assert "says nothing about patients" not in other and "fewer than the bundle's own" in other
+    assert "says nothing about patients" not in other and "fewer than the 40 of" in other
     default = json.loads(Path(bundles.path("brats"), "train.json").read_text())["epochs"]
-    assert int(SHORT["epochs"]) < default and f"the bundle's own {default}" in other
+    assert int(SHORT["epochs"]) < default and f"the {default} of the bundle" in other
 
 
 def test_an_empty_validation_is_no_empty_picture() -> None:

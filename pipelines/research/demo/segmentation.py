@@ -38,7 +38,7 @@ MEASURED = (
     "A region that is empty in truth and prediction counts as 100.",
 )
 SHORTENED = (
-    f"{SHORT['epochs']} epochs are fewer than the bundle's own 40, so that all ends within 20 "
+    f"{SHORT['epochs']} epochs are fewer than the 40 of the bundle, so that all ends within 20 "
     "minutes. The table over several seeds is of networks with all of them; --epochs 40 trains so."
 )
 SYNTHETIC = (

@@ -92,6 +92,7 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
             )
         elif name in (case.name for case in cases):
             problems[name] = f"{folder}: another folder is called {name}, too: rename one of them"
+            cases = [case for case in cases if case.name != name]
         else:
             images = {key: Source(files[key][0]) for key in SEQUENCES if key in files}
             cases.append(Case(name, images, None, None, "brats2018"))
@@ -104,7 +105,7 @@ def _named_alike(files: Iterable[Path]) -> Iterator[tuple[Path, str, Path]]:
     for path in files:
         if match := _BEGUN.fullmatch(_ENDING.sub("", path.name)):
             sequence = SEQUENCE_NAMES.get(match["sequence"].lower())
-            if sequence:
+            if sequence and match["begin"] != path.parent.name:  # else it names the patient
                 groups[match["begin"]][sequence].append(path)
     for sequences in groups.values():
         if any(len({path.parent for path in paths}) > 1 for paths in sequences.values()):
