@@ -79,8 +79,8 @@ def files(*patterns: str) -> Callable[[Path], dict[str, object]]:
     return made
 
 
-def one_file(output: Path) -> dict[str, object]:
-    return {end: digest_of(Path(f"{output}{end}")) for end in ("", ".json")}
+def features_file(output: Path) -> dict[str, object]:
+    return {end: digest_of(Path(f"{output}{end}")) for end in (".npy", ".npy.json")}
 
 
 def network_and_history(output: Path) -> dict[str, object]:
@@ -128,11 +128,9 @@ def extraction(folder: Path) -> Work:
     rows = "".join(f"{i},{'great movie ' * (1 + i % 9)}\n" for i in range(4000))
     (folder / "table.csv").write_text("id,text\n" + rows)
     given = ["--table", folder / "table.csv", "--model", folder / "bert", "--chunk", "32"]
-    return Work(lambda output: ["extract", "text", *given, "--output", f"{output}.npy"], one_npy)
-
-
-def one_npy(output: Path) -> dict[str, object]:
-    return one_file(Path(f"{output}.npy"))
+    return Work(
+        lambda output: ["extract", "text", *given, "--output", f"{output}.npy"], features_file
+    )
 
 
 def dicom(folder: Path) -> Work:

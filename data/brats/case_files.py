@@ -271,17 +271,11 @@ _MASK = re.compile(r"mask|brain|skull", re.IGNORECASE)  # nor a mask of the brai
 
 def _of_several_folders(files: Mapping[str, Sequence[Path]]) -> list[Path]:
     """Folders of the images of a case, where they are not one, and not one for each sequence."""
-    folders = [
-        folder
-        for key, paths in files.items()
-        if key != "label"
-        for folder in {path.parent for path in paths}
-    ]
-    paths = [path for several in files.values() for path in several]
-    if len(set(paths)) == 1 or any(len(several) > 1 for several in files.values()):
-        return []  # one 4D file, or told as several files for a sequence
-    several = sorted(set(folders))
-    return several if len(several) > 1 and len(folders) > len(several) else []
+    if any(len(paths) > 1 for paths in files.values()):
+        return []  # told as several files for a sequence
+    images = [path for key, paths in files.items() if key != "label" for path in paths]
+    folders = sorted({path.parent for path in images})
+    return folders if 1 < len(folders) < len(images) else []
 
 
 def _in_another_format(folder: Path, expected: str) -> Path | None:

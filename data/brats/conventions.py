@@ -232,6 +232,16 @@ def region_masks(classes: _Array) -> dict[str, _Array]:
     return {region: region_mask(classes, region) for region in REGIONS}
 
 
+def region_volumes(mask: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    """Volume of WT, TC and ET in ml.
+
+    Args:
+        mask: classes 0 to 3, any shape.
+        voxel_ml: volume of a voxel in milliliters.
+    """
+    return {region: float(part.sum() * voxel_ml) for region, part in region_masks(mask).items()}
+
+
 def as_integers(array: np.ndarray, where: str) -> np.ndarray:
     """Whole numbers as they are, floats within 1e-3 of one rounded.
 

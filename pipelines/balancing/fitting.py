@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .masking import Masking
-from .method import Method, last_weight
+from .method import Method, last_weight, weight_or_none
 from .modality_dropout import ModalityDropout
 
 
@@ -42,13 +42,10 @@ def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Mo
         raise ValueError(
             f"{type(network).__name__} has no last layer called `head`: pass head=<its last layer>"
         )
-    try:
+    if method.needs_head:
         last_weight(layer)
-    except ValueError:
-        if method.needs_head:
-            raise
-        return None  # nothing to compare the classifiers' gradients with
-    return layer
+    # Without a weight there is nothing to compare the classifiers' gradients with.
+    return None if weight_or_none(layer) is None else layer
 
 
 def classifiers_of(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .distributed import summed_over_ranks
 from .features import detached, selected
 from .gradients import cosines
-from .method import Step, last_weight
+from .method import Step, last_weight, weight_or_none
 from .tasks import scores_of
 
 
@@ -102,12 +102,7 @@ def compare_gradients(step: Step) -> None:
     if step.head is None or not step.classifiers:
         return
     weight = last_weight(step.head)
-    if weight.requires_grad and all(_alike(c, weight) for c in step.classifiers.values()):
+    others = [weight_or_none(classifier) for classifier in step.classifiers.values()]
+    if weight.requires_grad and all(w is not None and w.shape == weight.shape for w in others):
         fusion = step.fusion_gradient().detach()
         step.cosines = cosines(fusion, step.classifier_gradients())
-
-
-def _alike(classifier: nn.Module, weight: Tensor) -> bool:
-    """Whether a classifier's last layer can be compared with that of the network."""
-    last = getattr(getattr(classifier, "head", classifier), "weight", None)
-    return isinstance(last, Tensor) and last.shape == weight.shape

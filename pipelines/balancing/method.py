@@ -310,10 +310,16 @@ def last_weight(module: nn.Module) -> Tensor:
     Raises:
         ValueError: there is no such weight.
     """
-    weight = getattr(getattr(module, "head", module), "weight", None)
-    if not isinstance(weight, Tensor):
+    weight = weight_or_none(module)
+    if weight is None:
         raise ValueError(
             f"{type(module).__name__} has no last layer with a weight: call its last layer `head`, "
             "or for the network's pass head=<its last layer>"
         )
     return weight
+
+
+def weight_or_none(module: nn.Module) -> Tensor | None:
+    """The same, or None where there is no such weight."""
+    weight = getattr(getattr(module, "head", module), "weight", None)
+    return weight if isinstance(weight, Tensor) else None

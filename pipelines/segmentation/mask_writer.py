@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from ...data.brats.cases import Case
 from ...data.brats.checks import voxel_sizes
-from ...data.brats.conventions import REGIONS, region_masks
+from ...data.brats.conventions import REGIONS, region_volumes
 from ...data.brats.nifti import Volume, write_mask
 from ...data.errors import InputError
 from ...data.files import write_csv
@@ -174,13 +174,3 @@ def describe_mask(
 
 def _volume(region: str, ml: float | str) -> str:
     return f"{region} –" if isinstance(ml, str) else f"{region} {ml:.1f} ml"
-
-
-def region_volumes(mask: np.ndarray, voxel_ml: float) -> dict[str, float]:
-    """Volume of WT, TC and ET in ml.
-
-    Args:
-        mask: classes 0 to 3, any shape.
-        voxel_ml: volume of a voxel in milliliters.
-    """
-    return {region: float(part.sum() * voxel_ml) for region, part in region_masks(mask).items()}

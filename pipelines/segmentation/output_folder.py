@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def read_content(folder: Path) -> dict[str, Any]:
             f"the record {path} is of case {case!r}: a folder keeps the name of its case"
         )
     return content
+
+
+def changed_since(folder: Path, sizes: Mapping[str, int]) -> list[str]:
+    """Files of a case whose size is not the recorded one, such as a corrected mask.
+
+    Raises:
+        OSError: one is gone.
+    """
+    return [name for name, size in sizes.items() if (folder / name).stat().st_size != size]
 
 
 def not_a_record(folder: Path, error: Exception) -> InputError:

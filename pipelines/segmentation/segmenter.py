@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ...data.brats.cases import Case, Source
-from ...data.brats.conventions import CLASSES, label_convention_named
+from ...data.brats.conventions import CLASSES, label_convention_named, region_volumes
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.brats.normalization import Box
 from ...data.errors import InputError
@@ -20,7 +20,6 @@ from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import Weights, description_of, files_of
 from .averaging import averaged
 from .case_dataset import network_input, presence
-from .mask_writer import region_volumes
 from .outputs import class_probabilities, classes_of
 from .quality.confidence import confidence
 from .reliability import expected_dice, removed_remark, subset_table, untold_regions

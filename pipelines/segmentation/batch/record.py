@@ -11,7 +11,7 @@ from ....data.brats.cases import Case
 from ....data.brats.conventions import REGIONS
 from ....data.errors import InputError
 from ....data.files import fingerprint, is_same_file
-from ..output_folder import case_folders, not_a_record, read_content
+from ..output_folder import case_folders, changed_since, not_a_record, read_content
 from ..reliability import joined
 
 
@@ -74,7 +74,7 @@ def changed_files(folder: Path) -> list[str]:
         sizes = read_record(folder)["files"]
     except InputError:
         return []
-    return [name for name, size in sizes.items() if (folder / name).stat().st_size != size]
+    return changed_since(folder, sizes)
 
 
 def finished_records(output: Path) -> Iterator[CaseRecord]:

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ....data.brats.checks import voxel_sizes
-from ....data.brats.conventions import label_convention_named, region_masks
+from ....data.brats.conventions import label_convention_named, region_volumes
 from ....data.brats.nifti import RasImage, read_nifti
 from ....data.errors import InputError
 from ....data.splits import patient_of
 from ....data.tables import check_unique, read_rows
-from ..output_folder import VIEW, case_folders, not_a_record, read_content
+from ..output_folder import VIEW, case_folders, changed_since, not_a_record, read_content
 
 _LIKE_A_DAY = re.compile(r"\d{1,4}[./ -]\d{1,2}[./ -]\d{1,4}")
 
@@ -190,10 +190,11 @@ def _visit(folder: Path) -> Visit:
             folder / record["mask"],
             record["label_convention"],
         )
-        written = (record.get("files") or {}).get(record["mask"])
+        sizes = record.get("files") or {}
+        written = {name: sizes[name] for name in (record["mask"],) if name in sizes}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise not_a_record(folder, error) from error
-    if written is not None and visit.mask.is_file() and visit.mask.stat().st_size != written:
+    if visit.mask.is_file() and changed_since(folder, written):
         return _corrected(visit)
     return visit
 
@@ -201,10 +202,9 @@ def _visit(folder: Path) -> Visit:
 def _corrected(visit: Visit) -> Visit:
     """The visit with the volumes of a mask that somebody has changed since it was written."""
     classes, affine = visit.classes()
-    voxel_ml = float(voxel_sizes(affine).prod()) / 1000
-    masks = region_masks(classes)
+    measured = region_volumes(classes, float(voxel_sizes(affine).prod()) / 1000)
     volumes = {
-        region: None if ml is None else round(float(masks[region].sum()) * voxel_ml, 3)
+        region: None if ml is None else round(measured[region], 3)
         for region, ml in visit.volumes.items()
     }
     return replace(visit, volumes=volumes, corrected=True)

@@ -51,9 +51,9 @@ def find_cases_to_prepare(
             except InputError as error:
                 problems[one.name] = str(error)
         names = Counter(case.name for case in cases)
-        for case in [case for case in cases if names[case.name] > 1]:
-            cases.remove(case)
-            problems[case.name] = str(fault)  # of one name in several folders
+        cases = [case for case in cases if names[case.name] == 1]
+        # Of one name in several folders:
+        problems |= {name: str(fault) for name, count in names.items() if count > 1}
         if not cases:
             raise
         return cases, problems
@@ -69,11 +69,12 @@ def _published(
 
 def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
     found: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in list_folder(root).nifti:
+    listed = list_folder(root).nifti
+    for path in listed:
         name = re.sub(r"[^a-z0-9]", "", _ENDING.sub("", path.name).lower())
         if name in SEQUENCE_NAMES:
             found[path.parent][SEQUENCE_NAMES[name]].append(path)
-    for folder, sequence, path in _named_alike(list_folder(root).nifti):
+    for folder, sequence, path in _named_alike(listed):
         found[folder][sequence].append(path)
     cases, problems = [], {}
     for folder, files in sorted(found.items()):

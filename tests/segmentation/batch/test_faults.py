@@ -212,8 +212,6 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
 
 def test_only_faults_fail(ended: tuple[Path, Outcome]) -> None:
     _, outcome = ended
-    for k, v in outcome.failed.items():
-        print(k, v)
     assert set(outcome.failed) == set(REFUSED)
     assert set(outcome.done) == {*SEGMENTED, *HEALTHY}
 
