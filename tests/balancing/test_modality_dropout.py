@@ -309,6 +309,7 @@ from cggm.pipelines.balancing import ModalityDropout
 folder, rank = sys.argv[1], int(sys.argv[2])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 torch.save(ModalityDropout(0.5).draw(64, ["a", "b", "c"]), f"{folder}/{rank}.pt")
+dist.barrier()  # or one is gone before the other has met it
 dist.destroy_process_group()
 """
 
