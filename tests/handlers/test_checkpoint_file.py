@@ -18,7 +18,7 @@ from cggm.data.errors import InputError
 from cggm.data.files import remove_leftovers
 from cggm.pipelines.handlers.checkpoint_file import load_network, read, save
 
-from ..children import in_a_child
+from ..children import in_a_child, is_alive
 
 
 def test_ddp_wrapping_leaves_no_trace_in_the_names(tmp_path: Path) -> None:
@@ -91,18 +91,21 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
             weights = torch.full((300_000,), float(number))
             save({"network": weights, "number": number}, tmp_path / "last.pt")
 
-    rng = np.random.default_rng(0)
-    highest = 0
+    def saved() -> int:
+        return file.stat().st_mtime_ns if file.exists() else 0
+
+    rng, file = np.random.default_rng(0), tmp_path / "last.pt"
     for _ in range(10):
+        before = saved()
         child = in_a_child(save_for_ever)
-        time.sleep(float(rng.uniform(0.01, 0.2)))
+        while saved() == before:  # it is at the second file now, or further
+            assert is_alive(child)
+            time.sleep(0.001)
+        time.sleep(float(rng.uniform(0, 0.2)))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        if (tmp_path / "last.pt").exists():
-            content = read(tmp_path / "last.pt")
-            assert bool((content["network"] == content["number"]).all())
-            highest = max(highest, content["number"])
-    assert highest > 1
+        content = read(file)
+        assert bool((content["network"] == content["number"]).all())
     remove_leftovers(tmp_path / "last.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 

@@ -17,9 +17,11 @@ from cggm.data.errors import InputError
 from cggm.data.features.feature_set import write_feature_set_header, write_samples
 from cggm.data.features.file import write_features
 from cggm.pipelines.research.advise.command import main
-from cggm.pipelines.research.advise.decide import find
+from cggm.pipelines.research.advise.decide import find, guessed
+from cggm.pipelines.research.advise.load import load
 from cggm.pipelines.research.advise.page import html
 from cggm.pipelines.research.advise.plan import (
+    ALONE,
     JOINT,
     RATES,
     SEARCH,
@@ -33,11 +35,13 @@ from cggm.pipelines.research.advise.plan import (
     trained,
     variants_for,
 )
-from cggm.pipelines.research.advise.samples import Samples, load
+from cggm.pipelines.research.advise.samples import Samples
 from cggm.pipelines.research.advise.words import command_for, headline, sentences
 from cggm.pipelines.research.advise.work import Rows, here, work
 from cggm.pipelines.research.report.statistics import corrected_difference
 from cggm.pipelines.research.study.families import draw as draw_family
+
+from ..data.brains import write_case
 
 app = typer.Typer()
 app.command()(main)
@@ -101,6 +105,17 @@ def regression(count: int) -> Samples:
 # --- data
 
 
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirteen cases: two of one patient, one without tumor, one without T1ce."""
+    folder = tmp_path_factory.mktemp("patients")
+    for number in range(12):
+        write_case(folder, f"sub-{number:02}_ses-1", number, tumor=number != 10)
+    write_case(folder, "sub-00_ses-2", 12)
+    (folder / "sub-11_ses-1" / "sub-11_ses-1_t1ce.nii.gz").unlink()
+    return folder
+
+
 def test_a_feature_set_is_read_as_means_and_its_test_part_is_left_alone(tmp_path: Path) -> None:
     drawn = draw("late", 150)
     samples = load(set_of(drawn, tmp_path, tests=30), most=1000)
@@ -132,13 +147,36 @@ def test_data_that_cannot_be_advised_on_are_refused(tmp_path: Path) -> None:
         load(few, most=1000)
     with pytest.raises(InputError, match=r"has the modality first only"):
         load(few, most=1000, modalities=["first"])
-    case = tmp_path / "brats" / "BraTS2021_00001"
-    case.mkdir(parents=True)
-    (case / "BraTS2021_00001_t1.nii.gz").touch()
-    with pytest.raises(InputError, match=r"holds images \(NIfTI\), and advice takes feature sets"):
-        app([str(tmp_path / "brats")], standalone_mode=False)
     with pytest.raises(InputError, match=r"--minutes is 0; expected more than 0"):
         app([str(few), "--minutes", "0"], standalone_mode=False)
+
+
+def test_patients_are_read_as_crops_around_their_tumor(patients: Path) -> None:
+    samples = load(patients, modalities=["flair", "t1ce"])
+    assert samples.task == "segmentation" and samples.modalities == ["flair", "t1ce"]
+    assert samples.left_out == "1 case without all sequences and 1 case without tumor"
+    assert len(set(samples.groups)) == 10 and len(samples.groups) == 11 * 5
+    assert samples.inputs["t1ce"].shape == samples.labels.shape == (55, 1, 32, 32)
+    assert samples.labels.unique().tolist() == [0, 1, 2, 3]
+    tumor = samples.labels[:, 0].nonzero()[:, 1:].float()
+    torch.testing.assert_close(tumor.mean(0), torch.tensor([15.5, 15.5]), atol=1, rtol=0)
+    for division in range(5):
+        rows = samples.divided(division)
+        of = {name: {samples.groups[i] for i in part} for name, part in rows.items()}
+        assert not of["train"] & (of["test"] | of["val"]) and not of["test"] & of["val"]
+    with pytest.raises(InputError, match=r"has \d patients with a tumor and all of .* at least 10"):
+        load(patients, most=9)
+    with pytest.raises(InputError, match="t1 is one sequence; there is nothing to balance"):
+        load(patients, modalities=["t1"])
+
+
+def test_guessing_takes_the_best_class_for_everything(patients: Path) -> None:
+    assert guessed(Samples("", {}, torch.tensor([0, 1, 1, 2]), (), 3)) == 50
+    assert guessed(regression(100)) == 0
+    samples = load(patients)
+    counts = samples.labels.flatten().bincount().double()
+    share = float(counts[1:].max() / counts.sum())  # Dice of one class: 2 share / (1 + share)
+    assert guessed(samples) == pytest.approx(200 / 3 * share / (1 + share))
 
 
 # --- trainings
@@ -364,12 +402,18 @@ def test_settings_are_those_of_the_bundles() -> None:
     from cggm.pipelines.methods import create
 
     variants = {v.name: v for v in variants_for(draw("noise", 100))}
-    assert command_for(variants["joint + dropout"]) == "--method joint --modality_dropout 0.3"
-    words = command_for(variants["second x 3"])
+    assert (
+        command_for(variants["joint + dropout"], "classification")
+        == "--method joint --modality_dropout 0.3"
+    )
+    words = command_for(variants["second x 3"], "classification")
     assert words == (
         "--method mslr --methods#mslr#strategy keep --methods#mslr#factors \"{'second': 3}\""
     )
     create("mslr", {"mslr": {"strategy": "keep", "factors": {"second": 3}}})
+    assert command_for(Variant("t1ce alone", ALONE, modality="t1ce"), "segmentation") == (
+        "--sequences \"['t1ce']\" --method joint"
+    )
 
 
 # --- the command
@@ -420,6 +464,20 @@ def test_the_command_trains_writes_and_goes_on(
     assert (folder / "advice.html").read_text().startswith("<!DOCTYPE html>")
     app(words, standalone_mode=False)  # all is done
     assert (folder / "trainings.jsonl").read_text() == rows
+
+
+def test_patients_get_advice_on_dice(
+    patients: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--divisions", "3", "--methods", "cggm", "--jobs", "1", "--epochs", "2"]
+    words += ["--modalities", "flair,t1ce", "--output", str(tmp_path / "out")]
+    app([str(patients), *words], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "percent of Dice" in out and "five slices of each of 10 patients" in out
+    assert "Not used: 1 case without all sequences" in out
+    content = json.loads((tmp_path / "out/advice.json").read_text())
+    assert content["task"] == "segmentation" and content["divisions"] == 3
+    assert 0 <= content["joint"] <= 100
 
 
 @pytest.mark.slow

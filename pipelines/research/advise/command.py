@@ -13,17 +13,21 @@ from ...commands.start import make_writable
 from ..experiments.cluster import LOCAL
 from . import work as at_work
 from .decide import find
+from .load import load
 from .page import write_advice
 from .plan import METHODS, RATES, epochs_for, variants_for
-from .samples import load
 from .words import headline, sentences
 
-DIVISIONS, FEWEST, MOST = 10, 3, 3000
+DIVISIONS, FEWEST = 10, 3
 
 
 def main(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of a feature set (docs/datasets.md).")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of a feature set, or of patients with labels (docs/datasets.md).",
+        ),
     ],
     minutes: Annotated[
         float, typer.Option(help="No training begins later; the same command goes on.")
@@ -35,12 +39,19 @@ def main(
         str, typer.Option(help="To compare with joint training, divided by commas.")
     ] = ",".join(METHODS),
     modalities: Annotated[
-        str | None, typer.Option(help="Such as text,image; default: all.")
+        str | None, typer.Option(help="Such as text,image or flair,t1ce; default: all.")
+    ] = None,
+    label_convention: Annotated[
+        str | None,
+        typer.Option("--label_convention", help="Of patients: brats2021, brats2023, brats2024 …"),
     ] = None,
     divisions: Annotated[
         int, typer.Option(min=FEWEST, help="Of the data, at most; more: narrower intervals.")
     ] = DIVISIONS,
-    samples: Annotated[int, typer.Option(help="Most that are used.")] = MOST,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most that are used; default: 3,000, or 100 patients."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Of each training; default: 16, more on few samples.")
     ] = None,
@@ -54,14 +65,17 @@ def main(
     """Say whether there is imbalance between the modalities, and whether balancing helps."""
     if minutes <= 0:
         raise InputError(f"--minutes is {minutes:g}; expected more than 0")
-    _refuse_cases(data)
-    names = [name.strip() for name in modalities.split(",")] if modalities else None
-    loaded = load(data, most=samples, modalities=names)
+    options = {
+        "most": samples,
+        "modalities": tuple(m.strip() for m in modalities.split(",")) if modalities else None,
+        "label_convention": label_convention,
+    }
+    loaded = load(data, **options)
     variants = variants_for(loaded, [m.strip() for m in methods.split(",") if m.strip()])
     count = epochs or epochs_for(loaded)
     folder = make_writable(output or Path("output/advise", data.resolve().name))
     about = {"data": loaded.digest, "rates": RATES, "epochs": count}
-    do = at_work.worker(data, samples, names, count)
+    do = at_work.worker(data, count, **options)
     run = at_work.here(do) if jobs == 1 and ray == LOCAL else at_work.on_ray(do, jobs, ray)
     refusal = f"another advice is at work in {folder}; choose another --output"
     with lock_or_refuse(folder / ".lock", refusal):
@@ -78,13 +92,3 @@ def main(
     for sentence in sentences(loaded, found):
         print(f"- {sentence}")
     print(*paths, sep="\n")
-
-
-def _refuse_cases(data: Path) -> None:
-    """Refuse a folder of patients, with a sentence of its own."""
-    if data.is_dir() and any(data.rglob("*.nii*")):
-        raise InputError(
-            f"{data} holds images (NIfTI), and advice takes feature sets only so far; compare "
-            "methods on patients with `cggm experiments --bundle brats --methods joint,cggm "
-            f"--unimodal --settings dataset_dir={data}`"
-        )

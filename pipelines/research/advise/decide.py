@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ....data.errors import InputError
 from ..report.statistics import FEWEST_PAIRS, Difference, corrected_difference
+from ..study.training import points
 from .plan import ALONE, JOINT, METHOD, RATE, Row, Variant, chosen_rates
 from .samples import Samples
 
@@ -187,10 +189,20 @@ def find(
 
 
 def guessed(samples: Samples) -> float:
-    """Percent of the largest class; for a regression 0, the R squared of the mean."""
+    """Points of one class for everything, the best; for a regression 0, the R squared of the mean.
+
+    Args:
+        samples: the data.
+    """
     if samples.classes is None:
         return 0.0
-    return 100 * float(samples.labels.bincount().max()) / len(samples.labels)
+    shape = (len(samples.labels), samples.classes, *samples.labels.shape[2:])
+    guesses = torch.zeros(shape)
+    found = []
+    for number in range(samples.classes):
+        guesses.zero_()[:, number] = 1
+        found.append(points(guesses, samples.labels, samples.task))
+    return max(found)
 
 
 def _modality(variant: Variant, chosen: dict[str, list[Row]], guessing: float) -> Modality:

@@ -50,15 +50,15 @@ def as_json(samples: Samples, found: Findings) -> dict[str, Any]:
         "advice": headline(found),
         "verdict": found.verdict,
         "imbalance": found.signs,
-        "command": command(found),
+        "command": command(samples, found),
         "sentences": sentences(samples, found),
         **asdict(found),
     }
 
 
-def command(found: Findings) -> str:
+def command(samples: Samples, found: Findings) -> str:
     """Settings of `cggm train` that do what is advised; empty where that is joint training."""
-    return "" if found.advised is None else command_for(found.advised.variant)
+    return "" if found.advised is None else command_for(found.advised.variant, samples.task)
 
 
 def lines(found: Findings) -> list[dict[str, Any]]:
@@ -79,7 +79,8 @@ def html(samples: Samples, found: Findings) -> str:
         name=samples.name,
         headline=headline(found),
         sentences=sentences(samples, found),
-        command=command(found),
+        bundle="brats" if samples.task == "segmentation" else "BUNDLE",
+        command=command(samples, found),
         found=found,
         picture=base64.b64encode(as_png(picture(found))).decode(),
     )

@@ -8,13 +8,15 @@ from math import ceil
 
 from ....data.errors import InputError, look_up
 from ...methods import CATALOGUE, create
+from ...segmentation.losses import DiceCELoss
 from ..study.families import Part
 from ..study.training import BATCH, EPOCHS, Outcome, train
 from .samples import Samples
 
 RATES = (1e-3, 3e-3, 1e-2)  # of the search; the same for all
 SEARCH = (0, 1)  # divisions of the search
-STEPS = 160  # of a training, or more; as the study's
+# Of a training, or more: as the study's, and so many that one sequence alone is learned.
+STEPS = {"classification": 160, "regression": 160, "segmentation": 600}
 FACTORS = {"x 3": 3.0, "x 1/3": 1 / 3}  # of one encoder's learning rate
 JOINT, ALONE, RATE, METHOD = "joint", "alone", "rate", "method"
 DROPOUT = "joint + dropout"
@@ -167,13 +169,14 @@ def trained(samples: Samples, job: Job, parts: Mapping[str, Part], epochs: int) 
         classes=samples.classes or 1,
         epochs=epochs,
         factors={variant.modality: variant.factor} if variant.kind == RATE else None,
+        loss=DiceCELoss() if samples.task == "segmentation" else None,
     )
 
 
 def epochs_for(samples: Samples) -> int:
     """Those of the study, and more where the samples make few batches."""
     batches = max(1, len(samples.labels) * 3 // 5 // BATCH[samples.task])
-    return max(EPOCHS[samples.task], ceil(STEPS / batches))
+    return max(EPOCHS[samples.task], ceil(STEPS[samples.task] / batches))
 
 
 Do = Callable[[Job], Row]

@@ -9,6 +9,13 @@ from .decide import Alternative, Findings, Modality
 from .plan import ALONE, DROPOUT, DROPOUT_RATE, RATE, Variant
 from .samples import Samples
 
+FIGURES = {
+    "classification": "percent of accuracy",
+    "regression": "100 times R squared",
+    "segmentation": "percent of Dice, the mean of necrotic core, edema and enhancing tumor over "
+    "all pixels",
+}
+
 
 def headline(found: Findings) -> str:
     """The advice in a sentence."""
@@ -37,10 +44,11 @@ def sentences(samples: Samples, found: Findings) -> list[str]:
     ]
 
 
-def command_for(variant: Variant) -> str:
-    """What to pass to `cggm train` of a feature bundle, which has learning rates of its own."""
+def command_for(variant: Variant, task: str) -> str:
+    """What to pass to `cggm train` of a bundle, which has learning rates of its own."""
     if variant.kind == ALONE:
-        return f'--modalities "[{variant.modality!r}]" --method joint'
+        names = "sequences" if task == "segmentation" else "modalities"
+        return f'--{names} "[{variant.modality!r}]" --method joint'
     if variant.kind == RATE:
         factors = f"{{{variant.modality!r}: {variant.factor:.3g}}}"
         return f'--method mslr --methods#mslr#strategy keep --methods#mslr#factors "{factors}"'
@@ -55,10 +63,11 @@ def interval(of: Difference) -> str:
 
 
 def _imbalance(found: Findings) -> str:
+    short = [modality.name for modality in found.modalities if modality.falls_short]
     reasons = {
         "below": f"joint training is worse than {found.best} alone",
-        "short": f"{_names(m.name for m in found.modalities if m.falls_short)} learns far less in "
-        "joint training than alone",
+        "short": f"{_names(short)} {'learns' if len(short) == 1 else 'learn'} far less in joint "
+        "training than alone",
         "rates": "another learning rate of one encoder is better",
     }
     if not found.signs:
@@ -136,11 +145,20 @@ def _precision(found: Findings) -> list[str]:
 
 
 def _basis(samples: Samples, found: Findings) -> str:
-    figure = "percent of accuracy" if samples.classes else "100 times R squared"
     left = f" Not used: {samples.left_out}." if samples.left_out else ""
+    seen = "the mean of each sequence"
+    if samples.task == "segmentation":
+        seen = (
+            f"five slices of each of {len(set(samples.groups)):,} patients, 96 mm around the tumor "
+            "in pixels of 3 mm, with all sequences there"
+        )
+        left += (
+            " How a missing sequence is borne is not judged here: for that the BraTS bundle trains "
+            "with modality dropout."
+        )
     return (
-        f"Points are {figure} on test samples, means over {found.divisions} divisions of "
-        f"{len(samples.labels):,} samples, with small networks on the mean of each sequence: a "
+        f"Points are {FIGURES[samples.task]} on test samples, means over {found.divisions} "
+        f"divisions of {len(samples.labels):,} samples, with small networks on {seen}: a "
         f"bundle's larger network may differ.{left}"
     )
 

@@ -13,8 +13,9 @@ import torch
 from tqdm import tqdm
 
 from ....data.errors import InputError
+from .load import load
 from .plan import RATE, SEARCH, Do, Job, Row, Variant, all_jobs, row_of, search_jobs, trained
-from .samples import Samples, load
+from .samples import Samples
 
 FILE = "trainings.jsonl"
 
@@ -151,22 +152,25 @@ def _done(do: Do, job: Job) -> Row:
     return do(job)
 
 
-def worker(folder: Path, most: int, modalities: Sequence[str] | None, epochs: int) -> Do:
-    """What trains the samples of a folder, on whatever machine sees it."""
-    names = None if modalities is None else tuple(modalities)
-    return partial(_trained, folder.resolve(), most, names, epochs)
+def worker(folder: Path, epochs: int, **options: Any) -> Do:
+    """What trains the samples of a folder, on whatever machine sees it.
+
+    Args:
+        folder: as :func:`.load` takes it.
+        epochs: of each training.
+        **options: of :func:`.load`, hashable.
+    """
+    return partial(_trained, folder.resolve(), tuple(options.items()), epochs)
 
 
-def _trained(
-    folder: Path, most: int, modalities: tuple[str, ...] | None, epochs: int, job: Job
-) -> Row:
+def _trained(folder: Path, options: tuple[tuple[str, Any], ...], epochs: int, job: Job) -> Row:
     torch.set_num_threads(1)  # small networks: threads would wait for each other
-    samples = _loaded(folder, most, modalities)
+    samples = _loaded(folder, options)
     began = time.perf_counter()
     outcome = trained(samples, job, samples.parts(job.division), epochs)
     return row_of(job, outcome, time.perf_counter() - began)
 
 
 @lru_cache(1)
-def _loaded(folder: Path, most: int, modalities: tuple[str, ...] | None) -> Samples:
-    return load(folder, most=most, modalities=modalities)
+def _loaded(folder: Path, options: tuple[tuple[str, Any], ...]) -> Samples:
+    return load(folder, **dict(options))

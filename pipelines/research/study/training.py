@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ EPOCHS = {"classification": 16, "regression": 16, "segmentation": 14}
 BATCH = {"classification": 64, "regression": 64, "segmentation": 16}
 RATES = {"adamw": (1e-3, 3e-3, 1e-2, 3e-2), "sgd": (0.03, 0.1, 0.3, 1.0)}
 DECAY, MOMENTUM, CLIP = 1e-3, 0.9, 0.8
+Loss = Callable[[Tensor, Tensor], Tensor]
 PERIODS = 5  # of a training, for which means of factors are kept
 SCORES = {"classification": "accuracy", "regression": "mae", "segmentation": "dice"}
 # Scores without steps, as the bundles give it (docs/methods.md).
@@ -67,6 +68,7 @@ def train(
     classes: int = 4,
     epochs: int | None = None,
     factors: Mapping[str, float] | None = None,
+    loss: Loss | None = None,
 ) -> Outcome:
     """Train, keep the epoch that is best on validation, test it.
 
@@ -81,6 +83,7 @@ def train(
         classes: how many, where the task has any.
         epochs: how many; by default those of the task.
         factors: of the learning rate, by the modality whose encoder has it.
+        loss: instead of cross-entropy or L1.
     """
     torch.manual_seed(seed)
     inputs, outputs = parts["train"].inputs, 1 if task == "regression" else classes
@@ -93,7 +96,7 @@ def train(
     balancer = Balancer(
         method,
         network,
-        task_for(task, method),
+        task_for(task, method, loss),
         classifiers,
         dropout=ModalityDropout(dropout, seed=seed) if dropout else None,
     )
@@ -188,10 +191,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def task_for(task: str, method: Method) -> Task:
+def task_for(task: str, method: Method, loss: Loss | None = None) -> Task:
     """Cross-entropy or L1 loss; the paper's scores, or smooth ones for progress rates."""
     scores = SMOOTH if isinstance(method, ProgressRates) else SCORES
-    return task_by_score(l1_loss if task == "regression" else entropy, scores[task])
+    usual = l1_loss if task == "regression" else entropy
+    return task_by_score(loss or usual, scores[task])
 
 
 def entropy(prediction: Tensor, label: Tensor) -> Tensor:
