@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .gradients import gradient_norm
 from .judging import MeanScores, classify, compare_gradients
 from .method import Method, Run, Step
 from .modality_dropout import ModalityDropout
-from .optimization import encoders_of, parameter_groups
+from .optimization import encoders_of, is_unscaled, parameter_groups, parameters_of
 from .record import Record, record_of
 from .tasks import Task, task_of
 
@@ -168,7 +169,7 @@ class Balancer:
             optimizer=optimizer,
             batches=batches,
             prepare_batch=prepare_batch,
-            device=next(self.network.parameters()).device,
+            device=next(chain(self.network.parameters(), parameters_of(optimizer))).device,
             epochs=1 if epochs is None else epochs,
             epoch=1 if epochs is None else epoch,  # a loop without epochs is one epoch
         )
@@ -228,7 +229,8 @@ class Balancer:
             A scalar. With gradient accumulation divide it by the number of micro-batches.
 
         Raises:
-            RuntimeError: the network did not run within ``capture``.
+            RuntimeError: the network did not run within ``capture``, or gradients are off.
+            TypeError: prediction or label is no tensor.
             ValueError: ``torch.compile`` runs it, and the method differentiates a gradient.
         """
         if self._run is None:
@@ -242,6 +244,7 @@ class Balancer:
                 "torch.compile runs has to be called so the first time, too; call "
                 "torch.compiler.reset() where it was called before"
             )
+        fitting.check_prediction(prediction, label)
         if self._capture.is_compiled:
             fitting.check_compiled(self.method)
         step = Step(
@@ -280,18 +283,19 @@ class Balancer:
     def start_update(self) -> None:
         """Change gradients, or the coming update; RuntimeError where no loss was formed for it."""
         step = self.step
-        if step is None:
+        if step is None or all(p.grad is None for p in parameters_of(step.optimizer)):
             raise RuntimeError(
                 "there is nothing to modulate: call balancer.loss(prediction, label) and "
                 "back-propagate it before every step"
             )
         self._is_open = True
+        step.gradient_scale = 1.0 if is_unscaled(self.scaler, step.optimizer) else step.loss_scale
         for classifier in self.classifiers.values():
             average_gradients(classifier)
         norms = [gradient_norm(e).to(step.task_loss.device) for e in self.encoders.values()]
         self.method.gradients(step)
         more = self.method.record() | self.masking.record()
-        self.record = record_of(step, torch.stack(norms) / step.loss_scale, more)
+        self.record = record_of(step, torch.stack(norms) / step.gradient_scale, more)
 
     def finish_update(self) -> None:
         """Undo what was changed for the update alone."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .masking import Masking
 from .method import Method, last_weight, weight_or_none
 from .modality_dropout import ModalityDropout
+from .optimization import parameters_of
 
 
 def check_batches(loader: Any) -> None:
@@ -98,7 +99,7 @@ def optimizer_of(
             "the balancer has no optimizer: pass optimizer=, or set balancer.optimizer = "
             "torch.optim.SGD(balancer.parameter_groups(lr=0.1))"
         )
-    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    optimized = {id(parameter) for parameter in parameters_of(optimizer)}
     for name, classifier in classifiers.items():
         if any(p.requires_grad and id(p) not in optimized for p in classifier.parameters()):
             raise ValueError(
@@ -140,6 +141,27 @@ def masking_of(
         )
     dropout.rates(modalities)
     return Masking(dropout, modalities)
+
+
+def check_prediction(prediction: Any, label: Any) -> None:
+    """Refuse what no loss can be formed of, and an evaluation.
+
+    Raises:
+        TypeError: prediction or label is no tensor.
+        RuntimeError: gradients are off.
+    """
+    for name, value in (("prediction", prediction), ("label", label)):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"the {name} is a {type(value).__name__}, and methods take one tensor of each: "
+                "give the parts that the loss is of, such as output.logits and batch['label']"
+            )
+    if not torch.is_grad_enabled():
+        raise RuntimeError(
+            "gradients are off (torch.no_grad or inference_mode), so this is no training step: in "
+            "an evaluation call the network without balancer.capture(), and balancer.task.loss("
+            "prediction, label) instead of balancer.loss"
+        )
 
 
 def check_compiled(method: Method) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .distributed import summed_over_ranks
 from .features import detached, selected
 from .gradients import cosines
-from .method import Step, last_weight, weight_or_none
+from .method import Step, weight_or_none
 from .tasks import scores_of
 
 
@@ -95,14 +95,15 @@ def _sum_of(step: Step, prediction: Tensor, here: Tensor | None) -> Tensor:
 
 
 def compare_gradients(step: Step) -> None:
-    """Set the step's ``cosines``, where network and classifiers have last layers to compare.
+    """Set the step's ``cosines``, where network and classifiers have last layers that learn alike.
 
     To be called before the backward pass, which frees the graph these gradients come from.
     """
     if step.head is None or not step.classifiers:
         return
-    weight = last_weight(step.head)
-    others = [weight_or_none(classifier) for classifier in step.classifiers.values()]
-    if weight.requires_grad and all(w is not None and w.shape == weight.shape for w in others):
+    modules = (step.head, *step.classifiers.values())
+    weights = [weight for m in modules if (weight := weight_or_none(m)) is not None]
+    alike = len({weight.shape for weight in weights}) == 1
+    if len(weights) == len(modules) and alike and all(w.requires_grad for w in weights):
         fusion = step.fusion_gradient().detach()
         step.cosines = cosines(fusion, step.classifier_gradients())

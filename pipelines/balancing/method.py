@@ -76,6 +76,8 @@ class Step:
         fusion_score: that of the whole network, a scalar.
         cosines: between the last-layer gradients of network and classifiers, shape (M,).
         loss_scale: factor of the AMP gradient scaler, 1 without one.
+        gradient_scale: factor in the gradients at an update, the same, or 1 once ``unscale_`` took
+            it out of them.
     """
 
     run: Run
@@ -94,11 +96,13 @@ class Step:
     fusion_score: Tensor | None = None
     cosines: Tensor | None = None
     loss_scale: float = 1.0
+    gradient_scale: float = field(init=False)
     _fusion_gradient: Tensor | None = None
     _classifier_gradients: list[Tensor] | None = None
 
     def __post_init__(self) -> None:
         self.seen = self.seen or self.features
+        self.gradient_scale = self.loss_scale
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
@@ -136,13 +140,9 @@ class Step:
         """
         gradient = self._fusion_gradient
         if gradient is None or (differentiable and not gradient.requires_grad):
-            (gradient,) = torch.autograd.grad(
-                self.task_loss * self.loss_scale,
-                last_weight(self.last_layer),
-                create_graph=differentiable,
-                retain_graph=True,
+            gradient = self._fusion_gradient = self._gradient(
+                self.task_loss, self.last_layer, "the network", differentiable=differentiable
             )
-            self._fusion_gradient = gradient
         return gradient
 
     def member_losses(self) -> list[Tensor]:
@@ -166,14 +166,36 @@ class Step:
         """
         if self._classifier_gradients is None:
             self._classifier_gradients = [
-                torch.autograd.grad(
-                    self.classifier_losses[name] * self.loss_scale,
-                    last_weight(self.classifiers[name]),
-                    retain_graph=True,
-                )[0]
-                for name in self.modalities
+                self._gradient(
+                    self.classifier_losses[name], classifier, f"the classifier of {name!r}"
+                )
+                for name, classifier in self.classifiers.items()
             ]
         return self._classifier_gradients
+
+    def _gradient(
+        self, loss: Tensor, module: nn.Module, owner: str, *, differentiable: bool = False
+    ) -> Tensor:
+        """Gradient of a loss in a last layer, refused where there can be none."""
+        weight = last_weight(module)
+        if not weight.requires_grad:
+            raise ValueError(
+                f"the last layer of {owner} is frozen, and its gradient is read here: leave its "
+                "requires_grad True, or choose another method"
+            )
+        (gradient,) = torch.autograd.grad(
+            loss * self.loss_scale,
+            weight,
+            create_graph=differentiable,
+            retain_graph=True,
+            allow_unused=True,
+        )
+        if gradient is None:
+            raise ValueError(
+                f"the last layer of {owner} took no part in its prediction: call it in the forward "
+                "pass, or pass head=<the layer that predicts>"
+            )
+        return gradient
 
 
 class Method:

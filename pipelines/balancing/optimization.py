@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.amp.grad_scaler import OptState
 
 
 def parameter_groups(
@@ -68,6 +69,18 @@ def encoders_of(
                     "cannot be scaled apart"
                 )
     return dict(modules.items())
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
+    """All parameters that an optimizer trains."""
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+
+
+def is_unscaled(scaler: torch.amp.GradScaler | None, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether ``scaler.unscale_`` took the loss scale out of the gradients already."""
+    # torch tells it nowhere else: a second `unscale_` would raise.
+    states = getattr(scaler, "_per_optimizer_states", {})
+    return states.get(id(optimizer), {}).get("stage") is OptState.UNSCALED
 
 
 class StepFactors:

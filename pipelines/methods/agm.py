@@ -194,7 +194,7 @@ class AGM(Method):
         """Clip the network's gradient as the released code does."""
         if self.clip is not None and self._modulates(step.run):
             weight = last_weight(step.last_layer)
-            limit = self.clip * step.loss_scale
+            limit = self.clip * step.gradient_scale
             if weight.grad is not None and bool(limit < weight.grad.abs().max() < math.inf):
                 nn.utils.clip_grad_norm_(step.run.network.parameters(), limit)
 

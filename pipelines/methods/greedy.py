@@ -200,7 +200,7 @@ def speed_of(parameters: Iterable[nn.Parameter], step: Step) -> Tensor:
     gradients = torch._foreach_norm([p.grad for p in trained if p.grad is not None])
     sizes = torch._foreach_norm([p.detach() for p in trained])
     gradient, size = (torch.stack(norms).double().square().sum() for norms in (gradients, sizes))
-    return learning_speed(gradient / step.loss_scale**2, size)
+    return learning_speed(gradient / step.gradient_scale**2, size)
 
 
 def channel_sums(feature: Any) -> list[Tensor]:

@@ -96,7 +96,9 @@ class MMPareto(Method):
     def __init__(self, gamma: float = 1.5) -> None:
         check_number("gamma", gamma, above=0)
         self.gamma = gamma
-        self._unimodal: list[Tensor] = []  # u of each parameter, of the micro-batches so far
+        self._unimodal: list[
+            Tensor
+        ] = []  # u of each parameter, of the micro-batches so far, unscaled
         self._weights = torch.zeros(0)
 
     def prepare(self, run: Run) -> None:
@@ -111,6 +113,8 @@ class MMPareto(Method):
         """The joint loss and the classifiers' losses; u is computed on the way."""
         losses = torch.stack(list(step.classifier_losses.values())).sum()
         parameters = learning(step)
+        if not parameters:
+            return step.task_loss + losses
         gradients = torch.autograd.grad(
             losses * step.loss_scale, parameters, retain_graph=True, allow_unused=True
         )
@@ -120,7 +124,7 @@ class MMPareto(Method):
         if total.requires_grad:
             # What a training multiplies its loss by (the share of a micro-batch, the loss scale) is
             # the gradient that arrives here.
-            total.register_hook(lambda factor: self._keep(parts, factor / step.loss_scale))
+            total.register_hook(lambda factor: self._keep(parts, factor / step.loss_scale**2))
         return total
 
     def _keep(self, parts: Sequence[Tensor], share: Tensor) -> None:
@@ -140,7 +144,7 @@ class MMPareto(Method):
             if not grads:
                 weights.append(torch.full((2,), 0.5))
                 continue
-            unimodal = torch.cat([u.flatten() for _, u in grads])
+            unimodal = torch.cat([u.flatten() for _, u in grads]) * step.gradient_scale
             joint = torch.cat([g.flatten() for g, _ in grads]) - unimodal
             combined, pair = pareto_gradient(joint, unimodal, self.gamma)
             sizes = [g.numel() for g, _ in grads]

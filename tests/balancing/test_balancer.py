@@ -125,27 +125,6 @@ def test_a_score_is_told_by_its_name() -> None:
         Balancer(Joint(), run.network, loss=cross_entropy)
 
 
-def test_the_loss_scale_of_mixed_precision_changes_nothing() -> None:
-    plain, scaled = ToyRun(full_cggm()), ToyRun(full_cggm())
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    images = torch.stack([sample["image"] for sample in plain.data])
-    label = torch.stack([sample["label"] for sample in plain.data])
-    for run in (plain, scaled):
-        balancer = balancer_of(run, full_cggm())
-        balancer.scaler = scaler if run is scaled else None
-        with balancer.capture():
-            prediction = run.network(images)
-        loss = balancer.loss(prediction, label)
-        (scaler.scale(loss) if run is scaled else loss).backward()
-        with balancer.modulate():
-            if run is scaled:
-                scaler.step(run.optimizer)
-            else:
-                run.optimizer.step()
-    for name, tensor in plain.network.state_dict().items():
-        torch.testing.assert_close(scaled.network.state_dict()[name], tensor)
-
-
 def test_learning_rates_are_given_back_when_a_step_fails() -> None:
     run = ToyRun(full_cggm(apply="step", lam=0.0))
     balancer = balancer_of(run, full_cggm(apply="step", lam=0.0))
@@ -163,38 +142,6 @@ def test_a_loop_without_epochs_is_refused_where_they_matter(name: str) -> None:
     run = ToyRun(create(name))
     with pytest.raises(ValueError, match=r"acts by epochs.*balancer\.epochs"):
         balancer_of(run, create(name)).capture()
-
-
-def in_place(network: nn.Module) -> nn.Module:
-    network.compile(backend="eager")
-    return network
-
-
-def around(network: nn.Module) -> Any:
-    return torch.compile(network, backend="eager")
-
-
-@pytest.mark.parametrize("compiled", [in_place, around])
-def test_a_compiled_network_is_balanced_unless_a_gradient_is_differentiated(compiled: Any) -> None:
-    run = ToyRun(Joint())
-    images = torch.stack([sample["image"] for sample in run.data])
-    label = torch.stack([sample["label"] for sample in run.data])
-    network = compiled(run.network)
-    factors, direction = full_cggm(direction="none", lam=0.0), full_cggm()
-    for method in (factors, direction):
-        balancer = balancer_of(run, method)
-        torch.compiler.reset()
-        for _ in range(2):  # compiled in the first pass, run as it is in the second
-            with balancer.capture():
-                prediction = network(images)
-        if method is direction:
-            with pytest.raises(ValueError, match="CGGM differentiates a gradient here"):
-                balancer.loss(prediction, label)
-            continue
-        balancer.loss(prediction, label).backward()
-        with balancer.modulate():
-            run.optimizer.step()
-        assert set(balancer.record["balance"]) == set(run.network.encoders)
 
 
 def test_what_is_missing_is_named() -> None:

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from cggm.pipelines.balancing import Balancer, score_by_name
 from cggm.pipelines.balancing.features import detached, masked
-from cggm.pipelines.methods import CGGM, Joint, Method, ProgressRates
+from cggm.pipelines.methods import AGM, CGGM, DGL, Joint, Method, MMPareto, ProgressRates
 
 from ..toy import MODALITIES, ToyClassifier, ToyNetwork
 
@@ -50,6 +50,68 @@ def test_a_network_whose_encoders_were_not_heard_is_refused() -> None:
         pass
     with pytest.raises(RuntimeError, match="no encoder was heard"):
         balancer.loss(prediction, LABEL)
+
+
+def test_an_evaluation_forms_no_loss_to_balance() -> None:
+    balancer = balanced(CGGM())
+    with torch.no_grad(), balancer.capture():
+        prediction = balancer.network(INPUTS)
+        with pytest.raises(RuntimeError, match=r"gradients are off.*balancer\.task\.loss"):
+            balancer.loss(prediction, LABEL)
+    assert balancer.step is None
+
+
+def test_predictions_and_labels_are_one_tensor_each() -> None:
+    balancer = balanced(Joint())
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    with pytest.raises(TypeError, match=r"the prediction is a dict.*output\.logits"):
+        balancer.loss({"logits": prediction}, LABEL)
+    with pytest.raises(TypeError, match="the label is a list"):
+        balancer.loss(prediction, LABEL.tolist())
+
+
+@pytest.mark.parametrize("method", [CGGM, MMPareto])
+def test_a_loss_that_was_not_back_propagated_is_refused(method: type[Method]) -> None:
+    balancer = balanced(method())
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    balancer.loss(prediction, LABEL)
+    with pytest.raises(RuntimeError, match="back-propagate it before every step"):
+        balancer.start_update()
+
+
+@pytest.mark.parametrize("part", ["head", "classifiers"])
+def test_a_frozen_last_layer_is_refused_where_its_gradient_is_read(part: str) -> None:
+    for method in (CGGM(), Joint()):
+        balancer = balanced(method)
+        modules = balancer.classifiers if part == "classifiers" else {"": balancer.head}
+        for module in modules.values():
+            assert module is not None
+            module.requires_grad_(False)
+        with balancer.capture():
+            prediction = balancer.network(INPUTS)
+        if isinstance(method, Joint):
+            balancer.loss(prediction, LABEL).backward()
+            continue
+        with pytest.raises(ValueError, match="the last layer of the .* is frozen"):
+            balancer.loss(prediction, LABEL)
+
+
+@pytest.mark.parametrize("frozen", [MODALITIES[:1], MODALITIES])
+def test_frozen_encoders_stay_as_they_are(frozen: tuple[str, ...]) -> None:
+    for method in (AGM(), DGL(), MMPareto()):
+        balancer = balanced(method)
+        encoders = [balancer.encoders[name].requires_grad_(False) for name in frozen]
+        before = [p.clone() for encoder in encoders for p in encoder.parameters()]
+        with balancer.capture():
+            prediction = balancer.network(INPUTS)
+        balancer.loss(prediction, LABEL).backward()
+        assert balancer.optimizer is not None
+        with balancer.modulate():
+            balancer.optimizer.step()
+        after = [p for encoder in encoders for p in encoder.parameters()]
+        assert all(map(torch.equal, before, after))
 
 
 def test_an_encoder_of_another_optimizer_cannot_be_stepped() -> None:
