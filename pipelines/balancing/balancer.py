@@ -91,8 +91,12 @@ class Balancer:
         self.masking = fitting.masking_of(dropout, method, network, self.encoders)
         self._hook: RemovableHandle | None = None  # on the optimizer, while training
         self._is_open = False  # between the start of an update and its end
+        self._is_begun = False  # whether the method saw a training of this balancer begin
+        self._in_epoch = False  # always, in a training whose method is told of no epochs
         self._capture = Capture(self.encoders, network, self._changed)
         self._scores = MeanScores()
+        if method.needs_own_encoders or self.classifiers or self.masking.dropout is not None:
+            fitting.check_apart(self.encoders)
 
     @property
     def dropout_rates(self) -> dict[str, float]:
@@ -154,7 +158,8 @@ class Balancer:
             compiled: that ``torch.compile`` runs the network, to be refused now if at all.
 
         Raises:
-            ValueError: the method needs more than it is given, or the optimizer does not fit.
+            ValueError: the method needs more than it is given, has trained with another balancer,
+                or the optimizer does not fit.
         """
         self.stop()  # what an interrupted training left behind
         optimizer = fitting.optimizer_of(self.optimizer, self.classifiers)
@@ -175,20 +180,24 @@ class Balancer:
         )
         for classifier in self.classifiers.values():
             make_alike(classifier.to(run.device))
+        if not self._is_begun:
+            fitting.check_new(self.method)
         self.method.prepare(run)
-        self._run = run
+        fitting.note_begun(self.method)
+        self._run, self._is_begun, self._in_epoch = run, True, epochs is None
         self._hook = optimizer.register_step_pre_hook(self._refuse_unmodulated)
 
     def begin_epoch(self, epoch: int) -> None:
         """Tell the method that an epoch begins; its number counts from 1."""
         self._scores.restart()
         if self._run is not None:
-            self._run.epoch = epoch
+            self._run.epoch, self._in_epoch = epoch, True
             self.method.epoch_begins(self._run)
 
     def end_epoch(self) -> None:
         """Tell the method that the epoch ended."""
         if self._run is not None:
+            self._in_epoch = False
             self.method.epoch_ends(self._run)
 
     def stop(self) -> None:
@@ -202,9 +211,19 @@ class Balancer:
             self._hook = None
 
     def capture(self) -> Capture:
-        """Context for the network's pass; a trainer with events calls its ``begin`` and ``end``."""
+        """Context for the network's pass; a trainer with events calls its ``begin`` and ``end``.
+
+        Raises:
+            RuntimeError: `start` was told of epochs, and none is under way.
+        """
         if self._run is None:
             self.start()
+        elif not self._in_epoch:
+            raise RuntimeError(
+                "balancer.start was told of epochs, and none is under way: call "
+                "balancer.begin_epoch(number) at the start of each, from 1, and "
+                "balancer.end_epoch() at its end"
+            )
         return self._capture
 
     def loss(
@@ -313,12 +332,14 @@ class Balancer:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What the method remembers, and how far the dropout's draws are."""
-        return self.method.state_dict() | self.masking.state_dict()
+        """The method's name and what it remembers, and how far the dropout's draws are."""
+        name = {fitting.METHOD: type(self.method).__name__}
+        return name | self.method.state_dict() | self.masking.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what ``state_dict`` returned."""
-        self.method.load_state_dict(self.masking.load_state_dict(state))
+        """Take back what ``state_dict`` returned; ValueError where it is of another method."""
+        state = self.masking.load_state_dict(state)
+        self.method.load_state_dict(fitting.own_state(self.method, state))
 
     def _changed(self, name: str, feature: Feature) -> Feature:
         if (run := self._run) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,18 @@ from .masking import Masking
 from .method import Method, last_weight, weight_or_none
 from .modality_dropout import ModalityDropout
 from .optimization import parameters_of
+
+# The name of the method's class, beside what it remembers.
+METHOD = "method_class"
+
+_TELL_EPOCHS = (
+    "write `for epoch in balancer.epochs(number_of_epochs, loader):` around the loop, or in a "
+    "trainer with callbacks call balancer.start(number_of_epochs, loader), begin_epoch(number) and "
+    "end_epoch()"
+)
+
+# Methods that a training began with, by their id: copies are others, and are not among them.
+_BEGUN: WeakValueDictionary[int, Method] = WeakValueDictionary()
 
 
 def check_batches(loader: Any) -> None:
@@ -26,7 +39,8 @@ def check_batches(loader: Any) -> None:
     size = getattr(loader, "batch_size", None)
     raise ValueError(
         f"{samples} training samples give no batch of {size} (an incomplete last batch is "
-        f"dropped): pass --batch_size {max(samples, 1)} or less, or give more data"
+        f"dropped): pass batch_size={max(samples, 1)} (command line: --batch_size "
+        f"{max(samples, 1)}) or less, or give more data"
     )
 
 
@@ -47,6 +61,59 @@ def head_of(method: Method, network: nn.Module, head: nn.Module | None) -> nn.Mo
         last_weight(layer)
     # Without a weight there is nothing to compare the classifiers' gradients with.
     return None if weight_or_none(layer) is None else layer
+
+
+def check_apart(encoders: Mapping[str, nn.Module]) -> None:
+    """Refuse encoders that are one module, or have parameters in common.
+
+    Raises:
+        ValueError: two of them do.
+    """
+    owners: dict[int, str] = {}
+    for name, encoder in encoders.items():
+        for part in (encoder, *encoder.parameters()):
+            other = owners.setdefault(id(part), name)
+            if other != name:
+                raise ValueError(
+                    f"the encoders of {other!r} and {name!r} share parameters: their gradients "
+                    "cannot be scaled apart, nor their features told apart; give each its own, or "
+                    "use Joint without classifiers and dropout"
+                )
+
+
+def check_new(method: Method) -> None:
+    """Refuse a method that another training began with: it remembers the steps of that one.
+
+    Raises:
+        ValueError: it is such a one.
+    """
+    if _BEGUN.get(id(method)) is method:
+        name = type(method).__name__
+        raise ValueError(
+            f"this {name} has trained with another balancer and remembers what it saw there: build "
+            f"a new one, {name}(...), for each balancer, or go on with the balancer that it has"
+        )
+
+
+def note_begun(method: Method) -> None:
+    """Remember, for :func:`check_new`, that a training began with a method."""
+    _BEGUN[id(method)] = method
+
+
+def own_state(method: Method, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method remembered, of what a balancer kept.
+
+    Raises:
+        ValueError: another method's state was kept.
+    """
+    name = type(method).__name__
+    kept = state.get(METHOD, name)  # earlier versions did not say
+    if kept != name:
+        raise ValueError(
+            f"this state is of a training with {kept}, and the balancer has {name}: load it into a "
+            f"balancer with {kept}, or train anew"
+        )
+    return {key: value for key, value in state.items() if key != METHOD}
 
 
 def classifiers_of(
@@ -192,14 +259,11 @@ def check_loop(method: Method, epochs: int | None, batches: Any, ramp: int = 0) 
     check_batches(batches)
     name = type(method).__name__
     if (method.needs_epochs or method.needs_batches) and epochs is None:
-        raise ValueError(
-            f"{name} acts by epochs, and this loop tells it of none: write "
-            "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
-        )
+        raise ValueError(f"{name} acts by epochs, and this loop tells it of none: {_TELL_EPOCHS}")
     if ramp and epochs is None:
         raise ValueError(
-            f"modality dropout rises over {ramp} epochs, and this loop tells it of none: write "
-            "`for epoch in balancer.epochs(number_of_epochs, loader):` around the loop"
+            f"modality dropout rises over {ramp} epochs, and this loop tells it of none: "
+            f"{_TELL_EPOCHS}"
         )
     if epochs is not None and ramp >= max(epochs, 1):
         raise ValueError(

@@ -230,6 +230,7 @@ class Method:
         attached: they see features with graphs, and their losses are part of what :meth:`loss`
             returns.
         needs_head: the network's last layer is read.
+        needs_own_encoders: encoders share no parameters.
         needs_double_backward: a gradient is differentiated, which ``torch.compile`` cannot.
         needs_epochs: the number of the epoch matters, or hooks of epochs do something.
         needs_batches: parts of the training data are read besides.
@@ -247,6 +248,7 @@ class Method:
     needs_classifiers: bool = False
     attached: bool = False
     needs_head: bool = False
+    needs_own_encoders: bool = True
     needs_double_backward: bool = False
     needs_epochs: bool = False
     needs_batches: bool = False

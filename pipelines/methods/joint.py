@@ -8,3 +8,4 @@ class Joint(Method):
 
     published = frozenset(TASKS)
     extended = frozenset()
+    needs_own_encoders = False

@@ -96,9 +96,8 @@ class MMPareto(Method):
     def __init__(self, gamma: float = 1.5) -> None:
         check_number("gamma", gamma, above=0)
         self.gamma = gamma
-        self._unimodal: list[
-            Tensor
-        ] = []  # u of each parameter, of the micro-batches so far, unscaled
+        # u of each parameter, of the micro-batches so far, unscaled
+        self._unimodal: list[Tensor] = []
         self._weights = torch.zeros(0)
 
     def prepare(self, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Mistakes in a loop of one's own that would change nothing, or count wrongly, in silence."""
 
+import copy
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -26,6 +27,16 @@ def balanced(method: Method) -> Balancer:
     )
     balancer.optimizer = torch.optim.SGD(balancer.parameter_groups(lr=0.1))
     return balancer
+
+
+def update(balancer: Balancer) -> None:
+    """One step of the optimizer."""
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    balancer.loss(prediction, LABEL).backward()
+    assert balancer.optimizer is not None
+    with balancer.modulate():
+        balancer.optimizer.step()
 
 
 def test_a_step_outside_of_modulate_is_refused() -> None:
@@ -104,14 +115,74 @@ def test_frozen_encoders_stay_as_they_are(frozen: tuple[str, ...]) -> None:
         balancer = balanced(method)
         encoders = [balancer.encoders[name].requires_grad_(False) for name in frozen]
         before = [p.clone() for encoder in encoders for p in encoder.parameters()]
-        with balancer.capture():
-            prediction = balancer.network(INPUTS)
-        balancer.loss(prediction, LABEL).backward()
-        assert balancer.optimizer is not None
-        with balancer.modulate():
-            balancer.optimizer.step()
+        update(balancer)
         after = [p for encoder in encoders for p in encoder.parameters()]
         assert all(map(torch.equal, before, after))
+
+
+def shared_by_two(method: Method, *, judged: bool) -> Balancer:
+    """A balancer of a network with one encoder for two modalities."""
+    network = ToyNetwork()
+    network.encoders["text"] = network.encoders["audio"]
+    classifiers = {name: ToyClassifier() for name in MODALITIES} if judged else None
+    balancer = Balancer(
+        method, network, loss=cross_entropy, scores="accuracy", classifiers=classifiers
+    )
+    balancer.optimizer = torch.optim.SGD(balancer.parameter_groups(lr=0.1))
+    return balancer
+
+
+def test_an_encoder_for_two_modalities_is_trained_by_joint_alone() -> None:
+    balancer = shared_by_two(Joint(), judged=False)
+    before = copy.deepcopy(balancer.network.state_dict())
+    update(balancer)
+    expected = ToyNetwork()
+    expected.encoders["text"] = expected.encoders["audio"]
+    expected.load_state_dict(before)
+    cross_entropy(expected(INPUTS), LABEL).backward()
+    torch.optim.SGD(expected.parameters(), lr=0.1).step()
+    for name, tensor in expected.state_dict().items():
+        torch.testing.assert_close(balancer.network.state_dict()[name], tensor)
+    for method, judged in ((Joint(), True), (CGGM(), True)):
+        with pytest.raises(ValueError, match="'audio' and 'text' share parameters.*use Joint"):
+            shared_by_two(method, judged=judged)
+
+
+def test_a_method_trains_with_one_balancer() -> None:
+    method = CGGM()
+    balanced(method)  # built anew before it trained, as in a notebook
+    first, second = balanced(method), balanced(method)
+    update(first)
+    with pytest.raises(ValueError, match="this CGGM has trained with another balancer"):
+        second.capture()
+    update(first)
+    update(balanced(copy.deepcopy(method)))
+
+
+def test_the_state_of_another_method_is_refused() -> None:
+    balancer = balanced(CGGM())
+    update(balancer)
+    state = balancer.state_dict()
+    with pytest.raises(ValueError, match="a training with CGGM, and the balancer has Joint"):
+        balanced(Joint()).load_state_dict(state)
+    resumed = balanced(CGGM())
+    resumed.load_state_dict(state)
+    assert resumed.state_dict().keys() == state.keys()
+    del state["method_class"]  # as earlier versions kept it
+    resumed.load_state_dict(state)
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_an_epoch_has_to_begin_where_epochs_were_told(done: int) -> None:
+    balancer = balanced(Joint())
+    balancer.start(3, epoch=done)
+    with pytest.raises(RuntimeError, match=r"none is under way.*begin_epoch\(number\)"):
+        balancer.capture()
+    balancer.begin_epoch(done + 1)
+    update(balancer)
+    balancer.end_epoch()
+    with pytest.raises(RuntimeError, match="none is under way"):
+        balancer.capture()
 
 
 def test_an_encoder_of_another_optimizer_cannot_be_stepped() -> None:

@@ -234,7 +234,7 @@ def test_too_few_samples_for_a_batch_are_refused(feature_bundle: Bundle, tmp_pat
     with pytest.raises(RuntimeError) as error:
         feature_bundle.run("train.json", tmp_path, batch_size=512)
     assert "96 training samples give no batch of 512" in sentence(error.value)
-    assert "pass --batch_size 96 or less" in sentence(error.value)
+    assert "--batch_size 96) or less" in sentence(error.value)
 
 
 def test_features_of_another_encoder_of_the_same_width_are_refused(

@@ -9,7 +9,7 @@ from torch import nn
 
 from cggm.pipelines.balancing import Task, parameter_groups
 from cggm.pipelines.handlers import Modulation
-from cggm.pipelines.methods import Joint
+from cggm.pipelines.methods import MRD, Joint
 
 from ..toy import full_cggm
 
@@ -270,7 +270,7 @@ def test_modules_that_do_not_fit_are_refused(toy_run) -> None:
         Modulation(full_cggm(), run.network, task, {"audio": run.classifiers["audio"]})
     shared = {"audio": run.network.encoders["audio"], "text": run.network.encoders["audio"]}
     with pytest.raises(ValueError, match="'audio' and 'text' share parameters"):
-        Modulation(Joint(), run.network, task, encoders=shared)
+        Modulation(MRD(), run.network, task, encoders=shared)
 
 
 def test_classifiers_that_are_not_optimized_are_refused(toy_run) -> None:

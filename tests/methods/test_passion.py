@@ -75,6 +75,7 @@ def test_no_weight_at_all_leaves_the_losses_of_those_that_lag(toy_run: type[ToyR
         PASSION(0.0, 0.0), run.network, run.task, run.classifiers, optimizer=run.optimizer
     )
     balancer.start(1)
+    balancer.begin_epoch(1)
     batch, label = (torch.stack([s[key] for s in run.data]) for key in ("image", "label"))
     with balancer.capture():
         prediction = run.network(batch)
