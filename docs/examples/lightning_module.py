@@ -10,17 +10,18 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from cggm import CGGM, Balancer
+from cggm.pipelines.methods import Method
 
 
 class Balanced(lightning.LightningModule):
-    """Steps the optimizer by itself, so that the balancer can act around the step."""
+    """Tells the balancer of epochs, and steps the optimizer itself so that it can act around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: Method | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.network, self.classifiers = Network(), classifiers()
         self.balancer = Balancer(
-            CGGM(),
+            method or CGGM(),
             self.network,
             loss=cross_entropy,
             scores="probability",
@@ -30,6 +31,19 @@ class Balanced(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         self.balancer.optimizer = torch.optim.AdamW(self.balancer.parameter_groups(lr=1e-3))
         return self.balancer.optimizer
+
+    def on_train_start(self) -> None:
+        done = self.trainer.current_epoch
+        self.balancer.start(self.trainer.max_epochs, self.trainer.train_dataloader, epoch=done)
+
+    def on_train_epoch_start(self) -> None:
+        self.balancer.begin_epoch(self.trainer.current_epoch + 1)
+
+    def on_train_epoch_end(self) -> None:
+        self.balancer.end_epoch()
+
+    def on_train_end(self) -> None:
+        self.balancer.stop()
 
     def training_step(self, batch: list[Tensor]) -> None:
         sound, text, label = batch
@@ -42,10 +56,10 @@ class Balanced(lightning.LightningModule):
             optimizer.step()
 
 
-def main() -> dict[str, float]:
-    module = Balanced()
+def main(method: Method | None = None, **settings: Any) -> dict[str, float]:
+    module = Balanced(method)
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, **settings
     )
     trainer.fit(module, DataLoader(data(), batch_size=8))
     return module.balancer.record["balance"]

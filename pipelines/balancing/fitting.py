@@ -240,7 +240,7 @@ def check_compiled(method: Method) -> None:
     if method.needs_double_backward:
         raise ValueError(
             f"{type(method).__name__} differentiates a gradient here, which torch.compile cannot: "
-            "train with compile=False, or for CGGM use lam=0"
+            "leave torch.compile out (in MONAI's trainer compile=False), or for CGGM use lam=0"
         )
 
 

@@ -22,7 +22,8 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
     if not path.is_file():
         reason = "it is a folder" if path.is_dir() else "there is no such file"
         raise ValueError(
-            f"the weights {path} cannot be read: {reason}; train first, or pass their --ckpt_path"
+            f"the weights {path} cannot be read: {reason}; train first, or pass their path "
+            "(command line: --ckpt_path)"
         )
     foreign = _foreign(path)
     if foreign is not None:

@@ -133,7 +133,17 @@ class MMPareto(Method):
         self._unimodal = list(parts)
 
     def gradients(self, step: Step) -> None:
-        """Replace g + u of each encoder."""
+        """Replace g + u of each encoder.
+
+        Raises:
+            RuntimeError: another loss was back-propagated than the one that :meth:`loss` gave.
+        """
+        if len(self._unimodal) != len(learning(step)):
+            raise RuntimeError(
+                f"MMPareto saw gradients of {len(self._unimodal)} parameters, and the encoders "
+                f"learn {len(learning(step))}: back-propagate what balancer.loss returns, and "
+                "freeze parameters before it, not between it and the step"
+            )
         kept, self._unimodal = iter(averaged(self._unimodal)), []
         weights = []
         for encoder in step.encoders.values():

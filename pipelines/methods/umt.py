@@ -106,8 +106,9 @@ class UMT(Method):
         super().prepare(run)
         if self.teachers is None:
             raise ValueError(
-                "UMT learns from encoders of single modalities and knows none: train them with "
-                "--method unimodal --output_dir output/unimodal, then pass "
+                "UMT learns from encoders of single modalities and knows none: train a LateFusion "
+                "with Unimodal(), save its state_dict() and pass the file, UMT(path); of a bundle "
+                "train --method unimodal --output_dir output/unimodal, then pass "
                 "--methods#umt#teachers output/unimodal/models/model.pt"
             )
         self._teachers = load_teachers(self.teachers, run)
@@ -145,8 +146,8 @@ def load_teachers(path: str, run: Run) -> dict[str, nn.Module]:
     state = content.get("network", content)
     trained = content.get("description") or description_beside(Path(path)) or {}
     remedy = (
-        "train the teachers with --method unimodal and otherwise the settings of this run, and "
-        "pass the models/model.pt of its --output_dir"
+        "train the teachers with Unimodal() (--method unimodal) and otherwise the settings of this "
+        "run, and pass the file of its weights (models/model.pt of its --output_dir)"
     )
     method = trained.get("method")
     if method not in (None, "unimodal", "ume"):

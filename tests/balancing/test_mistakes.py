@@ -92,6 +92,16 @@ def test_a_loss_that_was_not_back_propagated_is_refused(method: type[Method]) ->
         balancer.start_update()
 
 
+def test_mmpareto_needs_the_loss_that_it_formed() -> None:
+    balancer = balanced(MMPareto())
+    with balancer.capture():
+        prediction = balancer.network(INPUTS)
+    balancer.loss(prediction, LABEL)
+    cross_entropy(prediction, LABEL).backward()
+    with pytest.raises(RuntimeError, match=r"back-propagate what balancer\.loss returns"):
+        balancer.start_update()
+
+
 @pytest.mark.parametrize("part", ["head", "classifiers"])
 def test_a_frozen_last_layer_is_refused_where_its_gradient_is_read(part: str) -> None:
     for method in (CGGM(), Joint()):

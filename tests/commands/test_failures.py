@@ -18,7 +18,7 @@ from cggm.pipelines.handlers.learning_rate import warmup_cosine
 
 MISSING = (
     "error: the weights no/such.pt cannot be read: there is no such file; train first, or pass "
-    "their --ckpt_path"
+    "their path (command line: --ckpt_path)"
 )
 
 

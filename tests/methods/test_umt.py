@@ -157,7 +157,7 @@ def test_a_missing_file_is_refused(toy_run: type[ToyRun], tmp_path: Path) -> Non
 def test_teachers_of_another_method_are_refused(toy_run: type[ToyRun], tmp_path: Path) -> None:
     path = teachers(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"method": "qmf"}))
-    with pytest.raises(ValueError, match=r"by the method qmf: train the teachers with --method un"):
+    with pytest.raises(ValueError, match=r"by the method qmf: train the teachers with Unimodal"):
         toy_run(UMT(path)).run()
 
 
