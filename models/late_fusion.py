@@ -16,7 +16,7 @@ class LateFusion(nn.Module):
     "mean" is the unimodal ensemble (UME, Du et al. 2023), "confidence" weighs each prediction by
     the energy of its logits (QMF, Zhang et al. 2023), "sum" adds them up (ReconBoost, Hua et al.
     2024). Given a single modality, the network of that modality answers alone. Inputs are those of
-    :class:`TransformerNetwork`.
+    :class:`TransformerNetwork`, or one tensor per modality.
 
     Args:
         members: one network per modality, each for this modality only.
@@ -47,7 +47,15 @@ class LateFusion(nn.Module):
         return by_modality
 
     def forward(self, inputs: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """Predict from ``(values, lengths)`` by modality; logits or values, (B, outputs)."""
+        """Predict from inputs by modality; logits or values, (B, outputs).
+
+        Args:
+            inputs: ``(values, lengths)`` of sequences, where the length 0 is absent, or tensors
+                (B, ...), which every sample has.
+
+        Raises:
+            ValueError: no modality is given, or one that there is not.
+        """
         for name in inputs:
             if name not in self.modalities:
                 raise ValueError(f"no modality is called '{name}'; it has {self.modalities}")
@@ -55,8 +63,12 @@ class LateFusion(nn.Module):
         present: list[Tensor] = []
         for name, member in self.members.items():
             if name in inputs:
-                predictions.append(member({name: inputs[name]}))
-                present.append(inputs[name][1] > 0)
+                given = inputs[name]
+                predictions.append(member({name: given}))
+                if isinstance(given, Tensor):  # TorchScript has sequences only, as annotated
+                    present.append(torch.ones(len(given), dtype=torch.bool, device=given.device))
+                else:
+                    present.append(given[1] > 0)
         return self.combine(predictions, present)
 
     def combine(self, predictions: list[Tensor], present: list[Tensor]) -> Tensor:

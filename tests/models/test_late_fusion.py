@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cggm.models import (
     LateFusion,
+    MultimodalNetwork,
     segmentation_classifiers,
     segmentation_network,
     transformer_classifiers,
@@ -102,6 +103,28 @@ def test_neighbors_belong_to_their_sequence() -> None:
     members = built.members
     expected = (members["flair"](image[:, :3]) + members["t1"](image[:, 3:])) / 2
     torch.testing.assert_close(built(image), expected)
+
+
+class Alone(MultimodalNetwork):
+    """One linear encoder and a head."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__({name: nn.Linear(3, 4)})
+        self.head = nn.Linear(4, 2)
+
+    def fuse(self, features: dict[str, Tensor]) -> Tensor:
+        return self.head(next(iter(features.values())))
+
+
+def test_inputs_may_be_one_tensor_per_modality() -> None:
+    members = {name: Alone(name) for name in ("text", "audio")}
+    built = LateFusion(dict(members))
+    inputs = {name: -torch.rand(3, 3) for name in members}
+    expected = sum(member({name: inputs[name]}) for name, member in members.items()) / 2
+    torch.testing.assert_close(built(inputs), expected)
+    torch.testing.assert_close(
+        built({"text": inputs["text"]}), members["text"]({"text": inputs["text"]})
+    )
 
 
 def test_torchscript_gives_the_same() -> None:
