@@ -29,10 +29,14 @@ def trained(
     dtype: torch.dtype | None = None,
     scale: float | None = None,
     unscale: str = "never",
+    compiled: bool = False,
 ) -> tuple[ToyRun, Balancer]:
     """Three epochs, in a lower precision if one is given, and with a loss scale."""
     run = ToyRun(ready(name, folder, MODALITIES), samples=16, modalities=MODALITIES)
     balancer = balancer_of(run, ready(name, folder, MODALITIES))
+    if compiled:
+        torch.compiler.reset()
+        run.network.compile(backend="eager")
     scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
     balancer.scaler = scaler
     loader = DataLoader(run.data, batch_size=8)
@@ -110,3 +114,10 @@ def test_a_compiled_network_is_balanced_unless_a_gradient_is_differentiated(comp
         with balancer.modulate():
             run.optimizer.step()
         assert set(balancer.record["balance"]) == set(run.network.encoders)
+
+
+@pytest.mark.parametrize("name", sorted(set(CATALOGUE) - {"cggm"}))
+def test_a_compiled_network_trains_as_it_does_without(name: str, tmp_path: Path) -> None:
+    plain, _ = trained(name, tmp_path)
+    run, _ = trained(name, tmp_path, compiled=True)
+    check_close(plain, run)
