@@ -298,7 +298,12 @@ def _near(file: Path, case: str) -> str | None:
     """Guess which sequence of a case a file with an unknown name might be."""
     if not file.name.startswith(case) and not file.parent.name.startswith(case):
         return None
-    text = file.name.removeprefix(case).lower()
+    return guessed_sequence(file.name.removeprefix(case))
+
+
+def guessed_sequence(name: str) -> str | None:
+    """Guess which sequence the unknown name of a file might mean; None where it means another."""
+    text = name.lower()
     if re.search("mask|seg|label|star|map", text):
         return None
     if "fla" in text or "tirm" in text:

@@ -57,8 +57,13 @@ class Series:
     @property
     def where(self) -> str:
         """Case, number and description, for messages."""
-        number = f"series {self.header.number or '?'}"
-        return f"case {self.case}, {number} ({without_names(self.header.description, self.header)})"
+        return f"case {self.case}, {self.numbered}"
+
+    @property
+    def numbered(self) -> str:
+        """Number and description."""
+        description = without_names(self.header.description, self.header)
+        return f"series {self.header.number or '?'} ({description})"
 
     @property
     def thin(self) -> bool:

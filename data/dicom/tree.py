@@ -27,10 +27,13 @@ class Converted:
     Attributes:
         failed: the reason for each that cannot be.
         waiting: those with a series of which the user has to say whether it is used.
+        refused: a sentence for each series of the others that is one of the sequences and cannot
+            be used.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
 
 
 def convert_tree(
@@ -83,7 +86,7 @@ def _convert_all(series: Sequence[Series], output: Path, say: Callable[[str], ob
     result = Converted()
     for number, (case, group) in enumerate(sorted(cases.items()), 1):
         try:
-            line = _take(case, group, output, result.waiting)
+            line = _take(case, group, output, result)
         except InputError as error:
             result.failed[case] = str(error)
             line = f"FAILED: {error}"
@@ -105,13 +108,13 @@ def _convert_all(series: Sequence[Series], output: Path, say: Callable[[str], ob
     return result
 
 
-def _take(case: str, group: list[Series], output: Path, waiting: list[str]) -> str:
+def _take(case: str, group: list[Series], output: Path, result: Converted) -> str:
     """Convert one case; say in a line what became of it."""
     if problems := check_use(group):
         raise InputError("; ".join(problems))
     open_questions = [one for one in group if one.use == "?"]
     if open_questions:
-        waiting.append(case)
+        result.waiting.append(case)
         asked = [f"{one.where}: {one.sequence}? {one.reason}" for one in open_questions]
         return "\n    ".join(["waits for you", *asked])
     used = [one for one in group if one.use == "yes"]
@@ -123,7 +126,10 @@ def _take(case: str, group: list[Series], output: Path, waiting: list[str]) -> s
     absent = [name for name in SEQUENCES if name not in present]
     line = ", ".join(name for name in SEQUENCES if name in present)
     line += f"; without {', '.join(absent)}" if absent else ""
-    refused = [f"{one.where}: {one.reason}" for one in group if one.sequence and one.problem]
+    faulty = [one for one in group if one.sequence and one.problem]
+    refused = [f"{one.where}: {one.reason}" for one in faulty]
+    if faulty:
+        result.refused[case] = [f"{one.numbered}, {one.sequence}, {one.reason}" for one in faulty]
     preferred = [f"{one.where}: {one.reason}" for one in used if "preferred to" in one.reason]
     return "\n    ".join([line if written else f"{line} (finished before)", *refused, *preferred])
 

@@ -58,6 +58,22 @@ def changed_since(folder: Path, sizes: Mapping[str, int]) -> list[str]:
     return [name for name, size in sizes.items() if (folder / name).stat().st_size != size]
 
 
+def corrected_masks(folder: Path, record: Mapping[str, Any]) -> str:
+    """Say which masks of a case somebody has corrected; empty where none is.
+
+    Raises:
+        OSError: one is gone.
+    """
+    mask = record.get("mask")
+    masks = {mask, *(record.get("native_masks") or {}).values()}
+    sizes = {name: size for name, size in (record.get("files") or {}).items() if name in masks}
+    changed = changed_since(folder, sizes)
+    if not changed:
+        return ""
+    measured = "; cggm follow measures the corrected one" if mask in changed else ""
+    return f"corrected: {', '.join(changed)}; the figures are of the network's own mask{measured}"
+
+
 def not_a_record(folder: Path, error: Exception) -> InputError:
     """The error for a record that cannot be read."""
     return InputError(

@@ -22,9 +22,10 @@ from ....data.extras import optional
 from ....data.files import whole_folder, write_json
 from ...handlers.checkpoint_file import Weights
 from ..one_by_one import is_replaceable, tables_lock
-from ..output_folder import FORMAT, PREPARED
+from ..output_folder import FORMAT, PREPARED, corrected_masks, record_file
 from ..overlays import draw_overlay
 from ..quality import Finding, check_case
+from ..quality.findings import OF_FILES, by_severity
 from ..reliability import (
     digests,
     expected_figures,
@@ -34,8 +35,9 @@ from ..reliability import (
 )
 from ..report import record_of, write_case_page
 from ..segmenter import Segmentation, Segmenter
+from .cases import Told
 from .need import reason_to_prepare
-from .record import CaseRecord, changed_files, described_inputs
+from .record import CaseRecord, changed_files, described_inputs, read_record
 from .view import write_view
 
 _OF_MODEL = (
@@ -112,9 +114,7 @@ class Stages:
         self.seconds[key] = round(self.seconds.get(key, 0) + spent, 2)
 
 
-def segment_case(
-    case: Case, output: Path, tool: Tool, stages: Stages, told: tuple[str, str | None]
-) -> CaseRecord:
+def segment_case(case: Case, output: Path, tool: Tool, stages: Stages, told: Told) -> CaseRecord:
     """Segment one case into a folder of `output`, in place of an earlier result.
 
     Args:
@@ -122,7 +122,7 @@ def segment_case(
         output: the folder of all.
         tool: what segments.
         stages: tells the caller where it failed.
-        told: subject and date.
+        told: what is known of it without its images.
 
     Raises:
         InputError: it cannot be segmented.
@@ -130,6 +130,7 @@ def segment_case(
     target = output / case.name
     _replaceable(target)
     volume, findings, prepared = _volume(case, output, tool, stages)
+    findings = by_severity([*told.findings, *findings])
     with stages("read"):
         inputs = described_inputs(case)
     with stages("check"):
@@ -149,8 +150,8 @@ def segment_case(
         record: CaseRecord = {
             "format": FORMAT,
             "case": case.name,
-            "subject": told[0],
-            "date": told[1],
+            "subject": told.subject,
+            "date": told.date,
             "sequences": list(result.sequences),
             "prepared": prepared is not None,
             "volumes_ml": {
@@ -185,6 +186,19 @@ def segment_case(
             write_case_page(folder, record_of(record))  # `cggm report` may write it anew
         write_json(folder / f"{case.name}.json", record)
     return record
+
+
+def tell_anew(folder: Path, told: Told) -> None:
+    """Bring the record and the page of a finished case up to what its files say today."""
+    record, now = read_record(folder), [each.as_dict() for each in told.findings]
+    others = [each for each in record["findings"] if each["code"] not in OF_FILES]
+    findings, corrected = [*now, *others], corrected_masks(folder, record)
+    anew = sorted(findings, key=str) != sorted(record["findings"], key=str)
+    if anew:
+        record["findings"] = findings
+        write_json(record_file(folder), record)
+    if anew or corrected:
+        write_case_page(folder, record_of(record, corrected))
 
 
 def _volume(

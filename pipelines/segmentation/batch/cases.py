@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from ....data.brats.case_files import Listing, is_dicom, list_folder
 from ....data.brats.cases import Case
@@ -17,11 +18,21 @@ from ....data.files import read_json
 from ....data.splits import patient_of
 from ..output_folder import NAMES
 from ..preparation.case_list import find_cases_to_prepare
+from ..quality.findings import Finding, finding
+from .left_out import look_beside
 from .table import cases_of_table
 
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
 _SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
 _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
+
+
+class Told(NamedTuple):
+    """What names and tables tell of a case: who, when, and what is odd about its files."""
+
+    subject: str
+    date: str | None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass
@@ -32,17 +43,23 @@ class Found:
         cases: by name.
         problems: the reason for each that cannot be begun.
         rows: of a table, by case.
+        findings: what is odd about the files of a case, before any is read.
     """
 
     cases: list[Case]
     problems: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    findings: dict[str, list[Finding]] = field(default_factory=dict)
 
-    def subject_and_date(self, case: Case) -> tuple[str, str | None]:
+    def told(self, case: Case) -> Told:
         """Say who and when: what the table tells, or else :func:`subject_and_date`."""
         subject, when = subject_and_date(case)
         row = self.rows.get(case.name, {})
-        return row.get("subject") or subject, row.get("date") or when
+        return Told(
+            row.get("subject") or subject,
+            row.get("date") or when,
+            tuple(self.findings.get(case.name, ())),
+        )
 
 
 def find_cases_to_segment(
@@ -65,10 +82,11 @@ def find_cases_to_segment(
     if layout == "auto" and not any(case.layout in _TASKS for case in cases):
         for child in _left_over(listing, cases, problems):
             _add(child, listing, cases, problems, say)
+    cases, findings = look_beside(listing, cases, problems)
     for case in [case for case in cases if case.name.lower() in NAMES]:
         cases.remove(case)
         problems[case.name] = f"{case.name} is a name of the output folder: rename the case"
-    return Found(sorted(cases, key=lambda case: case.name), problems)
+    return Found(sorted(cases, key=lambda case: case.name), problems, findings=findings)
 
 
 def refuse_within(output: Path, source: Path) -> None:
@@ -163,6 +181,8 @@ def find_cases_of_dicom(
     found = find_cases_to_segment(converted, say=say)
     found.cases = [case for case in found.cases if case.name not in problems]
     found.problems |= problems
+    for name, sentences in result.refused.items():
+        found.findings[name] = [finding("series_refused", sentence) for sentence in sentences]
     return found
 
 

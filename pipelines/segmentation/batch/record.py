@@ -11,7 +11,7 @@ from ....data.brats.cases import Case
 from ....data.brats.conventions import REGIONS
 from ....data.errors import InputError
 from ....data.files import fingerprint, is_same_file
-from ..output_folder import case_folders, changed_since, not_a_record, read_content
+from ..output_folder import case_folders, changed_since, corrected_masks, not_a_record, read_content
 from ..reliability import joined
 
 
@@ -58,7 +58,7 @@ def read_record(folder: Path) -> CaseRecord:
     """
     record = cast("CaseRecord", read_content(folder))
     try:
-        row_of(record)  # one that gives no row is none
+        row_of(record, folder)  # one that gives no row is none
         if not isinstance(record["inputs"], dict) or not isinstance(record["files"], dict):
             raise ValueError("inputs or files are no table")
         for name in record["files"]:
@@ -109,9 +109,14 @@ def described_inputs(case: Case) -> dict[str, dict[str, Any]]:
     }
 
 
-def row_of(record: CaseRecord) -> dict[str, Any]:
-    """One line of ``volumes.csv``; a region that cannot be told is empty."""
+def row_of(record: CaseRecord, folder: Path) -> dict[str, Any]:
+    """One line of ``volumes.csv``; a region that cannot be told is empty.
+
+    Raises:
+        OSError: a mask is gone.
+    """
     volumes, dice = record["volumes_ml"], record["expected_dice"]
+    remarks = [corrected_masks(folder, record), *record["untold"].values(), *record["remarks"]]
     return {
         "case": record["case"],
         "subject": record["subject"],
@@ -121,8 +126,8 @@ def row_of(record: CaseRecord) -> dict[str, Any]:
         **{f"{region}_ml": _cell(volumes, region) for region in REGIONS},
         **{f"{region}_expected_dice": _cell(dice or {}, region) for region in REGIONS},
         "expected": record["expected"],
-        "remark": "; ".join([*record["untold"].values(), *record["remarks"]]),
-        "findings": " ".join(str(finding["code"]) for finding in record["findings"]),
+        "remark": "; ".join(filter(None, remarks)),
+        "findings": " ".join(dict.fromkeys(str(each["code"]) for each in record["findings"])),
         **{f"{region}_confidence": _cell(record["confidence"], region) for region in REGIONS},
         "seconds": round(sum(record["seconds"].values()), 1),
     }

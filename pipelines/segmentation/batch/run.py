@@ -16,8 +16,8 @@ from ....data.locks import InUse
 from ..one_by_one import BUSY, LOCKS, case_lock, reason_of_failure, tables_lock, update_failed
 from ..output_folder import MARK, VOLUMES
 from ..reliability import joined
-from .case import Stages, Tool, segment_case
-from .cases import Found, with_sequences
+from .case import Stages, Tool, segment_case, tell_anew
+from .cases import Found, Told, with_sequences
 from .record import CaseRecord, changed_files, finished_records, is_made_from, read_record, row_of
 
 Failure = tuple[str, str]  # the stage, and the reason
@@ -43,7 +43,7 @@ class Outcome:
 def segment_cases(
     found: Found, output: Path, tool: Tool, *, say: Callable[[str], object] = print
 ) -> Outcome:
-    """Segment cases into `output`, a folder for each; the tables grow with each of them.
+    """Segment cases into `output`, a folder for each; the tables grow with them.
 
     A case that is finished, from the same files by the same model with the same settings, is left
     as it is; one that another process has in hand is left to it. One at which a process was killed
@@ -60,19 +60,21 @@ def segment_cases(
     """
     outcome = Outcome(failed={name: ("find", why) for name, why in found.problems.items()})
     names = {case.name for case in found.cases}
-    _write_tables(output, outcome, names)
+    tables = _Tables(output, outcome, names)
     cases = sorted(found.cases, key=lambda case: _begun(output, case.name).exists())
     clock, said = _Remaining(len(cases)), set[str]()
-    for number, case in enumerate(cases, 1):
-        line = _take(case, output, Stages(say), tool, outcome, found.subject_and_date(case))
-        record = outcome.done.get(case.name)
-        if record is not None and (worth := _worth(record)) not in said:
-            said.add(worth)
-            say(worth)
-        if case.name not in outcome.earlier:
-            _write_tables(output, outcome, names)
-        left = clock.after(number, segmented=record is not None)
-        say(f"{number}/{len(cases)}{left} {case.name}: {line}")
+    try:
+        for number, case in enumerate(cases, 1):
+            tables.write()
+            line = _take(case, output, Stages(say), tool, outcome, found.told(case))
+            record = outcome.done.get(case.name)
+            if record is not None and (worth := _worth(record)) not in said:
+                said.add(worth)
+                say(worth)
+            left = clock.after(number, segmented=record is not None)
+            say(f"{number}/{len(cases)}{left} {case.name}: {line}")
+    finally:
+        tables.write(now=True)
     return outcome
 
 
@@ -122,7 +124,7 @@ def _take(
     stages: Stages,
     tool: Tool,
     outcome: Outcome,
-    told: tuple[str, str | None],
+    told: Told,
 ) -> str:
     """Segment one case; say in a line what became of it."""
     begun = _begun(output, case.name)
@@ -131,6 +133,7 @@ def _take(
         with case_lock(output, case.name):
             if is_finished(case, output / case.name, tool):
                 outcome.earlier.append(case.name)
+                tell_anew(output / case.name, told)
                 changed = changed_files(output / case.name)
                 return "finished before" + (f"; changed since: {some(changed)}" if changed else "")
             begun.touch()
@@ -163,20 +166,37 @@ def _begun(output: Path, case: str) -> Path:
     return output / LOCKS / f"{case}.begun"
 
 
-def _write_tables(output: Path, outcome: Outcome, names: set[str]) -> None:
-    """Write the rows of all finished cases, and of those that failed, in this run or before."""
-    with tables_lock(output):
-        finished = (r for r in finished_records(output) if r["case"] not in outcome.failed)
-        rows = [row_of(record) for record in finished]
+class _Tables:
+    """The tables of a run: rows of all finished cases, and of those that failed, now or before.
+
+    All records are read for them, so they are written as often as takes a twentieth of the time.
+    """
+
+    def __init__(self, output: Path, outcome: Outcome, names: set[str]) -> None:
+        self.output, self.outcome, self.names = output, outcome, names
+        self._due = 0.0
+
+    def write(self, *, now: bool = False) -> None:
+        """Write them where it is time to, or `now`."""
+        start = time.monotonic()
+        if now or start >= self._due:
+            with tables_lock(self.output):
+                self._write()
+            self._due = start + 20 * (time.monotonic() - start)
+
+    def _write(self) -> None:
+        failed, table = self.outcome.failed, self.output / VOLUMES
+        finished = (r for r in finished_records(self.output) if r["case"] not in failed)
+        rows = [row_of(record, self.output / record["case"]) for record in finished]
         if rows:
-            write_csv(output / VOLUMES, rows)
+            write_csv(table, rows)
         else:
-            (output / VOLUMES).unlink(missing_ok=True)
-        failed = {
+            table.unlink(missing_ok=True)
+        reasons = {
             name: {"case": name, "stage": stage, "reason": reason}
-            for name, (stage, reason) in outcome.failed.items()
+            for name, (stage, reason) in failed.items()
         }
-        update_failed(output, failed, names.difference(row["case"] for row in rows))
+        update_failed(self.output, reasons, self.names.difference(row["case"] for row in rows))
 
 
 def _line(record: CaseRecord) -> str:

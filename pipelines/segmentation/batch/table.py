@@ -13,7 +13,7 @@ from ....data.errors import InputError
 from ....data.files import read_json
 from ....data.tables import check_unique, read_rows
 
-_USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ENDING = re.compile(r"(?i:\.nii(\.gz)?)$")
 _SUBJECTS = ("case", "id", "name", "subject_id", "case_id")  # what datalists call a case
 
@@ -56,7 +56,7 @@ def cases_of_table(path: Path) -> tuple[list[Case], dict[str, str], dict[str, di
             for key in SEQUENCES
             if row.get(key, "").strip()
         }
-        if not _USABLE.fullmatch(name):
+        if not USABLE.fullmatch(name):
             problems[name] = (
                 f"{name!r} in {path} is no usable ID; expected up to 128 letters A-Z, digits, "
                 "dots, dashes or underscores"

@@ -8,7 +8,7 @@ from typing import Any
 from ....data.brats.nifti import Volume
 from .brain import check_brain, check_coverage, check_grid, check_orientation
 from .contrasts import check_enhancement, check_identical, check_swapped
-from .findings import SEVERITIES, Finding
+from .findings import Finding, by_severity
 from .intensities import check_levels, check_training
 from .view import coarse_view
 
@@ -44,4 +44,4 @@ def check_case(volume: Volume, trained: Mapping[str, Any] | None = None) -> list
             swapped = check_swapped(view, sound)
             found += swapped or check_enhancement(view, sound)
             found += [] if swapped else check_training(view, sound, trained)
-    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
+    return by_severity(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 SEVERITIES = ("error", "warning", "note")  # error: the mask will be wrong
@@ -29,7 +30,16 @@ CODES: dict[str, tuple[str, str]] = {
         "warning",
         "make sure that this is the sequence, and that it shows no artifact",
     ),
+    "not_used": (
+        "warning",
+        "rename them to end with their sequence, such as P01_flair.nii.gz, or take them away",
+    ),
+    "series_refused": (
+        "warning",
+        "export the whole series again; docs/dicom.md says what is read",
+    ),
 }
+OF_FILES = ("not_used", "series_refused")  # known before any image is read
 
 
 @dataclass(frozen=True)
@@ -59,3 +69,8 @@ def finding(code: str, sentence: str, sequence: str | None = None) -> Finding:
     """Make a finding, with the severity and the remedy of its code."""
     severity, remedy = CODES[code]
     return Finding(code, severity, sequence, sentence, remedy)
+
+
+def by_severity(found: Iterable[Finding]) -> list[Finding]:
+    """Sort findings, errors first."""
+    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))

@@ -11,7 +11,7 @@ from ....data.brats.conventions import REGIONS
 from ....data.files import read_json
 from ....data.tables import read_rows
 from ..one_by_one import FAILED
-from ..output_folder import PREPARED, not_a_record, read_content
+from ..output_folder import PREPARED, corrected_masks, not_a_record, read_content
 from ..quality.findings import SEVERITIES, Finding
 
 
@@ -24,6 +24,7 @@ class Record:
         expected_dice: percent by region, of this subset of the sequences.
         confidence: share by region.
         untold: why a region cannot be told.
+        corrected: which of its masks was changed since, if any.
     """
 
     case: str
@@ -46,6 +47,7 @@ class Record:
     versions: Mapping[str, str] | None = None
     finished: str | None = None
     seconds: Mapping[str, float | None] | None = None
+    corrected: str = ""
 
     @property
     def level(self) -> str:
@@ -56,8 +58,9 @@ class Record:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks, and why regions cannot be told, each sentence once."""
-        return tuple(dict.fromkeys((*self.remarks, *(self.untold or {}).values())))
+        """Remarks, why regions cannot be told, and what was corrected, each sentence once."""
+        corrected = (self.corrected,) if self.corrected else ()
+        return tuple(dict.fromkeys((*corrected, *self.remarks, *(self.untold or {}).values())))
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -83,13 +86,17 @@ def read_record(folder: Path) -> Record:
     """
     content = read_content(folder)
     try:
-        return record_of(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return record_of(content, corrected_masks(folder, content))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise not_a_record(folder, error) from error
 
 
-def record_of(content: Mapping[str, Any]) -> Record:
+def record_of(content: Mapping[str, Any], corrected: str = "") -> Record:
     """A record from plain values; entries that pages do not show are left out.
+
+    Args:
+        content: the values.
+        corrected: what :func:`.corrected_masks` says.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is no such record.
@@ -106,6 +113,7 @@ def record_of(content: Mapping[str, Any]) -> Record:
     return Record(
         **{
             **values,
+            "corrected": corrected,
             "volumes_ml": {region: values["volumes_ml"].get(region) for region in REGIONS},
             "sequences": tuple(map(str, values["sequences"])),
             "remarks": tuple(map(str, values.get("remarks", ()))),

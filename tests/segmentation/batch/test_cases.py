@@ -61,6 +61,20 @@ def test_names_of_several_kinds_and_faults_beside_each_other(tmp_path: Path) -> 
     assert "2 files for t1" in found.problems["P5"] and "brain.nii.gz" in found.problems["P4"]
 
 
+def test_files_of_a_patient_that_are_not_recognized_are_told(tmp_path: Path) -> None:
+    odd = ("my_t2.nii.gz", "t1_km.nii.gz", "flair_axial.nii.gz", "my_mask.nii.gz")
+    touch(tmp_path, *(f"S2/{name}" for name in odd))
+    touch(tmp_path, "P1/P1_flair.nii.gz", "P1/P1_pd.nii.gz", "P1/P1_adc.nii.gz")
+    touch(tmp_path, *(f"P3/P3_{name}.nii.gz" for name in ("flair", "t1", "t1ce", "t2", "pd")))
+    found = found_in(tmp_path)
+    assert [one.name for one in found.cases] == ["P1", "P3", "S2"]  # S2, not "my"
+    assert {name: one.sentence for name, (one,) in found.findings.items()} == {
+        "P1": "1 NIfTI file beside its images not recognized: P1_pd.nii.gz",
+        "S2": "2 NIfTI files beside its images not recognized: flair_axial.nii.gz (flair?), "
+        "t1_km.nii.gz (t1ce?)",
+    }
+
+
 def test_a_fault_in_a_flat_folder_is_of_one_case(tmp_path: Path) -> None:
     touch(tmp_path, "P1_flair.nii.gz", "P1_flair.nii", "P2_flair.nii.gz", "P2_t1.nii.gz")
     found = found_in(tmp_path)
@@ -85,7 +99,7 @@ def test_a_table_names_files_subjects_and_days(tmp_path: Path) -> None:
         "flair": tmp_path / "in/a.nii.gz",
         "t1ce": tmp_path / "in/b.nii.gz",
     }
-    assert found.subject_and_date(one) == ("A", "2024-03-01")
+    assert found.told(one)[:2] == ("A", "2024-03-01")
     assert "no file" in found.problems["A2"] and "no usable ID" in found.problems["Ä"]
     (tmp_path / "cases.csv").write_text("case,flair\nA,a.nii\nA,b.nii\n")
     with pytest.raises(InputError, match="come more than once"):
@@ -118,7 +132,7 @@ def test_a_datalist_of_monai(tmp_path: Path) -> None:
         "P3": {"flair": tmp_path / "P3/flair.nii.gz", "t2": tmp_path / "P3/t2.nii.gz"},
     }
     (x,) = (one for one in found.cases if one.name == "X")
-    assert found.subject_and_date(x) == ("S", "2024-03-01") and not found.problems
+    assert found.told(x)[:2] == ("S", "2024-03-01") and not found.problems
     assert len(found_in(written(entries)).cases) == 4
     for content, words in (
         ([{"image": ["a_0000.nii.gz"]}], "entry 1 of .* does not tell its sequence"),

@@ -107,6 +107,21 @@ def test_an_examination_that_waits_for_the_user_stops_no_other(
     assert read_record(output / "P-0001-2")["sequences"] == ["flair", "t1ce"]
 
 
+def test_a_series_that_cannot_be_used_is_in_the_row_of_its_case(
+    model: Path, tmp_path: Path
+) -> None:
+    tree, output = tmp_path / "tree", tmp_path / "out"
+    write_examination(tree, "1.2.3.1", "20240229")
+    sorted((tree / "DICOM" / "1.2.3.1" / "2").iterdir())[5].unlink()
+    assert segmented(tree, output, model) == 0
+    record = read_record(output / "P-0001-1")
+    assert record["sequences"] == ["flair"]
+    (refused,) = (each for each in record["findings"] if each["code"] == "series_refused")
+    assert str(refused["sentence"]).startswith("series 2 (t1_mprage_km), t1ce, cannot be used: 1 ")
+    assert "series_refused" in (output / "volumes.csv").read_text()
+    assert "cannot be used: 1 slice missing" in (output / "P-0001-1/P-0001-1.html").read_text()
+
+
 def test_another_tree_gets_another_output_folder(model: Path, tmp_path: Path) -> None:
     write_examination(tmp_path / "one", "1.2.3.1", "20240229")
     write_examination(tmp_path / "two", "1.2.3.2", "20240229")

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import time
+from html import unescape
 from pathlib import Path
 
 import nibabel as nib
@@ -145,6 +146,23 @@ def test_masks_of_another_data_set_are_never_replaced(
     assert contents(output) == before
 
 
+def test_what_lies_unrecognized_beside_a_case_is_in_its_row(
+    brats: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output, odd = tmp_path / "out", brats / "P0" / "t1_km.nii.gz"
+    shutil.rmtree(brats / "P1")
+    (brats / "P0" / "P0_t1ce.nii.gz").rename(odd)
+    (brats / "P0" / "P0_t1ce.nii.gz").write_bytes(odd.read_bytes())
+    (brats / "P0" / "P0_t1.nii.gz").unlink()
+    run(brats, output, tool)
+    assert "not_used" in table(output / "volumes.csv")["P0"]["findings"]
+    assert "t1_km.nii.gz (t1ce?)" in (output / "P0" / "P0.html").read_text()
+    odd.unlink()
+    assert run(brats, output, tool).earlier == ["P0"]
+    assert "not_used" not in table(output / "volumes.csv")["P0"]["findings"]
+    assert "t1_km" not in (output / "P0" / "P0.html").read_text()
+
+
 def test_another_model_or_setting_makes_masks_again(
     brats: Path, tool: Tool, tmp_path: Path
 ) -> None:
@@ -170,8 +188,13 @@ def test_a_mask_that_somebody_corrected_is_kept(brats: Path, tool: Tool, tmp_pat
     codes[::2] = 4
     nib.save(nib.Nifti1Image(codes, image.affine), mask)
     corrected, said = mask.read_bytes(), list[str]()
+    told = "corrected: P0_mask.nii.gz; the figures are of the network's own mask"
     assert run(brats, output, tool, said).earlier == ["P0"]
     assert "changed since: P0_mask.nii.gz" in said[-1]
+    write_reports(output, cases=(), say=[].append)
+    for page in (output / "index.html", output / "P0" / "P0.html"):
+        assert told in unescape(page.read_text())
+    assert table(output / "volumes.csv")["P0"]["remark"].startswith(told)
     other = Tool(weights_in(write_model(tmp_path / "other", seed=1)), Settings(), "cpu")
     reason = run(brats, output, other).failed["P0"][1]
     assert "P0_mask.nii.gz in" in reason and "was changed after" in reason
