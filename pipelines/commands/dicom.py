@@ -19,7 +19,7 @@ from ...data.dicom.series import Series, series_of
 from ...data.dicom.table import TABLE, apply_table, read_table
 from ...data.dicom.tree import convert_tree
 from ...data.errors import InputError, some
-from ..segmentation.output_folder import CONVERTED, MARK
+from ..segmentation.output_folder import CONVERTED, MARK, changed_since, read_content, record_file
 from .start import make_writable
 
 app = typer.Typer(
@@ -95,12 +95,14 @@ def seg(
             one = series_of_mask(path, series, known=bool(rows))
             assert one.stack is not None
             classes = read_mask(path, label_convention, one.stack)
+            untold = untold_of(path)
             target = output / f"{path.name.partition('.nii')[0]}.dcm"
-            written = write_segmentation(classes, one.stack, target)
+            written = write_segmentation(classes, one.stack, target, enhancing=untold is None)
         except InputError as error:
             problems.append(f"{path.name}: {error}")
             continue
-        print(f"{target}: {one.where}{'' if written else ' (finished before)'}", flush=True)
+        line = one.where if untold is None else f"{one.where}; no segment for ET: {untold}"
+        print(f"{target}: {line}{'' if written else ' (finished before)'}", flush=True)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     print(f"{len(files) - len(problems)} of {plural(len(files), 'mask')} in {output}")
@@ -135,6 +137,20 @@ def _masks_of_cases(output: Path) -> list[Path]:
         for record in finished_records(output)
         for name in record["native_masks"].values() or [record["mask"]]
     ]
+
+
+def untold_of(mask: Path) -> str | None:
+    """Why a mask does not tell ET; None where it does, or somebody has corrected it.
+
+    Raises:
+        InputError: the record beside it, of ``cggm segment``, is damaged.
+    """
+    folder = mask.absolute().parent
+    if not record_file(folder).is_file():
+        return None
+    record = read_content(folder)
+    written = {name: size for name, size in record["files"].items() if name == mask.name}
+    return None if changed_since(folder, written) else record["untold"].get("ET")
 
 
 def series_of_mask(path: Path, series: list[Series], *, known: bool) -> Series:

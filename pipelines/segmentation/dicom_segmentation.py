@@ -27,7 +27,6 @@ from ...data.files import whole_file
 from .overlays import COLORS
 
 LABEL = "RESEARCH_USE"
-DESCRIPTION = "Brain tumor, for research use only"
 SERIES_NUMBER = 9100
 _SAME_PLACE = 0.01  # of a voxel, at every corner of the grid
 
@@ -38,6 +37,7 @@ _SEGMENTS = {
     "ED": ("Edema", codes.SCT.Edema),
     "ET": ("Enhancing tumor", codes.NCIt.EnhancingLesion),
 }
+_CORE = ("Tumor core, enhancing part not told", codes.SCT.Neoplasm)  # in place of NCR and ET
 
 
 def read_mask(path: Path, convention: str, stack: Stack) -> NDArray[np.uint8]:
@@ -89,7 +89,9 @@ def _fit(
     return turn, float(np.abs(there @ place.T - here).max())
 
 
-def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> bool:
+def write_segmentation(
+    classes: NDArray[np.uint8], stack: Stack, path: Path, *, enhancing: bool = True
+) -> bool:
     """Write classes as a DICOM segmentation of the series, whole or not at all.
 
     Patient and study are those of the series, as the standard asks and an archive needs.
@@ -98,6 +100,8 @@ def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> 
         classes: 0 to 3, (columns, rows, slices) of the stack.
         stack: of the series.
         path: the file.
+        enhancing: False where ET could not be told, for want of T1ce: there is no segment for it
+            then, and what the network took for it belongs to a segment of the whole core.
 
     Returns:
         False when the same segmentation is there already.
@@ -105,18 +109,23 @@ def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> 
     Raises:
         InputError: the series cannot be referred to, or the file cannot be written.
     """
+    if not enhancing:
+        classes = np.where(classes == CLASSES.index("ET"), np.uint8(CLASSES.index("NCR")), classes)
     sources, planes = _sources_and_planes(classes, stack)
     entropy = [sources[0].SeriesInstanceUID, version("cggm"), classes.tobytes().hex()]
+    entropy += [] if enhancing else [_CORE[0]]
     # The same mask gets the same identity, so that an archive does not keep it twice.
     instance = generate_uid(entropy_srcs=[*entropy, "instance"])
     if path.is_file() and _instance_of(path) == instance:
         return False
+    what = "Brain tumor" if enhancing else "Brain tumor without ET"
+    description = f"{what}, for research use only"
     try:
         segmentation = hd.seg.Segmentation(
             source_images=sources,
             pixel_array=planes,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_segments(),
+            segment_descriptions=_segments(enhancing),
             series_instance_uid=generate_uid(entropy_srcs=[*entropy, "series"]),
             series_number=SERIES_NUMBER,
             sop_instance_uid=instance,
@@ -126,8 +135,8 @@ def write_segmentation(classes: NDArray[np.uint8], stack: Stack, path: Path) -> 
             software_versions=version("cggm"),
             device_serial_number="none",
             content_label=LABEL,
-            content_description=DESCRIPTION,
-            series_description=DESCRIPTION,
+            content_description=description,
+            series_description=description,
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
@@ -157,7 +166,8 @@ def _sources_and_planes(
     return sources, in_file
 
 
-def _segments() -> list[hd.seg.SegmentDescription]:
+def _segments(enhancing: bool) -> list[hd.seg.SegmentDescription]:
+    found = _SEGMENTS if enhancing else {"NCR": _CORE, "ED": _SEGMENTS["ED"]}
     algorithm = hd.AlgorithmIdentificationSequence(
         name="cggm", family=codes.DCM.ArtificialIntelligence, version=version("cggm")
     )
@@ -174,7 +184,7 @@ def _segments() -> list[hd.seg.SegmentDescription]:
                 *(255 * part for part in to_rgb(COLORS[name]))
             ),
         )
-        for name, (label, kind) in _SEGMENTS.items()
+        for name, (label, kind) in found.items()
     ]
 
 

@@ -95,6 +95,24 @@ def test_the_same_mask_has_the_same_identity_and_an_empty_one_is_fine(tmp_path: 
     assert read.shape == SHAPE[::-1] and not read.any()
 
 
+def test_enhancing_tumor_that_cannot_be_told_has_no_segment(tmp_path: Path) -> None:
+    write_series(tmp_path / "in")
+    stack, mask, path = stack_of(tmp_path / "in"), classes(), tmp_path / "mask.dcm"
+    write_segmentation(mask, stack, path)  # of an earlier version
+    assert write_segmentation(mask, stack, path, enhancing=False)
+    dataset = pydicom.dcmread(path)
+    labels = [item.SegmentLabel for item in dataset.SegmentSequence]
+    assert labels == ["Tumor core, enhancing part not told", "Edema"]
+    assert dataset.SeriesDescription == "Brain tumor without ET, for research use only"
+    read = hd.seg.segread(path).get_pixels_by_source_instance(
+        [frame.instance for frame in stack.frames],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+    )
+    core = np.where(mask == 3, 1, mask)
+    np.testing.assert_array_equal(read.transpose(2, 1, 0), core)
+
+
 def test_a_mask_is_turned_to_the_axes_of_the_series(tmp_path: Path) -> None:
     write_series(tmp_path / "in", orientation=oblique(35))
     stack, mask = stack_of(tmp_path / "in"), classes(2)

@@ -108,7 +108,7 @@ def test_an_examination_that_waits_for_the_user_stops_no_other(
 
 
 def test_a_series_that_cannot_be_used_is_in_the_row_of_its_case(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree, output = tmp_path / "tree", tmp_path / "out"
     write_examination(tree, "1.2.3.1", "20240229")
@@ -120,6 +120,15 @@ def test_a_series_that_cannot_be_used_is_in_the_row_of_its_case(
     assert str(refused["sentence"]).startswith("series 2 (t1_mprage_km), t1ce, cannot be used: 1 ")
     assert "series_refused" in (output / "volumes.csv").read_text()
     assert "cannot be used: 1 slice missing" in (output / "P-0001-1/P-0001-1.html").read_text()
+    dicom.seg(output, tree, tmp_path / "seg")
+    assert "no segment for ET: ET not reliable without t1ce" in capsys.readouterr().out
+    (written,) = (tmp_path / "seg").iterdir()
+    assert len(hd.seg.segread(written).SegmentSequence) == 2
+    mask = output / "P-0001-1" / "P-0001-1_mask.nii.gz"
+    image = nib.load(mask)
+    nib.save(nib.Nifti1Image(np.full(image.shape, 4, np.uint8), image.affine), mask)
+    dicom.seg(output, tree, tmp_path / "seg")  # what a reader drew is written as it is
+    assert len(hd.seg.segread(written).SegmentSequence) == 3
 
 
 def test_another_tree_gets_another_output_folder(model: Path, tmp_path: Path) -> None:
