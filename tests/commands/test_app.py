@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,13 @@ def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:
             ["cggm", "train", "--epochs", "1", "brats"],
             ["cggm", "train", "brats", "--method", "help"],
             ["cggm", "train", "brats", "--help"],
+            ["cggm", "--version"],
         ],
         tmp_path,
     )
-    unknown, missing, nothing, brat, epoch, overlay, order, methods, settings = results
-    assert [code for code, _, _ in results] == [2, 2, 1, 1, 1, 1, 2, 0, 0]
+    unknown, missing, nothing, brat, epoch, overlay, order, methods, settings, number = results
+    assert [code for code, _, _ in results] == [2, 2, 1, 1, 1, 1, 2, 0, 0, 0]
+    assert number[1] == f"cggm {version('cggm')}\n"
     assert not any("Traceback" in errors for _, _, errors in results)
     assert "Did you mean 'check'?" in unknown[2]
     assert "Missing argument" in missing[2]
