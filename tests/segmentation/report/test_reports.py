@@ -148,6 +148,7 @@ def test_large_images_are_thinned_to_twelve_megabytes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(1, 256, (170, 200, 160), np.uint8)
     large = View({"flair": noise, "t1ce": noise}, np.zeros_like(noise), np.eye(4))
     page = case_html(record_of(record("A", ("flair", "t1ce"))), large)
+    assert "measurement of this one. Confidence is" in page
     assert len(page) < 12 * 2**20
     assert "Every 2. voxel" in page
 
