@@ -22,6 +22,7 @@ from cggm.pipelines.methods import CATALOGUE, create
 from cggm.pipelines.research.study.controls import FixedFactors
 from cggm.pipelines.research.study.families import FAMILIES, TASKS, TEST, draw
 from cggm.pipelines.research.study.findings import Findings
+from cggm.pipelines.research.study.network import SmallEnsemble, SmallNetwork, classifiers_of
 from cggm.pipelines.research.study.plan import (
     PRIMARY,
     SEARCH,
@@ -144,6 +145,19 @@ def test_methods_share_weights_and_batches_and_constant_factors_of_one_change_no
 
 
 # --- statistics
+
+
+def test_images_get_a_prediction_per_pixel_or_one_each() -> None:
+    inputs = {"picture": torch.ones(2, 3, 8, 8), "sound": torch.ones(2, 1, 8, 8)}
+    for per_pixel, shape in ((True, (2, 4, 8, 8)), (False, (2, 4))):
+        network = SmallNetwork(inputs, 4, per_pixel=per_pixel)
+        assert network(inputs).shape == shape
+        features = network.encode(inputs)
+        for name, classifier in classifiers_of(network).items():
+            assert classifier(features[name]).shape == shape
+        assert SmallEnsemble(inputs, 4, "mean", per_pixel=per_pixel)(inputs).shape == shape
+    other_size = {"picture": torch.ones(2, 3, 8, 8), "sound": torch.ones(2, 1, 32, 66)}
+    assert SmallNetwork(other_size, 4, per_pixel=False)(other_size).shape == (2, 4)
 
 
 def test_a_comparison_is_scipys_paired_test_and_two_one_sided_ones() -> None:

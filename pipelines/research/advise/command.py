@@ -19,6 +19,7 @@ from .plan import METHODS, RATES, epochs_for, variants_for
 from .words import headline, sentences
 
 DIVISIONS, FEWEST = 10, 3
+MINUTES = {"classification": 15, "regression": 15, "segmentation": 40}
 
 
 def main(
@@ -30,8 +31,11 @@ def main(
         ),
     ],
     minutes: Annotated[
-        float, typer.Option(help="No training begins later; the same command goes on.")
-    ] = 15,
+        float | None,
+        typer.Option(
+            help="No training begins later; the same command goes on. Default: 15; patients 40."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where everything goes; default: output/advise/NAME.")
     ] = None,
@@ -63,7 +67,7 @@ def main(
     ] = LOCAL,
 ) -> None:
     """Say whether there is imbalance between the modalities, and whether balancing helps."""
-    if minutes <= 0:
+    if minutes is not None and minutes <= 0:
         raise InputError(f"--minutes is {minutes:g}; expected more than 0")
     options = {
         "most": samples,
@@ -71,6 +75,7 @@ def main(
         "label_convention": label_convention,
     }
     loaded = load(data, **options)
+    minutes = minutes or MINUTES[loaded.task]
     variants = variants_for(loaded, [m.strip() for m in methods.split(",") if m.strip()])
     count = epochs or epochs_for(loaded)
     folder = make_writable(output or Path("output/advise", data.resolve().name))

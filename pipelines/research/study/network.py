@@ -18,12 +18,15 @@ class SmallNetwork(MultimodalNetwork):
     Args:
         inputs: of some samples, by modality: vectors (N, W) or images (N, W, height, width).
         outputs: classes, or 1 for a regression.
+        per_pixel: whether images get a prediction for each pixel, or one for each image.
     """
 
-    def __init__(self, inputs: Mapping[str, Tensor], outputs: int) -> None:
-        super().__init__({name: encoder(values) for name, values in inputs.items()})
+    def __init__(
+        self, inputs: Mapping[str, Tensor], outputs: int, *, per_pixel: bool = True
+    ) -> None:
+        super().__init__({name: encoder(values, per_pixel) for name, values in inputs.items()})
         self.outputs = outputs
-        images = next(iter(inputs.values())).ndim == 4
+        images = per_pixel and next(iter(inputs.values())).ndim == 4
         self.size = CHANNELS if images else WIDTH
         self.fusion = nn.Sequential(_layer(images, self.size * len(inputs), self.size), nn.ReLU())
         self.head = _layer(images, self.size, outputs)
@@ -40,10 +43,16 @@ class SmallEnsemble(LateFusion):
         inputs: as of :class:`SmallNetwork`.
         outputs: classes, or 1 for a regression.
         rule: see :class:`cggm.models.LateFusion`.
+        per_pixel: as of :class:`SmallNetwork`.
     """
 
-    def __init__(self, inputs: Mapping[str, Tensor], outputs: int, rule: str) -> None:
-        members = {name: SmallNetwork({name: values}, outputs) for name, values in inputs.items()}
+    def __init__(
+        self, inputs: Mapping[str, Tensor], outputs: int, rule: str, *, per_pixel: bool = True
+    ) -> None:
+        members = {
+            name: SmallNetwork({name: values}, outputs, per_pixel=per_pixel)
+            for name, values in inputs.items()
+        }
         super().__init__(dict(members), rule)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
@@ -65,11 +74,28 @@ class SmallClassifier(nn.Module):
         return self.head(self.body(features))
 
 
-def encoder(values: Tensor) -> nn.Module:
-    """Two layers on vectors, or two convolutions on images that keep their size."""
+def encoder(values: Tensor, per_pixel: bool) -> nn.Module:
+    """Two layers on vectors; two convolutions on images, which keep their size or become a vector.
+
+    Args:
+        values: some samples.
+        per_pixel: whether images keep their size.
+    """
     if values.ndim == 2:
         return nn.Sequential(
             nn.Linear(values.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()
+        )
+    if not per_pixel:
+        return nn.Sequential(
+            nn.Conv2d(values.shape[1], CHANNELS, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(CHANNELS, 2 * CHANNELS, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(2 * CHANNELS * 16, WIDTH),
+            nn.ReLU(),
         )
     return nn.Sequential(
         nn.Conv2d(values.shape[1], CHANNELS, 3, padding=1),

@@ -87,11 +87,15 @@ def train(
     """
     torch.manual_seed(seed)
     inputs, outputs = parts["train"].inputs, 1 if task == "regression" else classes
+    per_pixel = task == "segmentation"
     network: nn.Module
     if method.late_fusion is not None:
-        network, classifiers = SmallEnsemble(inputs, outputs, method.late_fusion), None
+        network, classifiers = (
+            SmallEnsemble(inputs, outputs, method.late_fusion, per_pixel=per_pixel),
+            None,
+        )
     else:
-        network = SmallNetwork(inputs, outputs)
+        network = SmallNetwork(inputs, outputs, per_pixel=per_pixel)
         classifiers = classifiers_of(network)
     balancer = Balancer(
         method,
