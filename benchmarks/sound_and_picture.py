@@ -56,7 +56,7 @@ VOICES = (
     *("boris", "caleb", "david", "ed", "edward", "Gene", "Jacky", "john", "linda"),
 )[:30]
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029")
-RATE, LENGTH, FRAME, HOP, BANDS = 22_050, 16_640, 512, 256, 32  # Hz; samples: 0.75 s, 23 and 12 ms
+RATE, LENGTH, FRAME, HOP, BANDS = 22_050, 16_640, 1024, 512, 16  # Hz; samples: 0.75 s, 46 and 23 ms
 SOUND_NOISE, PICTURE_NOISE = (-12.0, 3.0), 0.6  # dB of speech over noise; of a range of 0 to 1
 DIVISIONS = 10
 
@@ -119,7 +119,7 @@ def loaded(file: Path) -> Samples:
     """The samples that :func:`made` gave."""
     kept = torch.load(file, weights_only=True)
     inputs = {"picture": kept["picture"], "sound": kept["sound"]}
-    digest = f"noise {SOUND_NOISE} {PICTURE_NOISE}"
+    digest = f"noise {SOUND_NOISE} {PICTURE_NOISE}, {BANDS} bands"
     groups = tuple(str(voice) for voice in kept["voice"].tolist())
     return Samples("spoken and written digits", inputs, kept["label"], groups, 10, digest)
 
