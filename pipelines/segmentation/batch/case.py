@@ -20,12 +20,14 @@ from ....data.brats.nifti import Volume, read_case, read_images, volume_of_image
 from ....data.errors import InputError, some
 from ....data.extras import optional
 from ....data.files import whole_folder, write_json
-from ...handlers.checkpoint_file import Weights
+from ....data.identity import digest
+from ....data.splits import patient_of
+from ...handlers.checkpoint_file import TRAINED_ON, Weights
 from ..one_by_one import is_replaceable, tables_lock
 from ..output_folder import FORMAT, PREPARED, corrected_masks, record_file
 from ..overlays import draw_overlay
 from ..quality import Finding, check_case
-from ..quality.findings import OF_FILES, by_severity
+from ..quality.findings import BEFOREHAND, by_severity, finding
 from ..reliability import (
     digests,
     expected_figures,
@@ -91,6 +93,15 @@ class Tool:
     def convention(self, case: Case) -> str:
         """The label convention of the masks of a case."""
         return self.settings.label_convention or case.mask_convention
+
+    def told(self, case: Case, told: Told) -> Told:
+        """Add to what is told of a case that the network was trained on its patient."""
+        known = self.segmenter.trained.get(TRAINED_ON) or ()
+        seen = [name for name in (patient_of(case.name), told.subject) if digest(name) in known]
+        if not seen:
+            return told
+        sentence = f"the network was trained on a patient of this name ({seen[0]})"
+        return told._replace(findings=(*told.findings, finding("trained_on", sentence)))
 
 
 class Stages:
@@ -189,9 +200,9 @@ def segment_case(case: Case, output: Path, tool: Tool, stages: Stages, told: Tol
 
 
 def tell_anew(folder: Path, told: Told) -> None:
-    """Bring the record and the page of a finished case up to what its files say today."""
+    """Bring the record and the page of a finished case up to what is known of it today."""
     record, now = read_record(folder), [each.as_dict() for each in told.findings]
-    others = [each for each in record["findings"] if each["code"] not in OF_FILES]
+    others = [each for each in record["findings"] if each["code"] not in BEFOREHAND]
     findings, corrected = [*now, *others], corrected_masks(folder, record)
     anew = sorted(findings, key=str) != sorted(record["findings"], key=str)
     if anew:

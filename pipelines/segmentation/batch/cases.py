@@ -28,7 +28,7 @@ _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
 
 
 class Told(NamedTuple):
-    """What names and tables tell of a case: who, when, and what is odd about its files."""
+    """What is known of a case before it is read: who, when, and what is odd about it."""
 
     subject: str
     date: str | None

@@ -129,7 +129,7 @@ def _take(
     """Segment one case; say in a line what became of it."""
     begun = _begun(output, case.name)
     try:
-        case = with_sequences(case, tool.segmenter.sequences)
+        case, told = with_sequences(case, tool.segmenter.sequences), tool.told(case, told)
         with case_lock(output, case.name):
             if is_finished(case, output / case.name, tool):
                 outcome.earlier.append(case.name)

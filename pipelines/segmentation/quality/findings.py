@@ -38,8 +38,12 @@ CODES: dict[str, tuple[str, str]] = {
         "warning",
         "export the whole series again; docs/dicom.md says what is read",
     ),
+    "trained_on": (
+        "note",
+        "leave this case out where masks are judged: a new patient's will be worse",
+    ),
 }
-OF_FILES = ("not_used", "series_refused")  # known before any image is read
+BEFOREHAND = ("not_used", "series_refused", "trained_on")  # known before any image is read
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pytest
 
 from cggm.data.errors import InputError
 from cggm.data.files import digest_of
+from cggm.data.identity import digest
 from cggm.pipelines.segmentation.batch.case import Settings, Tool
 from cggm.pipelines.segmentation.batch.cases import find_cases_to_segment, refuse_within
 from cggm.pipelines.segmentation.batch.record import CaseRecord, read_record
@@ -161,6 +162,25 @@ def test_what_lies_unrecognized_beside_a_case_is_in_its_row(
     assert run(brats, output, tool).earlier == ["P0"]
     assert "not_used" not in table(output / "volumes.csv")["P0"]["findings"]
     assert "t1_km" not in (output / "P0" / "P0.html").read_text()
+
+
+def test_a_patient_of_the_training_is_noted(brats: Path, tmp_path: Path) -> None:
+    output, trained = tmp_path / "out", [digest(name) for name in ("P0", "P2", "P3")]
+    write_case(brats, "P2_2024-03-01", 2)
+    folder = write_model(tmp_path / "it", ("flair", "t1ce"), more={"trained_on": trained})
+    tool = Tool(weights_in(folder), Settings(), "cpu")
+    del tool.segmenter.trained["trained_on"]  # as versions before left cases
+    run(brats, output, tool)
+    assert "trained_on" not in (output / "volumes.csv").read_text()
+    again = run(brats, output, Tool(weights_in(folder), Settings(), "cpu"))
+    assert again.earlier == ["P0", "P1", "P2_2024-03-01"]
+    found = {case: row["findings"].split() for case, row in table(output / "volumes.csv").items()}
+    assert [case for case, codes in found.items() if "trained_on" in codes] == [
+        "P0",
+        "P2_2024-03-01",
+    ]
+    page = (output / "P0" / "P0.html").read_text()
+    assert "the network was trained on a patient of this name (P0)" in page
 
 
 def test_another_model_or_setting_makes_masks_again(
