@@ -87,12 +87,6 @@ def main(
     if label_convention is not None:
         label_convention_named(label_convention)
     refuse_within(output, source)
-    found = _find(source, output, layout)
-    if not found.cases:
-        raise InputError(problem_report(str(source), list(found.problems.values())))
-    _say(f"{len(found.cases)} cases in {source}")
-    for name, reason in found.problems.items():
-        print(f"{name}: FAILED (find): {reason}")
     try:
         from ..segmentation.batch.case import Settings, Tool, usual_spacing
         from ..segmentation.batch.run import claim_output, segment_cases
@@ -100,13 +94,20 @@ def main(
         from ..segmentation.trained import weights_in
 
         weights = [weights_in(path) for path in model]
-        make_writable(output)
-        claim_output(output, source, found.cases)
         millimeters = usual_spacing(weights) if spacing is None else spacing
         settings = Settings(
             prepare, brain_mask, accurate, millimeters, label_convention, flips, strict
         )
-        outcome = segment_cases(found, output, Tool(weights, settings, device), say=_say)
+        tool = Tool(weights, settings, device)  # what is wrong with it is said before a long search
+        found = _find(source, output, layout)
+        if not found.cases:
+            raise InputError(problem_report(str(source), list(found.problems.values())))
+        _say(f"{len(found.cases)} cases in {source}")
+        for name, reason in found.problems.items():
+            print(f"{name}: FAILED (find): {reason}")
+        make_writable(output)
+        claim_output(output, source, found.cases)
+        outcome = segment_cases(found, output, tool, say=_say)
         write_reports(output, cases=(), say=lambda line: None)
     except KeyboardInterrupt:
         print(f"to go on: {command_line(sys.argv[1:])}", file=sys.stderr, flush=True)

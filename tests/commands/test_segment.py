@@ -49,9 +49,12 @@ def test_what_cannot_be_begun_is_one_sentence(model: Path, tmp_path: Path) -> No
         command.main(tmp_path / "in", tmp_path / "out", [model], label_convention="brats")
     with pytest.raises(InputError, match="nothing does not exist"):
         command.main(tmp_path / "nothing", tmp_path / "out", [model])
-    with pytest.raises(InputError, match="there is no model in"):
-        command.main(tmp_path / "in", tmp_path / "out", [tmp_path])
-    assert not (tmp_path / "out" / "P0").exists()
+    for source in ("in", "nothing"):  # the model is looked at before a search that may be long
+        with pytest.raises(InputError, match="there is no model in"):
+            command.main(tmp_path / source, tmp_path / "out", [tmp_path])
+    with pytest.raises(InputError, match="the device is 'gpu'"):
+        command.main(tmp_path / "nothing", tmp_path / "out", [model], device="gpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(
