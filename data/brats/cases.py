@@ -141,13 +141,29 @@ def find_cases(
     ]
 
 
-def describe(cases: Sequence[Case]) -> str:
-    """Say in one line what was found: number of cases, layout, label convention, sequences."""
+def check_layout(layout: str, *others: str) -> None:
+    """Refuse a layout that is neither `auto` nor published nor one of the others.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    known = ["auto", *others, *LAYOUTS]
+    if layout not in known:
+        raise InputError(f"no layout is called {layout!r}; known are {known}")
+
+
+def describe(cases: Sequence[Case], *, layout: str | None = None) -> str:
+    """Say in one line what was found: number of cases, layout, label convention, sequences.
+
+    Args:
+        cases: what was found.
+        layout: what to call it, by default by the names of their layouts.
+    """
     if not cases:
         return "no cases"
     present = [key for key in SEQUENCES if any(key in case.images for case in cases)]
     text = (
-        f"{plural(len(cases), 'case')}, layout {_joined(case.layout for case in cases)}, "
+        f"{plural(len(cases), 'case')}, layout {layout or _joined(c.layout for c in cases)}, "
         f"labels {_joined(case.convention or 'none' for case in cases)}, "
         f"sequences {', '.join(present)}"
     )
@@ -164,8 +180,7 @@ def _check_settings(sequences: Sequence[str], layout: str, labels: str) -> None:
         raise InputError(
             f"sequences is {list(sequences)}; expected one or more of {list(SEQUENCES)}, each once"
         )
-    if layout != "auto" and layout not in LAYOUTS:
-        raise InputError(f"no layout is called {layout!r}; known are {['auto', *LAYOUTS]}")
+    check_layout(layout)
     if labels not in LABEL_CHOICES:
         raise InputError(f"labels is {labels!r}; expected one of {list(LABEL_CHOICES)}")
 

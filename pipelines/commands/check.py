@@ -7,6 +7,8 @@ UPMC-Food 101.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,9 +16,11 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
-from ...data.brats.cases import SEQUENCES, Case, describe, find_cases
+from ...data.brats.case_files import case_problems
+from ...data.brats.cases import SEQUENCES, Case, check_layout, describe, find_cases
+from ...data.brats.checks import plural
 from ...data.brats.nifti import check_cases
-from ...data.errors import InputError
+from ...data.errors import InputError, problem_report
 from ...data.features.earlier import refuse_earlier
 from ...data.features.feature_set import FeatureSet, check_feature_set, open_feature_set
 from ...data.features.file import SUFFIX
@@ -26,6 +30,11 @@ from ...data.published.food101 import MOST_LEFT_OUT, read_food101
 from ...data.published.iemocap import CLASSES, read_iemocap
 from ...data.published.mosi import read_mosi
 from ...data.published.published_set import Modality, PublishedSet
+from ..segmentation.preparation.case_list import (
+    FOLDERS,
+    find_cases_to_prepare,
+    is_one_folder_each,
+)
 from .convert import (
     CheckDuplicates,
     Classes,
@@ -37,6 +46,11 @@ from .convert import (
     show,
 )
 
+_NOT_TO_TRAIN = (
+    "a folder for each patient is read by cggm segment and cggm prepare; training, evaluation and "
+    "inference need names such as P01_flair.nii.gz"
+)
+
 Kind = Literal["brats", "features", "mosi", "iemocap", "food101"]
 
 
@@ -45,7 +59,9 @@ def main(
     kind: Annotated[
         Kind | None, typer.Option(help="Of the data, instead of what it looks like.")
     ] = None,
-    layout: Annotated[str, typer.Option(help="Of the files of BraTS.")] = "auto",
+    layout: Annotated[
+        str, typer.Option(help="Of the files of BraTS: auto, folders or a published one.")
+    ] = "auto",
     label_convention: Annotated[
         str | None, typer.Option("--label_convention", help="Of the masks of BraTS.")
     ] = None,
@@ -77,16 +93,28 @@ def main(
         _conclude(*_check_set(source))
         return
     if kind == "brats":
+        check_layout(layout, FOLDERS)
         notes: list[str] = []
-        cases = find_cases(
-            source,
-            sequences=sequences or SEQUENCES,
-            layout=layout,
-            label_convention=label_convention,
-            labels=labels,
-            allow_missing=allow_missing,
-            say=notes.append,
-        )
+        wanted = sequences or SEQUENCES
+        try:
+            cases = find_cases(
+                source,
+                sequences=wanted,
+                layout=layout,
+                label_convention=label_convention,
+                labels=labels,
+                allow_missing=allow_missing,
+                say=notes.append,
+            )
+            print(describe(cases), flush=True)
+        except InputError:
+            if layout not in ("auto", FOLDERS) or labels == "required":
+                raise
+            if layout == "auto" and not is_one_folder_each(source):
+                raise
+            cases = _cases_in_folders(source, wanted, allow_missing=allow_missing)
+            print(describe(cases, layout=FOLDERS), flush=True)
+            notes.append(_NOT_TO_TRAIN)
         _conclude(*_check_brats(cases, notes))
         return
     if kind == "mosi":
@@ -143,14 +171,36 @@ def _is_header(path: Path) -> bool:
         return False
 
 
+def _cases_in_folders(source: Path, sequences: Sequence[str], *, allow_missing: bool) -> list[Case]:
+    """List the cases of a folder for each patient, as `cggm segment` reads them, without masks.
+
+    Raises:
+        InputError: there is none, or cases are broken.
+    """
+    found, faults = find_cases_to_prepare(source, layout=FOLDERS)
+    problems, cases = list(faults.values()), []
+    for case in found:
+        files = {key: [one.path] for key, one in case.images.items() if key in sequences}
+        problems += case_problems(
+            case.name,
+            files,
+            expected={key: f"{key}.nii.gz" for key in sequences},
+            demanded=() if allow_missing else sequences,
+            strays={},
+        )
+        cases.append(replace(case, images={key: case.images[key] for key in files}))
+    if problems:
+        raise InputError(problem_report(f"the {plural(len(found), 'case')} of {source}", problems))
+    return cases
+
+
 def _check_brats(cases: list[Case], notes: list[str]) -> tuple[str, list[str]]:
     """Read all volumes; return lines to end with, and every problem."""
-    print(describe(cases), flush=True)
     problems = []
     for case in tqdm(cases, unit="case", disable=None):
         problems += check_cases([case])
     broken = len({name for name, _ in problems})
-    summary = f"{len(cases) - broken} of {len(cases)} cases can be used"
+    summary = f"{len(cases) - broken} of {plural(len(cases), 'case')} can be used"
     return "\n".join([summary, *notes]), [text for _, text in problems]
 
 

@@ -58,6 +58,34 @@ def test_kinds_are_recognized(folder: Path) -> None:
     assert recognize(folder / "brats") == "brats"
 
 
+def test_a_folder_for_each_patient_as_cggm_segment_reads_it(tmp_path: Path) -> None:
+    for number in range(2):
+        write_case(tmp_path / "raw", f"P{number}", number)
+        folder = tmp_path / "raw" / f"P{number}"
+        for name in ("flair", "t1", "t1ce", "t2"):
+            (folder / f"P{number}_{name}.nii.gz").rename(folder / f"{name}.nii.gz")
+        (folder / f"P{number}_seg.nii.gz").unlink()
+    shutil.copytree(tmp_path / "raw", tmp_path / "less")
+    (tmp_path / "less" / "P1" / "t1.nii.gz").unlink()
+    (tmp_path / "raw" / "P0" / "t2.nii.gz").write_bytes(b"")
+    damaged, less, allowed, training, foo = commands(
+        [
+            [*CHECK, "raw", "--layout", "folders"],
+            [*CHECK, "less"],
+            [*CHECK, "less", "--allow_missing"],
+            [*CHECK, "less", "--labels", "required"],
+            [*CHECK, "less", "--layout", "foo"],
+        ],
+        tmp_path,
+    )
+    assert damaged[1].startswith("2 cases, layout folders") and "1 of 2 cases" in damaged[1]
+    assert "t2.nii.gz is empty" in damaged[2]
+    assert "case P1: no file for t1 (tried t1.nii.gz" in less[2] and less[0] == 1
+    assert "2 of 2 cases can be used" in allowed[1] and "need names such as" in allowed[1]
+    assert allowed[0] == 0 and "no case was recognized in less" in training[2]
+    assert "known are ['auto', 'folders', " in foo[2]
+
+
 def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     broken = mosi()
     broken["test"]["labels"][0] = 9
@@ -98,10 +126,10 @@ def test_what_is_fine_and_what_is_not(folder: Path) -> None:
     assert ["class", "train", "val", "test"] in lines and ["sad", "4", "1", "1"] in lines
     assert "UPMC-Food 101, classification, 18 samples" in food[1]
     assert "13 samples can be used" in features[1] and "vision: width 5" in features[1]
-    assert "1 of 1 cases can be used\nnot used: 1 folder (P2) without any image" in brats[1]
+    assert "1 of 1 case can be used\nnot used: 1 folder (P2) without any image" in brats[1]
 
     assert wrong[2].startswith("error: broken.pkl, part test: labels: 1 of 4 (25.0 %) lie outside")
-    assert "is empty (0 bytes)" in bad[2] and "0 of 1 cases can be used" in bad[1]
+    assert "is empty (0 bytes)" in bad[2] and "0 of 1 case can be used" in bad[1]
     assert "no features of audio" in cut[2] and "it cannot be used" in cut[1]
     assert "no case was recognized in food" in forced[2]
     assert "has no fold '9'; there are 1, 2" in fold[2]

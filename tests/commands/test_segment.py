@@ -57,6 +57,18 @@ def test_what_cannot_be_begun_is_one_sentence(model: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_where_there_is_no_case_the_sentence_says_so(model: Path, tmp_path: Path) -> None:
+    write_case(tmp_path / "in", "P0")
+    (tmp_path / "cases.csv").write_text("case,flair\n")
+    for source, layout, words in (
+        ("in", "folders", r"no case was recognized in .*in; expected a folder for each patient"),
+        ("in", "foo", r"no layout is called 'foo'; known are \['auto', 'folders', 'ucsf_pdgm'"),
+        ("cases.csv", "auto", "has no row below its header"),
+    ):
+        with pytest.raises(InputError, match=words):
+            command.main(tmp_path / source, tmp_path / "out", [model], layout=layout)
+
+
 def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(
     model: Path, tmp_path: Path
 ) -> None:

@@ -42,7 +42,9 @@ def cases_of_table(path: Path) -> tuple[list[Case], dict[str, str], dict[str, di
         raise InputError(
             f"{path} is a file; expected a folder of cases, a table in .csv or a datalist in .json"
         )
-    if rows and not {key for row in rows for key in row} & set(SEQUENCES):
+    if not rows:
+        raise InputError(f"{path} has no row below its header; expected one for each case")
+    if not {key for row in rows for key in row} & set(SEQUENCES):
         raise InputError(
             f"{path} has the columns {', '.join(rows[0])}; expected one or more of "
             f"{', '.join(SEQUENCES)} with the files"

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ....data.brats.case_files import list_folder
-from ....data.brats.cases import SEQUENCES, Case, find_cases
+from ....data.brats.cases import SEQUENCES, Case, check_layout, find_cases
 from ....data.brats.layouts import SEQUENCE_NAMES, Source
 from ....data.errors import InputError
+
+FOLDERS = "folders"  # what this way of naming is called among the layouts
 
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BEGUN = re.compile(r"(?P<begin>.+)[_-](?P<sequence>[A-Za-z0-9]+)")
@@ -38,9 +40,15 @@ def find_cases_to_prepare(
     Raises:
         InputError: nothing is recognized.
     """
-    cases, problems = _one_folder_each(folder) if layout in ("auto", "folders") else ([], {})
-    if cases or problems or layout == "folders":
+    check_layout(layout, FOLDERS)
+    cases, problems = _one_folder_each(folder) if layout in ("auto", FOLDERS) else ([], {})
+    if cases or problems:
         return cases, problems
+    if layout == FOLDERS:
+        raise InputError(
+            f"no case was recognized in {folder}; expected a folder for each patient, such as "
+            "P01/flair.nii.gz; --layout auto reads other names, too"
+        )
     try:
         return _published(folder, layout, say, problems), problems
     except InputError as fault:
@@ -57,6 +65,11 @@ def find_cases_to_prepare(
         if not cases:
             raise
         return cases, problems
+
+
+def is_one_folder_each(root: Path) -> bool:
+    """Whether a folder is read the second way of :func:`find_cases_to_prepare`."""
+    return any(_one_folder_each(root))
 
 
 def _published(
