@@ -94,6 +94,11 @@ def main(
         return
     if kind == "brats":
         check_layout(layout, FOLDERS)
+        if layout == FOLDERS and labels == "required":
+            raise InputError(
+                "labels is 'required', and no masks are read in layout folders: leave --labels "
+                "out, or name files such as P01_flair.nii.gz and P01_seg.nii.gz"
+            )
         notes: list[str] = []
         wanted = sequences or SEQUENCES
         try:

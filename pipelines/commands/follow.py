@@ -56,7 +56,10 @@ def main(
     number = plural(len(patients), "patient")
     print(f"{number}, {several} with several dates; table in {segmented / FOLLOWED}")
     if not several:
-        print("dates of one patient are told by names such as P01_2024-03-01, or by --dates")
+        print(
+            "dates of one patient are told by names such as P01_2024-03-01 or P01_20240301, by "
+            "folders such as P01/2024-03-01, or by --dates"
+        )
     if failures:
         raise typer.Exit(1)
 

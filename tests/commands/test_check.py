@@ -68,13 +68,14 @@ def test_a_folder_for_each_patient_as_cggm_segment_reads_it(tmp_path: Path) -> N
     shutil.copytree(tmp_path / "raw", tmp_path / "less")
     (tmp_path / "less" / "P1" / "t1.nii.gz").unlink()
     (tmp_path / "raw" / "P0" / "t2.nii.gz").write_bytes(b"")
-    damaged, less, allowed, training, foo = commands(
+    damaged, less, allowed, training, foo, masks = commands(
         [
             [*CHECK, "raw", "--layout", "folders"],
             [*CHECK, "less"],
             [*CHECK, "less", "--allow_missing"],
             [*CHECK, "less", "--labels", "required"],
             [*CHECK, "less", "--layout", "foo"],
+            [*CHECK, "less", "--layout", "folders", "--labels", "required"],
         ],
         tmp_path,
     )
@@ -84,6 +85,7 @@ def test_a_folder_for_each_patient_as_cggm_segment_reads_it(tmp_path: Path) -> N
     assert "2 of 2 cases can be used" in allowed[1] and "need names such as" in allowed[1]
     assert allowed[0] == 0 and "no case was recognized in less" in training[2]
     assert "known are ['auto', 'folders', " in foo[2]
+    assert "no masks are read in layout folders" in masks[2]
 
 
 def test_what_is_fine_and_what_is_not(folder: Path) -> None:

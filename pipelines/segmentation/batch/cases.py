@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from ....data.extras import optional
 from ....data.files import read_json
 from ....data.splits import patient_of
 from ..output_folder import NAMES
-from ..preparation.case_list import find_cases_to_prepare
+from ..preparation.case_list import find_cases_to_prepare, iso_day
 from ..quality.findings import Finding, finding
 from .left_out import look_beside
 from .table import cases_of_table
@@ -25,6 +24,8 @@ from .table import cases_of_table
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
 _SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
 _DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
+# In GBM_20240115 the digits may as well be the number of a patient: what comes before has one.
+_SHORT_DAY = re.compile(r"(?P<subject>.*\d.*)[_-](?P<day>\d{8})")
 
 
 class Told(NamedTuple):
@@ -195,27 +196,19 @@ def subject_and_date(case: Case) -> tuple[str, str | None]:
 
     >>> subject_and_date(Case("P01_2024-03-01", {}, None, None, "brats2018"))
     ('P01', '2024-03-01')
+    >>> subject_and_date(Case("P01_20240301", {}, None, None, "brats2018"))
+    ('P01', '2024-03-01')
     >>> subject_and_date(Case("sub-01_ses-20240301", {}, None, None, "bids"))
     ('sub-01', '2024-03-01')
     """
     if (day := _day_of_dicom(case)) is not None:
         return case.name.rpartition("-")[0], f"day {day}"
     if match := _SESSION.search(case.name):
-        return case.name[: match.start()], _iso(match[1]) or f"ses-{match[1]}"
-    if (match := _DAY.fullmatch(case.name)) and _iso(match["day"]):
-        return match["subject"], match["day"]
+        return case.name[: match.start()], iso_day(match[1]) or f"ses-{match[1]}"
+    for named in (_DAY, _SHORT_DAY):
+        if (match := named.fullmatch(case.name)) and (day := iso_day(match["day"])):
+            return match["subject"], day
     return patient_of(case.name), None
-
-
-def _iso(text: str) -> str | None:
-    """A day such as 20240301 or 2024-03-01, None for any other text."""
-    digits = text.replace("-", "")
-    if len(digits) != 8 or not digits.isdigit():
-        return None
-    try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
-    except ValueError:
-        return None
 
 
 def _day_of_dicom(case: Case) -> int | None:

@@ -67,7 +67,7 @@ def _better_names(
     names = {}
     for folder, (name, *others) in _owners(cases, top).items():
         better, files = folder.resolve().name, [path.name for path in left.get(name, ())]
-        alike = any(text.startswith(name) for text in (better, *files))
+        alike = name.startswith(better) or any(text.startswith(name) for text in (better, *files))
         taken = better in (case.name for case in cases) or not USABLE.fullmatch(better)
         if not (others or alike or taken) and any(map(guessed_sequence, files)):
             names[name] = better

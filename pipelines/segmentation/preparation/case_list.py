@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 
 from ....data.brats.case_files import list_folder
@@ -16,6 +17,7 @@ FOLDERS = "folders"  # what this way of naming is called among the layouts
 
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BEGUN = re.compile(r"(?P<begin>.+)[_-](?P<sequence>[A-Za-z0-9]+)")
+_FIRST_DAY = date(1977, 1, 1)
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -27,7 +29,8 @@ def find_cases_to_prepare(
     Two ways of naming are read: the published layouts of :func:`.find_cases`, such as
     ``P01_t1ce.nii.gz``, and a folder for each patient with ``flair.nii.gz``, ``t1.nii.gz``,
     ``t1ce.nii.gz`` and ``t2.nii.gz`` in it, or the same with anything before it that is alike in
-    several folders, such as ``scan_flair.nii.gz``. A sequence may be absent.
+    several folders, such as ``scan_flair.nii.gz``. A sequence may be absent. A folder for each date
+    of a patient, ``P01/20240301/flair.nii.gz``, is the case ``P01_2024-03-01``.
 
     Args:
         folder: of the cases, or of one.
@@ -67,6 +70,21 @@ def find_cases_to_prepare(
         return cases, problems
 
 
+def iso_day(text: str) -> str | None:
+    """A day such as 20240301 or 2024-03-01, with dashes; None for any other text.
+
+    No day before MRI, nor one to come: such digits are another number.
+    """
+    digits = text.replace("-", "")
+    if text not in (digits, f"{digits[:4]}-{digits[4:6]}-{digits[6:]}") or len(digits) != 8:
+        return None
+    try:
+        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+    return day.isoformat() if _FIRST_DAY <= day <= date.today() else None
+
+
 def is_one_folder_each(root: Path) -> bool:
     """Whether a folder is read the second way of :func:`find_cases_to_prepare`."""
     return any(_one_folder_each(root))
@@ -93,6 +111,8 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
     for folder, files in sorted(found.items()):
         several = {key: paths for key, paths in files.items() if len(paths) > 1}
         name = folder.resolve().name
+        if folder.parent != root and folder != root and (day := iso_day(name)):
+            name = f"{folder.parent.name}_{day}"
         if not _USABLE.fullmatch(name):
             problems[name] = (
                 f"the folder {folder} gives no usable ID; expected letters A-Z, digits, dots, "
