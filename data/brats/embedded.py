@@ -13,6 +13,7 @@ from ..errors import InputError, some
 from ..identity import digest
 from ..phantom import generate
 from ..phantom.cases import GENERATOR_VERSION
+from ..phantom.generate import is_synthetic
 from ..split_file import FILE_NAME, keep_given
 from ..splits import patient_of, read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
@@ -206,4 +207,8 @@ def _top(case: Case) -> Path:
 
 def data_name(dataset_dir: str | Path | None) -> str:
     """What the cases are, for logs and reports: no folder above theirs, which may name somebody."""
-    return EMBEDDED if dataset_dir is None else f"the folder {Path(dataset_dir).resolve().name}"
+    if dataset_dir is None:
+        return EMBEDDED
+    made = is_synthetic(Path(dataset_dir))
+    what = "synthetic gliomas (no patients) of the folder" if made else "the folder"
+    return f"{what} {Path(dataset_dir).resolve().name}"

@@ -78,6 +78,11 @@ def generate(
     return root
 
 
+def is_synthetic(folder: Path) -> bool:
+    """Whether the cases of a folder were made by this generator."""
+    return _read(folder / MANIFEST).get("synthetic") is True
+
+
 def _check_arguments(cases: int, seed: int, spacing: float, workers: int | None) -> None:
     """Refuse numbers that make no set."""
     if not 1 <= cases <= 100_000:

@@ -199,9 +199,13 @@ def test_open_split_takes_a_file_of_folds(tmp_path: Path) -> None:
     assert open_split(cases, tmp_path / "b") == shared
 
 
-def test_names_for_logs() -> None:
+def test_names_for_logs(tmp_path: Path) -> None:
     assert data_name(None) == EMBEDDED and "synthetic" in EMBEDDED
     assert data_name(Path("my") / "data") == "the folder data"
+    (tmp_path / "cases.json").write_text('[{"image": []}]')  # a datalist of somebody's patients
+    assert data_name(tmp_path) == f"the folder {tmp_path.name}"
+    generate(tmp_path / "made", cases=1, spacing=4.0, workers=1)
+    assert data_name(tmp_path / "made") == "synthetic gliomas (no patients) of the folder made"
     assert describe_split({"train": ["a", "b"], "val": [], "test": ["c"]}) == (
         "2 train, 0 val, 1 test"
     )
