@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def duration(seconds: float) -> str:
     """Write a time in the unit a person would use.
@@ -15,3 +17,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def percent(share: float) -> str:
+    """Write a share in whole percent, rounded down: one below a limit never reads as the limit.
+
+    >>> percent(0.8996), percent(0.29), percent(1)
+    ('89 %', '29 %', '100 %')
+    """
+    return f"{math.floor(100 * share + 1e-9)} %"

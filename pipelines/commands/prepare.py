@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...data.brats.checks import plural
 from ..segmentation.one_by_one import FAILED
 from ..segmentation.preparation.batch import TABLE, prepare_cases
 from ..segmentation.preparation.case import Settings
@@ -47,6 +48,7 @@ def main(
     parts += [f"{len(outcome.earlier)} finished before"] if outcome.earlier else []
     parts += [f"{len(outcome.elsewhere)} left to another process"] if outcome.elsewhere else []
     parts += [f"{len(outcome.failed)} failed, see {output / FAILED}"] if outcome.failed else []
-    print(f"of {len(cases) + len(problems)} cases {', '.join(parts)}; figures in {output / TABLE}")
+    total = plural(len(cases) + len(problems), "case")
+    print(f"of {total} {', '.join(parts)}; figures in {output / TABLE}")
     if outcome.failed:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...data.brats.checks import plural
 from ...data.errors import InputError, nearest
 from ..segmentation.output_folder import OVERVIEW, case_folders
 from ..segmentation.report import write_reports
@@ -25,6 +26,6 @@ def main(
         if name not in names:
             raise InputError(f"no case in {output} is called {name!r}{nearest(name, names)}")
     outcome = write_reports(output, case)
-    print(f"{len(outcome.written)} pages written; open {output / OVERVIEW}")
+    print(f"{plural(len(outcome.written), 'page')} written; open {output / OVERVIEW}")
     if outcome.failed:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from tqdm import tqdm
 
 from ...data.brats.cases import SEQUENCES
+from ...data.brats.checks import plural
 from ...data.errors import InputError, look_up
 from ...data.word_lists import WordLists
 from ..segmentation.preparation.batch import finished_records
@@ -44,6 +45,7 @@ def main(
             failures.append(str(error))
     for sentence in failures:
         print(f"error: {sentence}", file=sys.stderr)
-    print(f"masks of {len(records) - len(failures)} of {len(records)} cases in {output}")
+    total = plural(len(records), "case")
+    print(f"masks of {len(records) - len(failures)} of {total} in {output}")
     if failures:
         raise typer.Exit(1)

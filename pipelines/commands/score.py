@@ -10,6 +10,7 @@ import typer
 from fire.parser import DefaultParseValue
 from tqdm import tqdm
 
+from ...data.brats.checks import plural
 from ...data.errors import InputError, problem_report
 from ..segmentation.scoring import Regions, ScoreReport, ScoringRules, pair_masks, score_pairs
 from ..segmentation.scoring.report import check_replaceable
@@ -68,7 +69,7 @@ def main(
     for sentence in not_scored.values():
         print(f"error: {sentence}", file=sys.stderr)
     total = len(scored.cases) + len(not_scored)
-    print(f"{len(scored.cases)} of {total} cases scored, in {output_dir}")
+    print(f"{len(scored.cases)} of {plural(total, 'case')} scored, in {output_dir}")
     if not_scored:
         raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ...data.brats.checks import plural
 from ...data.brats.conventions import label_convention_named
 from ...data.errors import InputError, problem_report
 from ...data.word_lists import WordLists
@@ -102,7 +103,7 @@ def main(
         found = _find(source, output, layout)
         if not found.cases:
             raise InputError(problem_report(str(source), list(found.problems.values())))
-        _say(f"{len(found.cases)} cases in {source}")
+        _say(f"{plural(len(found.cases), 'case')} in {source}")
         for name, reason in found.problems.items():
             print(f"{name}: FAILED (find): {reason}")
         make_writable(output)
@@ -144,7 +145,7 @@ def _conclude(outcome: Outcome, output: Path, total: int) -> None:
     parts += [f"{len(outcome.elsewhere)} left to another process"] if outcome.elsewhere else []
     parts += [f"{len(outcome.failed)} failed, see {output / FAILED}"] if outcome.failed else []
     parts += [f"volumes in {output / VOLUMES}"] if (output / VOLUMES).is_file() else []
-    print(f"of {total} cases {', '.join(parts)}; research use only")
+    print(f"of {plural(total, 'case')} {', '.join(parts)}; research use only")
     print(f"look at {output / OVERVIEW} in a browser")
     if outcome.failed:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from ...data.bootstrap import mean_interval
+from ...data.brats.checks import plural
 from ...data.brats.conventions import REGIONS
 from ...data.files import write_csv, write_json
 from ..handlers.checkpoint_file import Weights
@@ -142,7 +143,7 @@ class EvaluationReport:
             self.summary["remark"] = remark
         if self._voxels:
             name, remark = next(iter(self._voxels.items()))
-            count = f"{len(self._voxels)} of {len(counts)} cases"
+            count = f"{len(self._voxels)} of {plural(len(counts), 'case')}"
             self.summary["voxels"] = f"{count}, such as {name}: {remark}"
             print(f"warning: {self.summary['voxels']}", file=sys.stderr, flush=True)
         write_csv(self.folder / "evaluation.csv", rows)
@@ -155,7 +156,7 @@ class EvaluationReport:
         said = Counter(text for untold in self._untold.values() for text in untold.values())
         total = len(self._counts)
         return "; ".join(
-            text if count == total else f"{text} in {count} of {total} cases"
+            text if count == total else f"{text} in {count} of {plural(total, 'case')}"
             for text, count in said.items()
         )
 
@@ -213,7 +214,7 @@ def random_draws(slices: list[Tensor], draws: int, seed: int) -> np.ndarray:
 
 def table(summary: Mapping[str, Any]) -> str:
     """The summary as lines for a terminal."""
-    lines = [f"{summary['patients']} patients of: {summary['data']}"]
+    lines = [f"{plural(summary['patients'], 'patient')} of: {summary['data']}"]
     for protocol in ("volumetric", "tumor_slices", "random_slices"):
         if protocol in summary:
             part = summary[protocol]

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ...data.brats.cases import Case
-from ...data.brats.checks import voxel_sizes
+from ...data.brats.checks import plural, voxel_sizes
 from ...data.brats.conventions import REGIONS, region_volumes
 from ...data.brats.nifti import Volume, write_mask
 from ...data.errors import InputError
@@ -140,11 +140,11 @@ class MaskWriter:
     def _finish(self, _: Engine) -> None:
         if self.rows:
             write_csv(self.folder / "volumes.csv", self.rows)
-            print(f"{len(self.rows)} masks in {self.folder / 'masks'}", flush=True)
+            print(f"{plural(len(self.rows), 'mask')} in {self.folder / 'masks'}", flush=True)
         if self.failures:
             total = len(self.rows) + len(self.failures)
             raise InputError(
-                f"{len(self.failures)} of {total} cases could not be segmented:\n  "
+                f"{len(self.failures)} of {plural(total, 'case')} could not be segmented:\n  "
                 + "\n  ".join(self.failures)
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.brats.checks import plural
 from ...data.brats.conventions import REGION_NEEDS, REGIONS
 from ...data.files import digest_of, read_json
 from ..handlers.checkpoint_file import Weights, description_of, files_of
@@ -66,8 +67,9 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
         figure if region in untold else f"{region} Dice {figure}"
         for region, figure in zip(REGIONS, region_figures(row), strict=True)
     ]
+    cases = plural(row["cases"], "case")
     how = ", with flips" if table.get("flips") else ""
-    return f"{', '.join(figures)}; measured on {row['cases']} cases of {table['data']}{how}"
+    return f"{', '.join(figures)}; measured on {cases} of {table['data']}{how}"
 
 
 def expected_figures(

@@ -258,7 +258,7 @@ def test_one_broken_case_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_when_all_cases_are_broken_nothing_is_written(tmp_path: Path) -> None:
     write_case(tmp_path / "in", "P0")
     (tmp_path / "in" / "P0" / "P0_t2.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match="1 of 1 cases could not be segmented"):
+    with pytest.raises(InputError, match="1 of 1 case could not be segmented"):
         segment(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....data.errors import InputError
+from ....data.words import percent
 from .visits import Visit
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def place_of(later: Visit, earlier: Visit) -> Place:
     still = np.eye(4, dtype=np.float64)
     overlap = brain_overlap(*images, still)
     if overlap >= SAME_PLACE:
-        return Place(still, f"as they lie, {overlap:.0%} of each brain in the other")
+        return Place(still, f"as they lie, {percent(overlap)} of each brain in the other")
     return _registered(*images, overlap)
 
 
@@ -68,7 +69,7 @@ def _share_inside(image: RasImage, other: RasImage, to_other: Affine) -> float:
 
 
 def _registered(later: RasImage, earlier: RasImage, overlap: float) -> Place:
-    apart = f"only {overlap:.0%} of the brains lie in the same place"
+    apart = f"only {percent(overlap)} of the brains lie in the same place"
     try:
         from ..preparation.images import LPS, to_itk
         from ..preparation.registration import register
@@ -85,9 +86,9 @@ def _registered(later: RasImage, earlier: RasImage, overlap: float) -> Place:
     to_earlier = LPS @ lps @ LPS
     overlap = brain_overlap(later, earlier, to_earlier)
     if motion.at_the_end or overlap < REGISTERED:
-        raise InputError(f"{apart}, and {overlap:.0%} after registration: it failed")
+        raise InputError(f"{apart}, and {percent(overlap)} after registration: it failed")
     return Place(
         to_earlier,
-        f"registered ({motion.mm:.1f} mm, {motion.degrees:.1f}°), {overlap:.0%} of each brain in "
-        "the other",
+        f"registered ({motion.mm:.1f} mm, {motion.degrees:.1f}°), {percent(overlap)} of each "
+        "brain in the other",
     )

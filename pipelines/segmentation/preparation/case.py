@@ -19,6 +19,7 @@ from ....data.brats.checks import check_distinct, check_voxels, voxel_sizes
 from ....data.brats.native_space import NativeSpace
 from ....data.brats.nifti import read_nifti
 from ....data.errors import InputError
+from ....data.words import percent
 from .brain import Mask, described_hd_bet, hd_bet_mask, head_mask, mask_on, own_mask
 from .images import Array, Grid, isotropic, resampled, smoothed, to_itk, to_numpy
 from .registration import Registration, register
@@ -270,14 +271,14 @@ def _judge(prepared: Prepared) -> None:
 
 def _judge_registration(prepared: Prepared, name: str, scan: Scan, found: Registration) -> None:
     if scan.covered < GOOD_COVERED:
-        sentence = f"{name} shows {scan.covered:.0f} % of the brain"
+        sentence = f"{name} shows {percent(scan.covered / 100)} of the brain"
         if scan.covered < LEAST_COVERED:
             prepared.problems.append(f"{sentence}; expected {LEAST_COVERED:.0f} % or more")
         else:
             prepared.warnings.append(f"{sentence}: the rest of it is 0 there")
     figures = (
-        f"the heads of {name} and {prepared.reference} overlap by {scan.overlap:.0f} % after a "
-        f"turn of {found.degrees:.0f}° and a shift of {found.mm:.0f} mm"
+        f"the heads of {name} and {prepared.reference} overlap by {percent(scan.overlap / 100)} "
+        f"after a turn of {found.degrees:.0f}° and a shift of {found.mm:.0f} mm"
     )
     if found.at_the_end:
         prepared.problems.append(f"{figures}, at the limit of the search")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ....data.colors import VERMILION
 from ....data.files import write_atomically
+from ....data.words import percent
 from .case import Prepared, Scan
 from .images import Array
 
@@ -70,5 +71,5 @@ def _caption(name: str, scan: Scan, reference: str) -> str:
     found = scan.registration
     return (
         f"{name} ({sizes} mm)\n{found.degrees:.1f}°, {found.mm:.1f} mm to {reference}\n"
-        f"heads overlap {scan.overlap:.0f} %"
+        f"heads overlap {percent(scan.overlap / 100)}"
     )

@@ -91,7 +91,9 @@ def _network(text: MethodsText, records: Sequence[Record], total: int) -> str:
     network = _NETWORKS.get(architecture, f"a network ({architecture})")
     if architecture in _REFERENCES:
         network += f" {text.cited(_REFERENCES[architecture])}"
-    who = "The masks are" if len(records) == total else f"Those of {len(records)} cases are"
+    who = (
+        "The masks are" if len(records) == total else f"Those of {_count(len(records), 'case')} are"
+    )
     mean = f" (mean of {len(weights)} networks)" if len(weights) > 1 else ""
     digests = ", ".join(digest[:12] for digest in weights) or "not recorded"
     trained = _training(text, settings)

@@ -182,7 +182,7 @@ class ScoreReport:
             "Limits of agreement: mean difference of volumes ± 1.96 standard deviations.",
         ]
         if self.not_scored:
-            lines += ["", f"## {len(self.not_scored)} cases without scores", ""]
+            lines += ["", f"## {plural(len(self.not_scored), 'case')} without scores", ""]
             lines += [f"- {sentence}" for sentence in self.not_scored.values()]
         if self.notes:
             lines += ["", "## Notes", "", *(f"- {note}" for note in self.notes)]

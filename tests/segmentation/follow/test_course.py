@@ -125,7 +125,7 @@ def test_another_head_is_not_compared(dates, tmp_path: Path) -> None:
     one = followed(tmp_path)[1]
     assert one.new is None
     assert (
-        "new lesions cannot be told from 2024-01-10: only 0% of the brains" in one.row()["remark"]
+        "new lesions cannot be told from 2024-01-10: only 0 % of the brains" in one.row()["remark"]
     )
 
 

@@ -129,7 +129,7 @@ def test_the_command_names_the_cases_without_a_mask(
     assert "no mask in" in capsys.readouterr().err
     perfect_mask(prepared, head, tmp_path / "P01_seg.nii.gz")
     command.main(tmp_path, prepared, tmp_path / "back", sequences=["t2"])
-    assert capsys.readouterr().out.startswith("masks of 1 of 1 cases in ")
+    assert capsys.readouterr().out.startswith("masks of 1 of 1 case in ")
     assert [path.name for path in (tmp_path / "back" / "P01").iterdir()] == ["P01_t2_mask.nii.gz"]
 
 

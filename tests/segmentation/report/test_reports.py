@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_a_lean_record_is_enough(tmp_path: Path) -> None:
     assert write_reports(tmp_path, say=quiet).failed == {}
 
 
+def test_no_button_goes_to_a_region_that_cannot_be_told(tmp_path: Path) -> None:
+    """Whatever the mask has of it is a guess."""
+    disabled = {}
+    for name, sequences in {"A": ("flair", "t1ce"), "B": ("flair",)}.items():
+        write_case(tmp_path, name, sequences)
+    write_reports(tmp_path, say=quiet)
+    for name in "AB":
+        page = (tmp_path / name / f"{name}.html").read_text()
+        buttons = re.findall(r"<button type='button' data-region='(\w+)'.*? disabled>", page)
+        disabled[name] = buttons
+    assert disabled == {"A": [], "B": ["ET"]}
+    assert "title='ET cannot be told without t1ce' disabled" in page
+
+
 def test_the_still_picture_has_each_region_where_it_is_seen() -> None:
     png = draw_picture(view())
     above = pixels_of(png, OUTLINES["ED"])  # the whole tumor on flair
@@ -221,7 +236,7 @@ def test_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-c", MAIN, "report", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 1 and not ran.stderr
-    assert "2/2 B: FAILED" in ran.stdout and "1 pages written; open" in ran.stdout
+    assert "2/2 B: FAILED" in ran.stdout and "1 page written; open" in ran.stdout
     with pytest.raises(InputError, match=r"no case in .* is called 'Anna' \(did you mean 'Ann'"):
         write_case(tmp_path, "Ann", model=None)
         command_report.main(tmp_path, ["Anna"])
