@@ -61,6 +61,12 @@ def list_folder(root: Path) -> Listing:
     return listing
 
 
+def holds_nifti(root: Path) -> bool:
+    """Whether a folder holds a NIfTI file, as deep as it is listed; it stops at the first."""
+    files = (path for files, _, _ in walk(root, _DEPTH) for path in files)
+    return any(path.name.lower().endswith(NIFTI) for path in files)
+
+
 def walk(
     root: Path, depth: int, refuse: Callable[[OSError], object] | None = None
 ) -> Iterator[tuple[list[Path], list[Path], bool]]:

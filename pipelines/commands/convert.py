@@ -175,9 +175,9 @@ def convert(published: PublishedSet, output: str | Path, *, dtype: str = "float3
     return True
 
 
-def show(items: Iterable[Any], what: str) -> Iterable[Any]:
+def show(items: Iterable[Any], what: str, unit: str = "sample") -> Iterable[Any]:
     """Go through items under a progress bar; without one where there is no terminal."""
-    return tqdm(items, desc=what, unit="sample", disable=None, leave=False)
+    return tqdm(items, desc=what, unit=unit, disable=None, leave=False)
 
 
 def _check_free(output: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
 from ...data.brats.checks import plural
 from ...data.brats.conventions import label_convention_named
@@ -19,8 +18,18 @@ from ...data.dicom.series import Series, series_of
 from ...data.dicom.table import TABLE, apply_table, read_table
 from ...data.dicom.tree import convert_tree
 from ...data.errors import InputError, some
-from ..segmentation.output_folder import CONVERTED, MARK, changed_since, read_content, record_file
+from ..segmentation.output_folder import (
+    CONVERTED,
+    MARK,
+    changed_since,
+    not_a_record,
+    read_content,
+    record_file,
+)
+from .convert import show
 from .start import make_writable
+
+_HEADERS = partial(show, what="reading headers", unit="file")
 
 app = typer.Typer(
     help="Read MR series of a PACS, and write masks for it; docs/dicom.md says more.",
@@ -50,14 +59,10 @@ def convert(
     """Turn MR series into a folder of NIfTI cases, with a table to confirm or edit."""
     make_writable(output)
     result = convert_tree(
-        source, output, table=table, mapping=mapping, keep_ids=keep_ids, show=_show
+        source, output, table=table, mapping=mapping, keep_ids=keep_ids, show=_HEADERS
     )
     if result.failed:
         raise typer.Exit(1)
-
-
-def _show(files: Iterable[Path]) -> Iterable[Path]:
-    return tqdm(files, desc="reading headers", unit="file", disable=None, leave=False)
 
 
 @app.command()
@@ -85,7 +90,7 @@ def seg(
     if table is None and (masks / CONVERTED / TABLE).is_file():
         table = masks / CONVERTED / TABLE
     rows = read_table(table) if table else {}
-    series = series_of(read_tree(source, _show))
+    series = series_of(read_tree(source, _HEADERS))
     name_cases(series, {name: row["case"] for name, row in rows.items()})
     apply_table(series, rows)
     make_writable(output)
@@ -149,8 +154,11 @@ def untold_of(mask: Path) -> str | None:
     if not record_file(folder).is_file():
         return None
     record = read_content(folder)
-    written = {name: size for name, size in record["files"].items() if name == mask.name}
-    return None if changed_since(folder, written) else record["untold"].get("ET")
+    try:
+        written = {name: size for name, size in record["files"].items() if name == mask.name}
+        return None if changed_since(folder, written) else record["untold"].get("ET")
+    except (KeyError, AttributeError) as error:
+        raise not_a_record(folder, error) from error
 
 
 def series_of_mask(path: Path, series: list[Series], *, known: bool) -> Series:

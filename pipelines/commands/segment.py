@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,7 @@ from ..segmentation.batch.cases import (
     refuse_within,
 )
 from ..segmentation.output_folder import CONVERTED
+from .convert import show
 from .start import make_writable
 
 if TYPE_CHECKING:
@@ -124,7 +126,8 @@ def _find(source: Path, output: Path, layout: str) -> Found:
 
     make_writable(output)
     claim_output(output, source, None)
-    return find_cases_of_dicom(source, output / CONVERTED, say=_say)
+    headers = partial(show, what="reading headers", unit="file")
+    return find_cases_of_dicom(source, output / CONVERTED, say=_say, show=headers)
 
 
 def _say(line: str) -> None:

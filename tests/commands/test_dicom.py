@@ -248,3 +248,16 @@ def test_a_mask_of_one_series_needs_no_table_and_no_known_sequence(tmp_path: Pat
     nib.save(nib.Nifti1Image(np.ones(voxels().shape, np.uint8), affine), tmp_path / "mask.nii.gz")
     code, output = run("seg", tmp_path / "mask.nii.gz", tmp_path / "in", tmp_path / "out")
     assert code == 0 and (tmp_path / "out" / "mask.dcm").is_file(), output
+
+
+@pytest.mark.parametrize("entries", [{}, {"files": {}}, {"files": {}, "untold": []}])
+def test_a_damaged_record_beside_a_mask_is_a_sentence(tmp_path: Path, entries: dict) -> None:
+    pytest.importorskip("highdicom", reason="extra dicom")
+    write_study(tmp_path / "in", {"?": "brain"})
+    affine = np.array([[-0.8, 0, 0, 30], [0, -0.9, 0, 40], [0, 0, 5, 15], [0, 0, 0, 1]])
+    mask = tmp_path / "P1" / "P1_mask.nii.gz"
+    mask.parent.mkdir()
+    nib.save(nib.Nifti1Image(np.ones(voxels().shape, np.uint8), affine), mask)
+    mask.with_name("P1.json").write_text(json.dumps({"format": 1, "case": "P1", **entries}))
+    code, output = run("seg", mask, tmp_path / "in", tmp_path / "out")
+    assert code == 1 and "P1.json is no record of cggm segment" in output

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from ....data.brats.case_files import Listing, is_dicom, list_folder
+from ....data.brats.case_files import Listing, holds_nifti, is_dicom, list_folder
 from ....data.brats.cases import Case
 from ....data.errors import InputError, problem_report
 from ....data.extras import optional
@@ -146,7 +146,7 @@ def _left_over(listing: Listing, cases: Iterable[Case], problems: Mapping[str, s
 
 def holds_dicom_alone(source: Path) -> bool:
     """Whether a folder has DICOM files, and no NIfTI file that could be a case."""
-    if not source.is_dir() or list_folder(source).nifti:
+    if not source.is_dir() or holds_nifti(source):
         return False
     files = (path for path in source.rglob("*") if path.is_file())  # a PACS goes deep
     return any(is_dicom(path) for path in islice(files, 20))

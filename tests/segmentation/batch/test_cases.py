@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_dicom_is_recognized_however_deep_and_only_without_nifti(tmp_path: Path)
     assert holds_dicom_alone(tmp_path)
     touch(tmp_path, "P1/P1_flair.nii.gz")
     assert not holds_dicom_alone(tmp_path) and not holds_dicom_alone(tmp_path / "readme.txt")
+
+
+def test_of_many_patients_one_image_tells_that_they_are_no_dicom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *(f"P{number}/flair.nii.gz" for number in range(20)))
+    opened, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
+    assert not holds_dicom_alone(tmp_path)
+    assert len(opened) < 5
 
 
 def test_a_table_names_files_subjects_and_days(tmp_path: Path) -> None:

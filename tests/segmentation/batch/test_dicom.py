@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 from pathlib import Path
 
 import nibabel as nib
@@ -24,6 +26,13 @@ from ...data.brains import write_case  # noqa: E402
 from ...dicom_series import NAME, write_series  # noqa: E402
 
 DESCRIPTIONS = {"flair": "t2_flair_tra", "t1ce": "t1_mprage_km"}
+
+
+class Terminal(io.StringIO):
+    """What is written to it is kept, as if somebody looked on."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def write_examination(tree: Path, study: str, date: str, **names: str) -> None:
@@ -59,7 +68,10 @@ def test_a_tree_of_dicom_becomes_masks_on_its_own_series(
     tree, output = tmp_path / NAME, tmp_path / "out"
     write_examination(tree, "1.2.3.1", "20240229")
     write_examination(tree, "1.2.3.2", "20240310")
-    assert segmented(tree, output, model) == 0
+    terminal = Terminal()
+    with contextlib.redirect_stderr(terminal):
+        assert segmented(tree, output, model) == 0
+    assert "reading headers" in terminal.getvalue()
     said = capsys.readouterr().out
     assert "6 series of 2 examinations of 1 patient" in said and "2/2 P-0001-2: WT " in said
     record = read_record(output / "P-0001-2")
