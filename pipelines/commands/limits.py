@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
+from ...data.device import device_named
 from ...data.errors import InputError
 
 
@@ -105,12 +104,7 @@ def check_limits(name: str, value: Any) -> None:
     if name in LIMITS and not LIMITS[name][1](value):
         raise InputError(f"'{name}' is {value!r}; it must be {LIMITS[name][0]}")
     if name == "device" and isinstance(value, str):
-        try:
-            device = torch.device(value)
-        except RuntimeError as error:
-            raise InputError(f"no device is called {value!r}; pass cpu or cuda") from error
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"this machine has no GPU for --device {value}; pass --device cpu")
+        device_named(value)
 
 
 def _listed(value: Any) -> list[Any]:

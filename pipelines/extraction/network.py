@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...data.device import device_named
 from ...data.errors import InputError
 from .media import first_line
 
@@ -32,7 +33,7 @@ class Network:
     """
 
     def __init__(self, module: nn.Module, device: str, precision: str) -> None:
-        self.device = pick_device(device)
+        self.device = device_named(device)
         self.precision = pick_precision(precision, self.device)
         module = module.float().eval().requires_grad_(False)
         if self.precision == "int8":
@@ -52,22 +53,6 @@ class Network:
     def _autocast(self) -> Any:
         dtype = _AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
-
-
-def pick_device(name: str) -> torch.device:
-    """Give the device of a name; "auto" is a GPU where there is one.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"the device {name!r} cannot be used ({first_line(error)})") from error
-    return device
 
 
 def pick_precision(name: str, device: torch.device) -> str:

@@ -15,6 +15,7 @@ from ...data.brats.cases import Case, Source
 from ...data.brats.conventions import CLASSES, label_convention_named, region_volumes
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.brats.normalization import Box
+from ...data.device import device_named
 from ...data.errors import InputError
 from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import Weights, description_of, files_of
@@ -94,7 +95,7 @@ class Segmenter:
         batch_size: int | None = None,
         flips: bool = False,
     ) -> None:
-        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = device_named(device)
         self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
         self.trained = {} if weights is None else description_of(weights)
@@ -259,12 +260,3 @@ def _whole(likely: np.ndarray, box: Box, volume: Volume) -> np.ndarray:
         whole[box] = part
         parts.append(volume.native.restored(whole.copy()))
     return np.stack(parts)
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise InputError(
-            f"the device is {name!r}; expected cpu, or cuda where there is a GPU of NVIDIA"
-        ) from error

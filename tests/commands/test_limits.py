@@ -30,7 +30,8 @@ from cggm.pipelines.commands.limits import check_limits
         ("rates", [1, 2], "it must be a list of three whole numbers"),
         ("class_weights", [1, 2], "it must be a list of four numbers"),
         ("part", "tst", "'part' is 'tst'; it must be 'train', 'val', 'test' or 'all'"),
-        ("device", "gpu", "no device is called 'gpu'"),
+        ("device", "gpu", "the device 'gpu' cannot be used .*; expected cpu, or cuda where"),
+        ("device", "cuda:99", "the device 'cuda:99' cannot be used .*; expected cpu, or cuda"),
     ],
 )
 def test_refused(name: str, value: Any, message: str) -> None:

@@ -97,7 +97,7 @@ def test_settings_that_cannot_be_used(bert: Path) -> None:
         (Options(pooling="max"), "pooling is 'max'; it is one of tokens, mean, cls"),
         (Options(precision="half"), "precision is 'half'"),
         (Options(batch_size=0), "batch_size is 0; it must be above 0"),
-        (Options(device="cuda:9"), "device 'cuda:9' cannot be used"),
+        (Options(device="cuda:9"), "device 'cuda:9' cannot be used .*; expected cpu, or cuda"),
         (Options(weights="x.pth"), "--weights is for timm"),
         (Options(mean=(0.5,)), "--mean and --std are for images"),
         (Options(revision="main"), "has no meaning for the folder"),

@@ -103,7 +103,7 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path: Path) -> None:
         ("select=acuracy", r"food101, cggm: there is no metric 'acuracy' for classification"),
         ("dataset_dir=no/foods", r"'dataset_dir' is 'no/foods', and there is no such folder"),
         ("split_file=no.json", r"food101, cggm: 'split_file' is 'no\.json', and there is no such"),
-        ("device=gpu", r"food101, cggm: no device is called 'gpu'"),
+        ("device=gpu", r"food101, cggm: the device 'gpu' cannot be used"),
     ],
 )
 def test_what_would_fail_at_once_is_refused_before_anything_trains(
