@@ -5,8 +5,8 @@ from pathlib import Path
 
 def path(name: str) -> str:
     """Return the folder of a bundle, e.g. ``path("brats")``."""
-    folder = Path(__file__).parent / name
-    if not folder.is_dir():
-        known = sorted(p.parent.name for p in Path(__file__).parent.glob("*/train.json"))
+    folder = Path(__file__).parent
+    known = sorted(p.parent.name for p in folder.glob("*/train.json"))
+    if name not in known:
         raise ValueError(f"no bundle is called {name!r}; there are {known}")
-    return str(folder)
+    return str(folder / name)

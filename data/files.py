@@ -166,8 +166,8 @@ def write_csv(
     rows = list(rows)
     if columns is None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="ignore")
+    text = _Lines(newline="")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
@@ -222,6 +222,13 @@ def is_same_file(about: Mapping[str, Any], path: str | Path) -> bool:
     if status.st_size != about["bytes"]:
         return False
     return status.st_mtime_ns == about["mtime_ns"] or digest_of(path) == about["sha256"]
+
+
+class _Lines(io.StringIO):
+    """Rows of a table that end in a line feed alone, though cells with either end are quoted."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
 
 
 def _beside(path: Path) -> Path:

@@ -176,7 +176,7 @@ def _from_folds(
     cases = set(names)
     try:
         folds = [(int(entry["fold"]), _case_of(entry["image"], cases)) for entry in entries]
-    except (TypeError, KeyError, ValueError, IndexError) as error:
+    except (TypeError, KeyError, ValueError, IndexError, OverflowError) as error:
         raise InputError(
             f'{file}: an entry under "training" has no usable "fold" and "image" ({error!r})'
         ) from error

@@ -95,6 +95,8 @@ def read_nifti(path: Path, where: str) -> RasImage:
         if checks.named_gzip(path):
             checks.check_gzip(path)
         return _read(path, size, where)
+    except InputError:
+        raise
     except (EOFError, zlib.error) as error:
         raise InputError(
             f"{where} is a damaged or truncated gzip file of {size} bytes ({error}): copy or "
@@ -109,6 +111,8 @@ def read_nifti(path: Path, where: str) -> RasImage:
     except OSError as error:
         remedy = "a broken link?" if isinstance(error, FileNotFoundError) else "is it yours?"
         raise InputError(f"{where} cannot be read ({error.strerror or error}); {remedy}") from error
+    except ValueError as error:  # a name that no file has, such as one with a NUL
+        raise InputError(f"{where} cannot be read ({error}); is its name right?") from error
 
 
 def read_case(case: Case, sequences: Sequence[str]) -> Volume:

@@ -134,7 +134,7 @@ def _label_meanings(labels: Any) -> dict[int, str]:
     if not isinstance(labels, dict):
         return {}
     by_name = [(str(name), values) for name, values in labels.items()]
-    if all(name.isdigit() for name, _ in by_name):  # {"1": "edema"} of the Decathlon
+    if all(name.isdecimal() for name, _ in by_name):  # {"1": "edema"} of the Decathlon
         by_name = [(str(name), int(value)) for value, name in by_name]
     best: dict[int, tuple[int, str]] = {}
     for name, values in by_name:

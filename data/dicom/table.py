@@ -93,4 +93,4 @@ def _number(value: float | None) -> str:
 
 
 def _natural(number: str) -> tuple[int, str]:
-    return (int(number), "") if number.isdigit() else (10**9, number)
+    return (int(number), "") if number.isdecimal() else (10**9, number)

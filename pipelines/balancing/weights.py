@@ -50,7 +50,7 @@ def read(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str
 def description_beside(path: Path) -> dict[str, Any] | None:
     """Tell what bare weights were trained as: dilations and the order of sequences are no keys."""
     try:
-        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -114,11 +114,9 @@ def _overlay(name: str, config: Path) -> Path:
 
 def describe_settings(files: Sequence[Path]) -> str:
     """List the top-level settings of a configuration with their defaults."""
-    from monai.bundle import ConfigParser
+    from .overrides import load_config, settings
 
-    from .overrides import settings
-
-    config = ConfigParser.load_config_files([str(file) for file in files])
+    config = load_config([str(file) for file in files])
     rows = [f"  --{name} {json.dumps(config[name])}" for name in settings(config)]
     return "\n".join([f"Settings of {files[0]} and their defaults:", *rows])
 
@@ -131,8 +129,10 @@ def run_bundle(files: Sequence[Path], words: Sequence[str]) -> None:
         words: all other words of the command, passed on as they are.
 
     Raises:
-        InputError: the words name another configuration.
+        InputError: the words name another configuration, or one cannot be read.
     """
+    from .overrides import load_config
+
     if any(word.split("=")[0].replace("-", "_") == "__config_file" for word in words):
         raise InputError(
             "the configuration is that of BUNDLE: leave --config_file out, and lay JSON over it "
@@ -142,6 +142,7 @@ def run_bundle(files: Sequence[Path], words: Sequence[str]) -> None:
         # MONAI warns of configurations from elsewhere; these came with the package.
         warnings.filterwarnings("ignore", message="parsing config_file")
     names = [str(file) for file in files]
+    load_config(names)
     value: Any = names[0] if len(names) == 1 else repr(names)
     sys.argv = ["monai.bundle", "run", "--config_file", value, *words]
     runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -65,8 +65,30 @@ def read_command(arguments: Sequence[str]) -> dict[str, Any]:
 
     fire.Fire(run, command=list(arguments), name="monai.bundle run")
     if isinstance(found.get("args_file"), str):
-        found = {**ConfigParser.load_config_file(found["args_file"]), **found}
+        found = {**load_config(found["args_file"], ConfigParser.load_config_file), **found}
     return found
+
+
+def load_config(
+    files: str | Sequence[str],
+    load: Callable[[Any], Any] = ConfigParser.load_config_files,
+) -> dict[str, Any]:
+    """Read configurations, the later over the earlier ones.
+
+    Raises:
+        InputError: one cannot be read, or holds something else than names and values.
+    """
+    try:
+        content = load(files)
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds a {type(content).__name__}")
+    except Exception as error:  # MONAI and the readers of JSON and YAML have many kinds
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise InputError(
+            f"the configuration {files} cannot be read ({reason or type(error).__name__}); "
+            "expected names and values in JSON or YAML"
+        ) from error
+    return content
 
 
 def check_overrides(

@@ -42,13 +42,12 @@ def start(
         InputError: a setting on the command line does not exist, it needs a package that is not
             installed, the folder cannot be written, or another training writes into it.
     """
-    from monai.bundle import ConfigParser
     from monai.utils import set_determinism
 
     from ..balancing.distributed import is_main_process
     from ..methods import describe
     from .lock import keep_others_out
-    from .overrides import check_overrides, is_bundle_run, read_command
+    from .overrides import check_overrides, is_bundle_run, load_config, read_command
     from .teachers import train_teachers
 
     report_plainly(output_dir)
@@ -59,7 +58,7 @@ def start(
         if given.get("method") == "help":
             print(f"--method is one of\n{describe()}")
             raise SystemExit(0)
-        config = ConfigParser.load_config_files(given["config_file"])
+        config = load_config(given["config_file"])
         check_overrides(config, given, free=free)
         if given.get("tracking") == "mlflow":
             optional("mlflow", "tracking", "runs tracked by MLflow")

@@ -165,8 +165,19 @@ def description_of(weights: Weights) -> dict[str, Any]:
     """
     found = [description_beside(f) or read(f).get("description") for f in files_of(weights)]
     several = [told if isinstance(told, dict) else {} for told in found]
-    samples = {name: None for told in several for name in told.get(TRAINED_ON, ())}
+    samples = {name: None for told in several for name in _trained_on(told, weights)}
     return several[0] | ({TRAINED_ON: list(samples)} if samples else {})
+
+
+def _trained_on(told: Mapping[str, Any], weights: Weights) -> Sequence[str]:
+    """Digests of the training samples in a description."""
+    found = told.get(TRAINED_ON, ())
+    if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found):
+        return found
+    raise InputError(
+        f"what {weights} was trained on is {str(found)[:80]}; expected a list of digests: copy the "
+        "weights and the .json beside them again"
+    )
 
 
 def read_description(

@@ -260,4 +260,4 @@ def add_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _is_before(row: Mapping[str, Any], epoch: int) -> bool:
-    return str(row.get("epoch", "")).isdigit() and int(row["epoch"]) < epoch
+    return str(row.get("epoch", "")).isdecimal() and int(row["epoch"]) < epoch

@@ -80,7 +80,7 @@ def trained_network(
     trained = complete_settings(path)
     try:
         network = network_of(trained)
-    except (TypeError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # each backbone refuses its own way
         reason = str(error).partition("\n")[0]
         raise InputError(f"what {path} was built as makes no network: {reason}") from error
     networks = load_networks(path, network)

@@ -99,6 +99,12 @@ def test_a_second_configuration_is_refused() -> None:
             run_bundle(files, words)
 
 
+def test_a_broken_configuration_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"epochs": 1,}')
+    with pytest.raises(InputError, match=r"mine.json'\] cannot be read .* in JSON or YAML"):
+        run_bundle(config_files("brats", "train", [str(tmp_path / "mine.json")]), [])
+
+
 def test_a_list_takes_several_words() -> None:
     iemocap = get_command(convert_app).commands["iemocap"]
     assert isinstance(iemocap, TyperCommand)

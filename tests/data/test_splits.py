@@ -123,6 +123,7 @@ def test_split_of_other_cases_or_settings_is_refused(tmp_path: Path) -> None:
         ('{"train": ["P1", "P2", "P3"], "val": [], "test": []}', "the part val is empty"),
         ('{"train": ["P1", "P2"], "val": ["P2"], "test": ["P3"]}', "in two parts: P2"),
         ('{"training": [{"image": "P1.nii.gz"}]}', 'no usable "fold" and "image"'),
+        ('{"training": [{"fold": 1e999, "image": "P1"}]}', 'no usable "fold" and "image"'),
         ('{"training": 3}', 'no usable "fold" and "image"'),
     ],
 )

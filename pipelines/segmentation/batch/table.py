@@ -97,7 +97,9 @@ def _row_of_entry(entry: Mapping[str, Any]) -> dict[str, str]:
         for key, value in entry.items()
         if key.lower() in SEQUENCE_NAMES and isinstance(value, str)
     }
-    images = entry.get("image", [])
+    images = entry.get("image") or []
+    if not isinstance(images, str | list):
+        raise InputError(f"image is {images!r}; expected a file, or a list of files")
     for file in [images] if isinstance(images, str) else images:
         end = re.split(r"[-_.]", _ENDING.sub("", Path(str(file)).name).lower())[-1]
         name = SEQUENCE_NAMES.get(end)

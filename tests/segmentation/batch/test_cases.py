@@ -149,6 +149,7 @@ def test_a_datalist_of_monai(tmp_path: Path) -> None:
         ([{"image": ["a_0000.nii.gz"]}], "entry 1 of .* does not tell its sequence"),
         ([{"image": ["a_t1.nii.gz", "b_t1.nii.gz"]}], "or another file has it"),
         ([{"label": "a.nii.gz"}], "it has no files"),
+        ([{"image": 5}], "image is 5; expected a file, or a list of files"),
         ({"testing": []}, "holds no list of cases"),
         ([entries[0], entries[0]], "come more than once"),
     ):
