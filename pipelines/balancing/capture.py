@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,9 +41,14 @@ class Capture:
         self.is_compiled = False  # whether torch.compile ran the last forward pass
         self._change = change
         self._network = network if callable(getattr(network, "presence", None)) else None
-        self._hooks = [(module, self._feature_hook(name)) for name, module in encoders.items()]
+        # Of bound methods, not closures: those of a deep copy then write to the copy.
+        self._hooks = [
+            (module, partial(self._keep_feature, name)) for name, module in encoders.items()
+        ]
         members: Mapping[str, nn.Module] = getattr(network, "members", {})
-        self._hooks += [(member, self._member_hook(name)) for name, member in members.items()]
+        self._hooks += [
+            (member, partial(self._keep_prediction, name)) for name, member in members.items()
+        ]
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Capture:
@@ -78,23 +84,17 @@ class Capture:
         if self.is_on:
             self.available = network.presence(*inputs, **settings)
 
-    def _feature_hook(self, name: str) -> Callable[..., Any]:
-        def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-            if not self.is_on:
-                return None
-            if torch.compiler.is_compiling():  # built in, it is said again in every pass
-                self.is_compiled = True
-            self.inputs[name] = inputs
-            self.features[name] = output
-            seen = output if self._change is None else self._change(name, output)
-            self.seen[name] = seen
-            return seen
+    def _keep_feature(self, name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if not self.is_on:
+            return None
+        if torch.compiler.is_compiling():  # built in, it is said again in every pass
+            self.is_compiled = True
+        self.inputs[name] = inputs
+        self.features[name] = output
+        seen = output if self._change is None else self._change(name, output)
+        self.seen[name] = seen
+        return seen
 
-        return keep
-
-    def _member_hook(self, name: str) -> Callable[..., Any]:
-        def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-            if self.is_on:
-                self.predictions[name] = output
-
-        return keep
+    def _keep_prediction(self, name: str, _: nn.Module, __: Any, output: Tensor) -> None:
+        if self.is_on:
+            self.predictions[name] = output

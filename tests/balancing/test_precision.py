@@ -121,3 +121,7 @@ def test_a_compiled_network_trains_as_it_does_without(name: str, tmp_path: Path)
     plain, _ = trained(name, tmp_path)
     run, _ = trained(name, tmp_path, compiled=True)
     check_close(plain, run)
+    for lower in ({"dtype": torch.bfloat16}, {"dtype": torch.float16, "scale": 1024.0}):
+        plain, _ = trained(name, tmp_path, **lower)
+        run, _ = trained(name, tmp_path, compiled=True, **lower)
+        check_close(plain, run, rtol=1e-3, atol=1e-3)
