@@ -96,7 +96,7 @@ def test_train_evaluate_and_segment_in_one_folder(
     for protocol in ("volumetric", "tumor_slices", "random_slices"):
         for region in ("WT", "TC", "ET", "mean"):
             assert 0 <= summary[protocol][region]["mean"] <= 100
-            assert summary["data"] == "the folder phantoms"
+            assert summary["data"] == "synthetic gliomas (no patients) of the folder phantoms"
     assert [row["case"] for row in table(tmp_path / "evaluation" / "evaluation.csv")] == split[
         "test"
     ]
