@@ -84,7 +84,8 @@ def test_every_subset_has_a_row_and_equals_inference(
     assert row["remark"].startswith("ET not reliable without t1ce")
     assert row["expected"] == (
         f"WT Dice {float(expected['WT_dice']):.1f}, TC Dice {float(expected['TC_dice']):.1f}, ET "
-        "not reliable without t1ce; measured on 1 cases of the folder "
+        "not reliable without t1ce; measured on 1 case of synthetic gliomas (no patients) of the "
+        "folder "
         f"{Path(brats.data['dataset_dir']).name}"
     )
     untrained = "this network was never trained without t1 and t1ce, so what it says without them"
