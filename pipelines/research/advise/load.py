@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ....data.brats.case_files import holds_nifti
 from .feature_sets import load_features
 from .patients import load_patients
 from .samples import Samples
@@ -28,6 +29,6 @@ def load(
     Raises:
         InputError: it is neither, or holds too little.
     """
-    if Path(folder).is_dir() and any(Path(folder).rglob("*.nii*")):
+    if Path(folder).is_dir() and holds_nifti(Path(folder)):
         return load_patients(folder, most, modalities, label_convention)
     return load_features(folder, most, modalities)
