@@ -37,7 +37,8 @@ _NAMES = {
     "features.generated": ("generate_feature_set", "open_features"),
     "features.splits": ("split_features",),
     "identity": ("identify_cases", "identify_samples", "owner_digests"),
-    "splits": ("patient_of", "read_split", "split_cases"),
+    "patients": ("patient_of",),
+    "splits": ("read_split", "split_cases"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
+from .patients import patient_of
 from .split_file import (
     FILE_NAME,
     PARTS,
@@ -24,25 +25,6 @@ from .split_file import (
 )
 
 FRACTIONS = (0.7, 0.1, 0.2)
-
-# BraTS-GLI-00005-001 is the second examination of patient 00005; Brats18_2013_0_1 the first of 0;
-# UCSF-PDGM-0429_FU001d a later one of 0429; sub-01_ses-02 of BIDS a session of sub-01.
-_TIME_POINT = re.compile(
-    r"^(?P<patient>.+-\d{4,}|[Bb]ra[Tt][Ss]1\d_.+_[^_]+|sub-[A-Za-z0-9]+)"
-    r"(?:[-_]\d{1,3}|_FU\w+|_ses-[A-Za-z0-9]+)$"
-)
-
-
-def patient_of(case: str) -> str:
-    """Name the patient of a case: its name without the time point, when that is part of it.
-
-    >>> patient_of("BraTS-GLI-00005-001"), patient_of("BraTS2021_00005")
-    ('BraTS-GLI-00005', 'BraTS2021_00005')
-    >>> patient_of("sub-01_ses-02"), patient_of("UPENN-GBM-00001_21")
-    ('sub-01', 'UPENN-GBM-00001')
-    """
-    match = _TIME_POINT.match(case)
-    return match["patient"] if match else case
 
 
 def split_cases(

@@ -11,18 +11,19 @@ from pathlib import Path
 from ..cache import one_at_a_time
 from ..errors import InputError, some
 from ..identity import digest
+from ..patients import patient_of
 from ..phantom import generate
 from ..phantom.cases import GENERATOR_VERSION
 from ..phantom.generate import is_synthetic
 from ..split_file import FILE_NAME, keep_given
-from ..splits import patient_of, read_split, split_cases
+from ..splits import read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
 from .conventions import UnknownConvention
 from .store import SliceStore
 
 _LOG = logging.getLogger(__name__)
 
-EMBEDDED = "embedded synthetic gliomas (no patients)"
+SYNTHETIC = "synthetic gliomas (no patients)"
 
 
 def open_cases(
@@ -208,7 +209,7 @@ def _top(case: Case) -> Path:
 def data_name(dataset_dir: str | Path | None) -> str:
     """What the cases are, for logs and reports: no folder above theirs, which may name somebody."""
     if dataset_dir is None:
-        return EMBEDDED
+        return f"embedded {SYNTHETIC}"
     made = is_synthetic(Path(dataset_dir))
-    what = "synthetic gliomas (no patients) of the folder" if made else "the folder"
+    what = f"{SYNTHETIC} of the folder" if made else "the folder"
     return f"{what} {Path(dataset_dir).resolve().name}"

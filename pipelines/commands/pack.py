@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...bundles import path
-from ...data.brats.embedded import EMBEDDED
+from ...data.brats.embedded import SYNTHETIC
 from ...data.errors import InputError
 from ...data.identity import digest
 from ...data.phantom.cases import case_name
@@ -23,7 +23,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where the bundle goes; its name.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What it was trained on; embedded cases are known."),
+        typer.Option(metavar="TEXT", help="What it was trained on; synthetic cases are known."),
     ] = None,
     weights_license: Annotated[
         str, typer.Option("--weights_license", metavar="TEXT", help="License of the weights.")
@@ -43,15 +43,15 @@ def main(
 
 
 def training_data(model: Model) -> str:
-    """Say what a network was trained on where that is known: the embedded cases.
+    """Say what a network was trained on where that is known: phantoms of this package.
 
     Raises:
         InputError: it is not.
     """
-    embedded = {digest(case_name(number)) for number in range(1000)}
+    phantoms = {digest(case_name(number)) for number in range(1000)}
     trained_on = model.description.get("trained_on")
-    if trained_on and embedded.issuperset(trained_on):
-        return EMBEDDED
+    if trained_on and phantoms.issuperset(trained_on):
+        return SYNTHETIC
     raise InputError(
         "a card says what its network was trained on, and nothing beside these weights does: pass "
         "--data, such as --data 'BraTS 2021, training part'"

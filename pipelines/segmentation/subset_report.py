@@ -13,7 +13,7 @@ from ...data.bootstrap import mean_interval
 from ...data.brats.conventions import REGIONS
 from ...data.errors import InputError
 from ...data.files import write_csv, write_json
-from ...data.splits import patient_of
+from ...data.patients import patient_of
 from ..handlers.checkpoint_file import Weights
 from .region_dice import region_counts
 from .region_hd95 import EMPTY_REGIONS, region_hd95

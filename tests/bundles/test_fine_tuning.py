@@ -14,8 +14,9 @@ from cggm.data.brats.cases import SEQUENCES, Case
 from cggm.data.brats.embedded import open_split
 from cggm.data.errors import InputError
 from cggm.data.identity import owner_digests
+from cggm.data.patients import patient_of
 from cggm.data.phantom import generate
-from cggm.data.splits import patient_of, split_cases
+from cggm.data.splits import split_cases
 from cggm.pipelines.segmentation import FineTuning
 
 from .conftest import Bundle

@@ -10,7 +10,7 @@ import pytest
 from cggm.data.brats import embedded
 from cggm.data.brats.cases import SEQUENCES
 from cggm.data.brats.embedded import (
-    EMBEDDED,
+    SYNTHETIC,
     cases_to_segment,
     data_name,
     describe_split,
@@ -200,7 +200,7 @@ def test_open_split_takes_a_file_of_folds(tmp_path: Path) -> None:
 
 
 def test_names_for_logs(tmp_path: Path) -> None:
-    assert data_name(None) == EMBEDDED and "synthetic" in EMBEDDED
+    assert data_name(None) == f"embedded {SYNTHETIC}"
     assert data_name(Path("my") / "data") == "the folder data"
     (tmp_path / "cases.json").write_text('[{"image": []}]')  # a datalist of somebody's patients
     assert data_name(tmp_path) == f"the folder {tmp_path.name}"

@@ -11,7 +11,7 @@ import pytest
 from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 from cggm.data.brats.nifti import read_case
 from cggm.data.errors import InputError
-from cggm.data.splits import patient_of
+from cggm.data.patients import patient_of
 
 from .conftest import NiftiCaseWriter
 

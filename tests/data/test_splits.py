@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.data.splits import PARTS, patient_of, read_split, split_cases
+from cggm.data.patients import patient_of
+from cggm.data.splits import PARTS, read_split, split_cases
 
 NAMES = [f"BraTS2021_{number:05}" for number in range(20)]
 VISITS = [f"BraTS-GLI-{number // 3:05}-{number % 3:03}" for number in range(60)]
+DATED = [f"P{number // 3:02}_2024-0{number % 3 + 1}-11" for number in range(60)]
 
 
 def save(file: Path, content: Any) -> Path:
@@ -32,31 +34,6 @@ def folds(names: list[str] = NAMES) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("case", "patient"),
-    [
-        ("BraTS-GLI-00005-001", "BraTS-GLI-00005"),
-        ("BraTS-GoAT-00005", "BraTS-GoAT-00005"),
-        ("UPENN-GBM-00001_21", "UPENN-GBM-00001"),
-        ("UCSF-PDGM-0429", "UCSF-PDGM-0429"),
-        ("UCSF-PDGM-0429_FU001d", "UCSF-PDGM-0429"),
-        ("sub-01", "sub-01"),
-        ("sub-01_ses-02", "sub-01"),
-        ("BraTS-MET-00005-000", "BraTS-MET-00005"),
-        ("BraTS2021_00005", "BraTS2021_00005"),
-        ("BraTS20_Training_001", "BraTS20_Training_001"),
-        ("BRATS_001", "BRATS_001"),
-        ("Brats18_2013_0_1", "Brats18_2013_0"),
-        ("Brats18_CBICA_AAM_1", "Brats18_CBICA_AAM"),
-        ("BraTS19_TCIA01_131_1", "BraTS19_TCIA01_131"),
-        ("UCSF-PDGM-0004", "UCSF-PDGM-0004"),
-        ("P1", "P1"),
-    ],
-)
-def test_patient_of_a_case(case: str, patient: str) -> None:
-    assert patient_of(case) == patient
-
-
 def test_every_case_lies_in_one_part_in_the_right_proportion() -> None:
     split = split_cases(NAMES)
     assert [len(split[part]) for part in PARTS] == [14, 2, 4]
@@ -68,9 +45,10 @@ def test_order_does_not_matter_and_seeds_do() -> None:
     assert split_cases(NAMES[::-1]) == split_cases(NAMES) != split_cases(NAMES, seed=1)
 
 
-def test_visits_of_a_patient_stay_together() -> None:
+@pytest.mark.parametrize("visits", [VISITS, DATED])
+def test_visits_of_a_patient_stay_together(visits: list[str]) -> None:
     for seed in range(10):
-        split = split_cases(VISITS, seed=seed)
+        split = split_cases(visits, seed=seed)
         owners = [{patient_of(name) for name in split[part]} for part in PARTS]
         assert [len(owner) for owner in owners] == [14, 2, 4]
         assert len(set.union(*owners)) == 20

@@ -17,7 +17,7 @@ from ....data.brats.checks import plural, voxel_sizes
 from ....data.brats.slices import read_slice
 from ....data.brats.store import StoredCase
 from ....data.errors import InputError
-from ....data.splits import patient_of
+from ....data.patients import patient_of
 from .samples import Samples, drawn
 
 SIDE, PIXEL = 32, 3.0  # pixels, and mm of one

@@ -21,7 +21,7 @@ from ....data.errors import InputError, some
 from ....data.extras import optional
 from ....data.files import whole_folder, write_json
 from ....data.identity import digest
-from ....data.splits import patient_of
+from ....data.patients import patient_of
 from ...handlers.checkpoint_file import TRAINED_ON, Weights
 from ..one_by_one import is_replaceable, tables_lock
 from ..output_folder import FORMAT, PREPARED, corrected_masks, record_file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -14,18 +13,14 @@ from ....data.brats.cases import Case
 from ....data.errors import InputError, problem_report
 from ....data.extras import optional
 from ....data.files import read_json
-from ....data.splits import patient_of
+from ....data.patients import patient_and_day
 from ..output_folder import NAMES
-from ..preparation.case_list import find_cases_to_prepare, iso_day
+from ..preparation.case_list import find_cases_to_prepare
 from ..quality.findings import Finding, finding
 from .left_out import look_beside
 from .table import cases_of_table
 
 _TASKS = ("msd", "nnunet")  # layouts whose folders are not those of patients
-_SESSION = re.compile(r"_ses-([A-Za-z0-9]+)$")
-_DAY = re.compile(r"(?P<subject>.+)[_-](?P<day>\d{4}-\d{2}-\d{2})")
-# In GBM_20240115 the digits may as well be the number of a patient: what comes before has one.
-_SHORT_DAY = re.compile(r"(?P<subject>.*\d.*)[_-](?P<day>\d{8})")
 
 
 class Told(NamedTuple):
@@ -203,12 +198,7 @@ def subject_and_date(case: Case) -> tuple[str, str | None]:
     """
     if (day := _day_of_dicom(case)) is not None:
         return case.name.rpartition("-")[0], f"day {day}"
-    if match := _SESSION.search(case.name):
-        return case.name[: match.start()], iso_day(match[1]) or f"ses-{match[1]}"
-    for named in (_DAY, _SHORT_DAY):
-        if (match := named.fullmatch(case.name)) and (day := iso_day(match["day"])):
-            return match["subject"], day
-    return patient_of(case.name), None
+    return patient_and_day(case.name)
 
 
 def _day_of_dicom(case: Case) -> int | None:

@@ -17,7 +17,7 @@ from ....data.brats.checks import voxel_sizes
 from ....data.brats.conventions import label_convention_named, region_volumes
 from ....data.brats.nifti import RasImage, read_nifti
 from ....data.errors import InputError
-from ....data.splits import patient_of
+from ....data.patients import patient_of
 from ....data.tables import check_unique, read_rows
 from ..output_folder import VIEW, case_folders, changed_since, not_a_record, read_content
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
 from pathlib import Path
 
 from ....data.brats.case_files import list_folder
 from ....data.brats.cases import SEQUENCES, Case, check_layout, find_cases
 from ....data.brats.layouts import SEQUENCE_NAMES, Source
 from ....data.errors import InputError
+from ....data.patients import iso_day
 
 FOLDERS = "folders"  # what this way of naming is called among the layouts
 
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BEGUN = re.compile(r"(?P<begin>.+)[_-](?P<sequence>[A-Za-z0-9]+)")
-_FIRST_DAY = date(1977, 1, 1)
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -68,21 +67,6 @@ def find_cases_to_prepare(
         if not cases:
             raise
         return cases, problems
-
-
-def iso_day(text: str) -> str | None:
-    """A day such as 20240301 or 2024-03-01, with dashes; None for any other text.
-
-    No day before MRI, nor one to come: such digits are another number.
-    """
-    digits = text.replace("-", "")
-    if text not in (digits, f"{digits[:4]}-{digits[4:6]}-{digits[6:]}") or len(digits) != 8:
-        return None
-    try:
-        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-    except ValueError:
-        return None
-    return day.isoformat() if _FIRST_DAY <= day <= date.today() else None
 
 
 def is_one_folder_each(root: Path) -> bool:

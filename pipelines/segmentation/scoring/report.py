@@ -15,7 +15,7 @@ from rich.text import Text
 from ....data.brats.checks import plural
 from ....data.errors import InputError
 from ....data.files import whole_folder, write_csv, write_json, write_text
-from ....data.splits import patient_of
+from ....data.patients import patient_of
 from .cases import CaseScores
 from .empty_regions import EmptyRegions, empty_regions_named
 from .lesions import lesion_rule_named

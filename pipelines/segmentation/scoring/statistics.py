@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....data.bootstrap import Interval, mean_interval
-from ....data.splits import patient_of
+from ....data.patients import patient_of
 from .cases import CaseScores
 
 FIGURES = {

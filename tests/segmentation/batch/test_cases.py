@@ -157,28 +157,6 @@ def test_a_datalist_of_monai(tmp_path: Path) -> None:
             found_in(written(content))
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("P01_2024-03-01", ("P01", "2024-03-01")),
-        ("P01_2024-13-01", ("P01_2024-13-01", None)),
-        ("P01_20240301", ("P01", "2024-03-01")),
-        ("P01-20240301", ("P01", "2024-03-01")),
-        ("P01_20241301", ("P01_20241301", None)),
-        ("P01_18990301", ("P01_18990301", None)),
-        ("P01_29990301", ("P01_29990301", None)),
-        ("GBM_20240115", ("GBM_20240115", None)),  # patient 115 of 2024?
-        ("P20240301", ("P20240301", None)),  # a number of a patient may look like a day
-        ("sub-01_ses-20240301", ("sub-01", "2024-03-01")),
-        ("sub-01_ses-02", ("sub-01", "ses-02")),
-        ("sub-01", ("sub-01", None)),
-        ("BraTS-GLI-00005-001", ("BraTS-GLI-00005", None)),
-    ],
-)
-def test_who_and_when(name: str, expected: tuple[str, str | None]) -> None:
-    assert subject_and_date(case(name)) == expected
-
-
 def test_a_folder_for_each_date_of_a_patient(tmp_path: Path) -> None:
     touch(tmp_path, "P01/2024-03-01/flair.nii.gz", "P01/20240601/flair.nii.gz")
     touch(tmp_path, "Ward/2024-03-01/MR_t1.nii.gz", "Ward/2024-06-01/MR_t1.nii.gz")

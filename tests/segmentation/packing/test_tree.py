@@ -60,7 +60,7 @@ def test_the_card_says_what_the_network_was_trained_on(
     tell(model, trained_on=[digest("Phantom_00003"), digest("Phantom_00047")])
     main(model, bundle)
     card = (bundle / "docs" / "README.md").read_text()
-    assert "Trained on: embedded synthetic gliomas (no patients); 2 cases" in card
+    assert "Trained on: synthetic gliomas (no patients); 2 cases" in card
 
 
 def test_the_card_says_what_each_subset_is_worth(tmp_path: Path) -> None:
