@@ -146,7 +146,8 @@ def _precision(found: Findings) -> list[str]:
 
 def _basis(samples: Samples, found: Findings) -> str:
     left = f" Not used: {samples.left_out}." if samples.left_out else ""
-    seen = "the mean of each sequence"
+    images = any(values.ndim == 4 for values in samples.inputs.values())
+    seen = "whole images" if images else "the mean of each sequence"
     if samples.task == "segmentation":
         seen = (
             f"five slices of each of {len(set(samples.groups)):,} patients, 96 mm around the tumor "
