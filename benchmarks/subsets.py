@@ -13,13 +13,16 @@ The table has means over cases and seeds, and 95 % intervals of the mean over se
 how far another start of the training could lead. `constant factor + dropout` scales every
 encoder's step by the mean factor of the same seed's `cggm + dropout`: what is left of CGGM when it
 does not look at the sequences. The dedicated arms are jointly trained on their own sequences alone,
-and stand in a table of their own, beside the one network that takes every subset.
+and stand in a table of their own, beside the one network that takes every subset. The arms of
+unequal rates learn from training cases that lack sequences for good, the more often the more a
+sequence tells; they are tested like the others. `passion` is made for such cases.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +42,8 @@ DROPOUT = 0.5
 EMBEDDED, TESTED = 48, 48
 REGIONS, PARTS = ("WT", "TC", "ET"), ("val", "test")
 CONSTANT, ONE_FOR_ALL = "constant factor + dropout", "joint + dropout"
+ABSENT = {"t1": 0.2, "t2": 0.4, "flair": 0.6, "t1ce": 0.8}  # from how many training cases
+UNEQUAL = "joint + dropout, unequal rates"
 
 
 class Arm(NamedTuple):
@@ -48,11 +53,13 @@ class Arm(NamedTuple):
         method: its name.
         dropout: rate of modality dropout.
         sequences: of a dedicated network; none: all four.
+        unequal: whether training cases lack sequences, see :data:`ABSENT`.
     """
 
     method: str
     dropout: float
     sequences: tuple[str, ...] = ()
+    unequal: bool = False
 
 
 ARMS = {
@@ -64,6 +71,10 @@ ARMS = {
     "dedicated: flair": Arm("joint", 0.0, ("flair",)),
     "dedicated: t1ce": Arm("joint", 0.0, ("t1ce",)),
     "dedicated: flair + t1ce": Arm("joint", 0.0, ("flair", "t1ce")),
+    UNEQUAL: Arm("joint", DROPOUT, unequal=True),
+    "cggm + dropout, unequal rates": Arm("cggm", DROPOUT, unequal=True),
+    "progress_rates + dropout, unequal rates": Arm("progress_rates", DROPOUT, unequal=True),
+    "passion, unequal rates": Arm("passion", 0.0, unequal=True),
 }
 WHAT = (
     "volumetric Dice in percent, mean over test cases and seeds; _low and _high: 95 % interval of "
@@ -92,15 +103,17 @@ def main() -> None:
     arms = sorted(given.arms, key=lambda arm: arm == CONSTANT)  # it reads another's factors
     with ThreadPoolExecutor(given.jobs) as pool:
         for last in (False, True):
-            runs = [(a, seed) for a in arms if (a == CONSTANT) is last for seed in given.seeds]
+            runs = [(a, seed) for seed in given.seeds for a in arms if (a == CONSTANT) is last]
             list(pool.map(lambda run: study.run(*run), runs))
     for part in PARTS:
         print(f"\n{part}")
-        if "joint" in arms:
-            for_all = [arm for arm in arms if not ARMS[arm].sequences]
-            table = study.table(for_all, given.seeds, part)
-            write_json(study.folder / f"subsets_over_seeds_{part}.json", table)
-            print(text(table))
+        for first, unequal in (("joint", False), (UNEQUAL, True)):
+            if first in arms:
+                alike = [a for a in arms if not ARMS[a].sequences and ARMS[a].unequal is unequal]
+                table = study.table(alike, given.seeds, part, first)
+                name = f"subsets_over_seeds_{'unequal_' * unequal}{part}.json"
+                write_json(study.folder / name, table)
+                print(text(table, first))
         if dedicated := [arm for arm in arms if ARMS[arm].sequences]:
             print(study.dedicated(dedicated, given.seeds, part))
 
@@ -117,6 +130,7 @@ class Study:
     def __init__(self, folder: Path, overrides: Sequence[str], measured: Path) -> None:
         self.folder, self.overrides, self.measured = folder, list(overrides), measured
         self.data, self.split = folder / "data", folder / "split.json"
+        self.unequal = folder / "data_unequal"
         self.rows = read(measured) if measured.exists() else []
         self.lock = Lock()
         others = {row["settings"] for row in self.rows} - {" ".join(overrides)}
@@ -130,6 +144,20 @@ class Study:
         train = split_cases(names[:EMBEDDED])["train"]
         val = sorted(set(names[:EMBEDDED]) - set(train))
         write_json(self.split, {"train": train, "val": val, "test": names[EMBEDDED:]})
+        drawn = np.random.default_rng(0)
+        rates = np.array(list(ABSENT.values()))
+        for name in names:
+            lacks = drawn.random(len(rates)) < rates
+            while lacks.all():
+                lacks = drawn.random(len(rates)) < rates
+            lacking = {
+                f"{name}_{s}.nii.gz" for s, is_so in zip(ABSENT, lacks, strict=True) if is_so
+            }
+            (self.unequal / name).mkdir(parents=True, exist_ok=True)
+            for file in (self.data / name).glob("*.nii.gz"):
+                copy = self.unequal / name / file.name
+                if not (name in train and file.name in lacking) and not copy.exists():
+                    os.link(file, copy)
 
     def run(self, arm: str, seed: int) -> None:
         """Train and test one network unless that is done."""
@@ -140,8 +168,10 @@ class Study:
             # The last weights are tested: nothing to validate before.
             settings = ["--seed", str(seed), "--val_interval", "$@epochs", *self.method(arm, seed)]
             settings += self.overrides
+            if ARMS[arm].unequal:
+                settings += ["--allow_missing", "True"]
             resume = ["--resume"] if (output / "models" / "last.pt").exists() else []
-            self.bundle("train", output, [*settings, *resume])
+            self.bundle("train", output, [*settings, *resume], ARMS[arm].unequal)
             (output / "models" / "done").touch()
         for part in PARTS:
             if not (output / part / "subsets.csv").exists():
@@ -179,7 +209,7 @@ class Study:
 
     def method(self, arm: str, seed: int) -> list[str]:
         """Overrides that make an arm."""
-        method, rate, sequences = ARMS[arm]
+        method, rate, sequences, _ = ARMS[arm]
         chosen = ["--method", method, "--modality_dropout", str(rate)]
         if sequences:
             chosen += ["--sequences", str(list(sequences))]
@@ -190,9 +220,12 @@ class Study:
         table = f"$torch.full((1, 4), {factor})"
         return [*chosen, "--method_def", f"{{'_target_': '{target}', 'table': '{table}'}}"]
 
-    def bundle(self, command: str, output: Path, settings: Sequence[str]) -> None:
+    def bundle(
+        self, command: str, output: Path, settings: Sequence[str], unequal: bool = False
+    ) -> None:
         """Run a command of the bundle; stop where it fails."""
-        places = {"dataset_dir": self.data, "split_file": self.split, "output_dir": output}
+        data = self.unequal if unequal else self.data
+        places = {"dataset_dir": data, "split_file": self.split, "output_dir": output}
         places |= {"cache_dir": self.folder / "cache"}
         words = [word for name, place in places.items() for word in (f"--{name}", place)]
         command_line = [sys.executable, "-P", "-m", "cggm", command, "brats", *words, *settings]
@@ -206,19 +239,21 @@ class Study:
             raise SystemExit(f"{command} of {output.name} failed, see {log}")
         print(f"{output.name}: {command} done", flush=True)
 
-    def table(self, arms: Sequence[str], seeds: Sequence[int], part: str) -> dict[str, Any]:
-        """Means and intervals of arms."""
+    def table(
+        self, arms: Sequence[str], seeds: Sequence[int], part: str, first: str
+    ) -> dict[str, Any]:
+        """Means and intervals of arms, and their differences to the first."""
         runs = {arm: [self.of(arm, seed, part) for seed in seeds] for arm in arms}
         figures = [
             {
                 "name": arm,
                 "settings": {"method": ARMS[arm].method, "modality_dropout": ARMS[arm].dropout},
                 **summary(runs[arm]),
-                "against_joint": differences(runs[arm], runs["joint"]),
+                "against_joint": differences(runs[arm], runs[first]),
             }
             for arm in arms
         ]
-        cases = int(runs["joint"][0][0]["cases"])
+        cases = int(runs[first][0][0]["cases"])
         return {
             "what": WHAT,
             "notes": NOTES,
@@ -289,9 +324,11 @@ def by_region(values: np.ndarray) -> dict[str, float | None]:
     return result
 
 
-def text(table: dict[str, Any]) -> str:
-    """The table as Markdown: all sequences, mean over subsets, differences to joint."""
-    lines = ["| arm | all four: WT / TC / ET | mean of 15 subsets | against joint, 15 | all four |"]
+def text(table: dict[str, Any], first: str) -> str:
+    """The table as Markdown: all sequences, mean over subsets, differences to the first."""
+    lines = [
+        f"| arm | all four: WT / TC / ET | mean of 15 subsets | against {first}, 15 | all four |"
+    ]
     lines.append("|---|---:|---:|---:|---:|")
     for arm in table["arms"]:
         cells = [row(arm["subsets"][-1]), row(arm["mean"])]
