@@ -144,6 +144,7 @@ def faults() -> list[tuple[tuple[str, str], Fault]]:
         (("t1ce_is_t1", "T1ce is a second T1"), lambda v, r, i: again(v, "t1", "t1ce", r)),
         (("orientation", "axes in another order or direction"), misturned),
         (("slab", "the middle 40 mm"), middle),
+        (("position", "a header without codes"), codeless),
         (("spacing", "voxels of 3 mm, trained at 2 mm"), coarser),
         (("brain_volume", "header says 1.4 mm instead of 2"), shrunk),
     ]
@@ -153,6 +154,13 @@ def faults() -> list[tuple[tuple[str, str], Fault]]:
 def changed(volume: Volume, **images: np.ndarray) -> Volume:
     """A copy of a volume with other images."""
     return replace(volume, images={**volume.images, **images})
+
+
+def codeless(volume: Volume, rng: np.random.Generator, index: int) -> Volume:
+    """Neither an sform nor a qform."""
+    header = volume.native.header.copy()
+    header["sform_code"] = header["qform_code"] = 0
+    return replace(volume, native=replace(volume.native, header=header))
 
 
 @lru_cache(maxsize=1)

@@ -138,6 +138,10 @@ def test_a_table_cannot_name_a_case_out_of_the_output(brats: Path, tmp_path: Pat
     table.write_text(f"case,flair\n../../etc,{file}\n/tmp/x,{file}\n.,{file}\n")
     found = find_cases_to_segment(table)
     assert not found.cases and len(found.problems) == 3
+    listed = [{"case": name, "flair": str(file)} for name in ("a\0b", "../x", "P0")]
+    (tmp_path / "cases.json").write_text(json.dumps(listed))
+    found = find_cases_to_segment(tmp_path / "cases.json")
+    assert [case.name for case in found.cases] == ["P0"] and len(found.problems) == 2
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfea\0", b'case\n"' + b"x" * 200_000])

@@ -252,9 +252,14 @@ def check_distinct(images: Mapping[str, np.ndarray], where: str) -> None:
             )
 
 
+def tells_position(header: nib.Nifti1Header) -> bool:
+    """Whether a header has an sform or a qform: without, it does not tell left from right."""
+    return bool(header["sform_code"] or header["qform_code"])
+
+
 def warn_of_position(header: nib.Nifti1Header, where: str) -> None:
-    """Say that a header with neither an sform nor a qform does not tell left from right."""
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+    """Say that a header does not tell left from right."""
+    if not tells_position(header):
         _LOG.warning(
             "%s does not say how the patient lies (sform and qform codes are 0): left and right "
             "may be swapped, and voxels of %s mm are believed",

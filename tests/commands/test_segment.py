@@ -69,6 +69,13 @@ def test_where_there_is_no_case_the_sentence_says_so(model: Path, tmp_path: Path
             command.main(tmp_path / source, tmp_path / "out", [model], layout=layout)
 
 
+def test_an_output_folder_that_is_a_file_is_refused(model: Path, tmp_path: Path) -> None:
+    write_case(tmp_path / "in", "P0")
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="out is a file; choose another one"):
+        command.main(tmp_path / "in", tmp_path / "out", [model])
+
+
 def test_ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on(
     model: Path, tmp_path: Path
 ) -> None:

@@ -226,6 +226,31 @@ def test_label_values_of_another_year(tmp_path: Path, nifti_cases: NiftiCaseWrit
     assert "3 is ET in brats2023" in message
 
 
+def test_each_faulty_label_of_a_folder_is_named(
+    tmp_path: Path, nifti_cases: NiftiCaseWriter
+) -> None:
+    sound = nifti_cases.label((0, 1, 2, 4))
+    moved = np.eye(4)
+    moved[0, 3] = 3
+    labels = {
+        "P0": (sound, np.eye(4), ""),
+        "P1": (np.where(sound == 4, 3, sound), np.eye(4), "holds label 3 in"),
+        "P2": (np.where(sound == 4, 7, sound), np.eye(4), "holds label 7 in"),
+        "P3": (sound * np.float32(0.6), np.eye(4), "label voxels between whole numbers"),
+        "P4": (sound[:-1], np.eye(4), "voxels, but"),
+        "P5": (sound, moved, "lies 3 mm away from"),
+        "P6": (sound * np.float32(0.9999), np.eye(4), ""),
+        "P7": (np.zeros_like(sound), np.eye(4), ""),
+    }
+    for name, (label, affine, _) in labels.items():
+        files = nifti_cases.case(tmp_path, name)
+        nifti_cases.save(files["label"], label, affine)
+    problems = dict(check_cases(find_cases(tmp_path)))
+    assert set(problems) == {name for name, (_, _, words) in labels.items() if words}
+    for name, problem in problems.items():
+        assert f"case {name}: " in problem and labels[name][2] in problem
+
+
 def test_interpolated_label(tmp_path: Path, nifti_cases: NiftiCaseWriter) -> None:
     files = nifti_cases.case(tmp_path)
     nifti_cases.save(files["label"], np.full((8, 9, 10), 1.5, np.float32))

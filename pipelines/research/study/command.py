@@ -19,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=T
 Output = Annotated[Path, typer.Option(help="Where results go.")]
 Quick = Annotated[
     bool,
-    typer.Option("--quick", help="Fewer draws of the primary questions only; wider intervals."),
+    typer.Option("--quick", help="Primary questions only, fewer draws and rates, wider intervals."),
 ]
 Families = Annotated[str | None, typer.Option(help=f"Of {', '.join(FAMILIES)}; default: all.")]
 Methods = Annotated[
@@ -28,7 +28,7 @@ Methods = Annotated[
 ]
 
 Draws = Annotated[
-    int | None, typer.Option(min=3, help="Of each primary comparison, instead of 30 (quick: 6).")
+    int | None, typer.Option(min=3, help="Of each primary comparison, instead of 30 (quick: 5).")
 ]
 
 

@@ -24,7 +24,8 @@ SEARCHED_FROM = 10_000  # seeds of the search; those of the test begin at 0
 PRIMARY, SECONDARY = "primary", "secondary"
 # A late fusion of networks trained apart says nothing that the modalities alone do not.
 LEFT_OUT = ("unimodal",)
-QUICK = {SEARCH: 1, PRIMARY: 6, SECONDARY: 0, "exploratory": 0, "alone": 4}
+QUICK = {SEARCH: 1, PRIMARY: 5, SECONDARY: 0, "exploratory": 0, "alone": 3}
+QUICK_RATES = slice(1, 3)  # the middle ones of a search
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Questions:
         draws: how many for "search", "primary", "secondary", "exploratory", and "alone".
         half_width: of the interval, in points, that primary comparisons get further draws for;
             None for none.
+        rates: which of the learning rates are searched.
     """
 
     content: dict[str, Any]
@@ -110,6 +112,7 @@ class Questions:
     methods: list[str]
     draws: dict[str, int] = field(default_factory=dict)
     half_width: float | None = None
+    rates: slice = slice(None)
 
     @property
     def baseline(self) -> str:
@@ -133,7 +136,7 @@ def questions(
     Args:
         families: of the cells; all when not given.
         methods: beside the baseline; all that the study can train when not given.
-        quick: fewer draws, primary cells and methods only.
+        quick: fewer draws and learning rates, primary cells and methods only.
         draws: of each primary comparison, instead of those of the file and with no further ones.
 
     Raises:
@@ -158,6 +161,7 @@ def questions(
         chosen,
         (QUICK if quick else content["draws"]) | ({PRIMARY: draws} if draws else {}),
         None if quick or draws else content["half_width"],
+        QUICK_RATES if quick else slice(None),
     )
 
 
@@ -254,7 +258,7 @@ class Study:
 
     def _rates_of(self, cell: Cell, methods: Sequence[str], dropout: float) -> Iterator[Training]:
         for draw, method, rate in product(
-            range(self.asked.draws[SEARCH]), methods, RATES[cell.optimizer]
+            range(self.asked.draws[SEARCH]), methods, RATES[cell.optimizer][self.asked.rates]
         ):
             yield Training(cell.name, method, dropout, rate, draw, SEARCH)
 

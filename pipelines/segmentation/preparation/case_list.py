@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from ....data.brats.case_files import list_folder
@@ -17,6 +18,7 @@ FOLDERS = "folders"  # what this way of naming is called among the layouts
 
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BEGUN = re.compile(r"(?P<begin>.+)[_-](?P<sequence>[A-Za-z0-9]+)")
+_NUMBER = re.compile(r"\d")
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -29,7 +31,8 @@ def find_cases_to_prepare(
     ``P01_t1ce.nii.gz``, and a folder for each patient with ``flair.nii.gz``, ``t1.nii.gz``,
     ``t1ce.nii.gz`` and ``t2.nii.gz`` in it, or the same with anything before it that is alike in
     several folders, such as ``scan_flair.nii.gz``. A sequence may be absent. A folder for each date
-    of a patient, ``P01/20240301/flair.nii.gz``, is the case ``P01_2024-03-01``.
+    of a patient, ``P01/20240301/flair.nii.gz``, is the case ``P01_2024-03-01``; where several
+    folders have one name, as in ``P01/nifti/flair.nii.gz``, that of the patient's stands for it.
 
     Args:
         folder: of the cases, or of one.
@@ -92,11 +95,10 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
     for folder, sequence, path in _named_alike(listed):
         found[folder][sequence].append(path)
     cases, problems = [], {}
+    names = _names(root, found)
     for folder, files in sorted(found.items()):
         several = {key: paths for key, paths in files.items() if len(paths) > 1}
-        name = folder.resolve().name
-        if folder.parent != root and folder != root and (day := iso_day(name)):
-            name = f"{folder.parent.name}_{day}"
+        name = names[folder]
         if not _USABLE.fullmatch(name):
             problems[name] = (
                 f"the folder {folder} gives no usable ID; expected letters A-Z, digits, dots, "
@@ -115,6 +117,33 @@ def _one_folder_each(root: Path) -> tuple[list[Case], dict[str, str]]:
             images = {key: Source(files[key][0]) for key in SEQUENCES if key in files}
             cases.append(Case(name, images, None, None, "brats2018"))
     return cases, problems
+
+
+def _names(root: Path, folders: Collection[Path]) -> dict[Path, str]:
+    """The case of each folder: its name, or where several have it, that of one further up.
+
+    What tells the folders of one owner apart, and what has a number in it, such as a date, is added
+    to the owner's name.
+    """
+    levels = {path for one in folders for path in (one, *one.parents) if root in path.parents}
+    times = Counter(path.name for path in levels)
+    owned: dict[Path, list[tuple[str, ...]]] = defaultdict(list)
+    for folder in folders:
+        owner = folder
+        while owner.parent in levels and (times[owner.name] > 1 or iso_day(owner.name)):
+            owner = owner.parent
+        owned[owner].append(folder.relative_to(owner).parts)
+    names = {}
+    for owner, several in owned.items():
+        alike = [len(set(level)) == 1 for level in zip_longest(*several)]
+        for parts in several:
+            told = [
+                iso_day(part) or part
+                for part, same in zip(parts, alike, strict=False)
+                if not same or _NUMBER.search(part)
+            ]
+            names[owner.joinpath(*parts)] = "_".join([owner.resolve().name, *told])
+    return names
 
 
 def _named_alike(files: Iterable[Path]) -> Iterator[tuple[Path, str, Path]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ....data.brats.checks import MOST_ML, voxel_sizes
+from ....data.brats.checks import MOST_ML, tells_position, voxel_sizes
 from ....data.brats.nifti import Volume
 from ..reliability import GRID, other_voxels
 from .findings import Finding, finding
@@ -31,8 +31,11 @@ BETTER = 0.01  # correlation of outlines; of phantoms upside down 0.026, upright
 
 
 def check_grid(volume: Volume, view: View, trained: Mapping[str, Any]) -> list[Finding]:
-    """Check sizes of voxels, and whether the field of view holds the brain."""
+    """Check position and sizes of voxels, and whether the field of view holds the brain."""
     found: list[Finding] = []
+    if not tells_position(volume.native.header):
+        untold = "the header does not say how the patient lies (sform and qform codes are 0)"
+        found.append(finding("position", f"{untold}: left and right may be swapped"))
     sizes, grid = voxel_sizes(volume.affine), trained.get(GRID) or {}
     text = " x ".join(f"{size:.3g}" for size in sizes)
     if "voxel_mm" in grid:

@@ -15,6 +15,7 @@ CODES: dict[str, tuple[str, str]] = {
     "identical": ("error", "find the right file for one of them, or leave one out"),
     "swapped": ("error", "exchange the two files if a look at them agrees"),
     "orientation": ("error", "write the header again from the original series"),
+    "position": ("warning", "convert the original series again, for example with cggm dicom"),
     "incomplete": ("warning", "leave this sequence out, or take a series of the whole head"),
     "unregistered": ("warning", "register the sequences, for example with cggm prepare"),
     "t1_is_t1ce": ("warning", "look for the T1 from before the contrast agent, or leave t1 out"),

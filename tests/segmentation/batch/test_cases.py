@@ -172,6 +172,20 @@ def test_a_folder_for_each_date_of_a_patient(tmp_path: Path) -> None:
     }
 
 
+def test_folders_of_one_name_are_named_by_their_patients(tmp_path: Path) -> None:
+    touch(tmp_path, "P01/nifti/flair.nii.gz", "P02/nifti/flair.nii.gz", "P03/mri/t1.nii.gz")
+    touch(tmp_path, "P04/2024-03-01/nifti/t1.nii.gz", "P04/2024-06-01/nifti/t1.nii.gz")
+    touch(tmp_path, "P05/pre/nifti/t2.nii.gz", "P05/scan1/nifti/t2.nii.gz")
+    touch(tmp_path, "P06/t2.nii.gz", "P06/nifti/t2.nii.gz")
+    touch(tmp_path, "A/P07/t2.nii.gz", "B/P07/t2.nii.gz", "B/scan1/t2.nii.gz")
+    names = [one.name for one in found_in(tmp_path).cases]
+    dated = ["P04_2024-03-01", "P04_2024-06-01"]
+    assert sorted(names) == [
+        *("A_P07", "B_P07", "B_scan1", "P01", "P02", *dated, "P05_scan1", "P06", "P06_nifti"),
+        *("mri", "pre"),
+    ]
+
+
 def test_days_of_dicom_come_from_its_record(tmp_path: Path) -> None:
     touch(tmp_path, "P-0001-2/P-0001-2_t1.nii.gz")
     record = '{"format": "cggm case of DICOM", "day": 84}'

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-pytest.importorskip("pydicom", reason="extra dicom")
+pydicom = pytest.importorskip("pydicom", reason="extra dicom")
 hd = pytest.importorskip("highdicom", reason="extra dicom")
 
 import typer  # noqa: E402
+from pydicom.uid import generate_uid  # noqa: E402
 
 from cggm.data.errors import InputError  # noqa: E402
 from cggm.data.files import write_csv  # noqa: E402
@@ -141,6 +143,48 @@ def test_a_series_that_cannot_be_used_is_in_the_row_of_its_case(
     nib.save(nib.Nifti1Image(np.full(image.shape, 4, np.uint8), image.affine), mask)
     dicom.seg(output, tree, tmp_path / "seg")  # what a reader drew is written as it is
     assert len(hd.seg.segread(written).SegmentSequence) == 3
+
+
+def test_every_fault_of_a_series_is_said_of_its_case(model: Path, tmp_path: Path) -> None:
+    tree, output = tmp_path / "tree", tmp_path / "out"
+    faults = {"a slice is missing": "1 slice missing", "tilted": "shifted sideways by up to"}
+    faults["doubled"] = "hold several images: nothing in their headers tells them apart"
+    for number, name in enumerate([*faults, "enhanced", "healthy"], 1):
+        write_examination(tree, f"1.2.3.{number}", f"2024010{number}")
+        series = tree / "DICOM" / f"1.2.3.{number}" / "2"
+        files = sorted(series.iterdir())
+        if name == "a slice is missing":
+            files[5].unlink()
+        if name == "tilted":
+            for path in files:
+                image = pydicom.dcmread(path)
+                image.ImagePositionPatient[1] += 0.2 * image.ImagePositionPatient[2]
+                image.save_as(path)
+        if name == "doubled":
+            for path in files:
+                image = pydicom.dcmread(path)
+                image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+                image.PixelData = (image.pixel_array // 2).tobytes()
+                image.save_as(path.with_name(f"again_{path.name}"))
+        if name == "enhanced":
+            shutil.rmtree(series)
+            array = nib.load(tmp_path / "nifti" / "P0" / "P0_t1ce.nii.gz").dataobj
+            write_series(
+                series,
+                np.asarray(array).astype(np.uint16),
+                enhanced=True,
+                pixel=(1.0, 1.0),
+                step=1.0,
+                study=f"1.2.3.{number}",
+                date=f"2024010{number}",
+                SeriesDescription=DESCRIPTIONS["t1ce"],
+            )
+    assert segmented(tree, output, model) == 0
+    for number, sentence in enumerate([*faults.values(), "", ""], 1):
+        record = read_record(output / f"P-0001-{number}")
+        refused = [each for each in record["findings"] if each["code"] == "series_refused"]
+        assert [sentence in str(each["sentence"]) for each in refused] == [True] * bool(sentence)
+        assert record["sequences"] == ["flair"] + ["t1ce"] * (not sentence)
 
 
 def test_another_tree_gets_another_output_folder(model: Path, tmp_path: Path) -> None:

@@ -49,15 +49,16 @@ def write(folder: Path) -> Files:
     return files
 
 
-def header(**fields: Any) -> Plant:
-    """Overwrite fields of the header of T1ce, whatever sense they make."""
+def header(*names: str, **fields: Any) -> Plant:
+    """Overwrite fields of headers, T1ce's where none is named, whatever sense they make."""
 
     def plant(files: Files) -> None:
-        content = gzip.decompress(files["t1ce"].read_bytes())
-        found = nib.Nifti1Header(content[:348], check=False)
-        for name, value in fields.items():
-            found[name] = value
-        files["t1ce"].write_bytes(gzip.compress(found.binaryblock + content[348:]))
+        for path in (files[name] for name in names or ("t1ce",)):
+            content = gzip.decompress(path.read_bytes())
+            found = nib.Nifti1Header(content[:348], check=False)
+            for name, value in fields.items():
+                found[name] = value
+            path.write_bytes(gzip.compress(found.binaryblock + content[348:]))
 
     return plant
 
@@ -103,10 +104,19 @@ def swap(files: Files) -> None:
     save(files["t1ce"], IMAGES["flair"])
 
 
-def with_nan(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float32)
-    values[3, 4, 5] = np.nan
-    return values
+def turned(affine: np.ndarray) -> np.ndarray:
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
+    return turn @ affine
+
+
+def with_one(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(values: np.ndarray) -> np.ndarray:
+        values = values.astype(np.float32)
+        values[3, 4, 5] = value
+        return values
+
+    return change
 
 
 def z_scored(values: np.ndarray) -> np.ndarray:
@@ -126,6 +136,21 @@ def not_stripped(files: Files) -> None:
 
 def twice(files: Files) -> None:
     files["t1ce"].with_suffix("").write_bytes(gzip.decompress(files["t1ce"].read_bytes()))
+
+
+def air_at_0(files: Files) -> None:
+    """A head whose air alone was set to 0."""
+    head = make_head(0, 0, SPACING)
+    inside = head.images["t1"] > 0.03 * head.images["t1"].max()
+    for name in SEQUENCES:
+        save(files[name], np.where(inside, head.images[name], 0).astype(np.int16), head.affine)
+
+
+def linked(files: Files) -> None:
+    """A file that lies elsewhere."""
+    elsewhere = files["t2"].parent.parent.with_name("elsewhere.nii.gz")
+    files["t2"].rename(elsewhere)
+    files["t2"].symlink_to(elsewhere)
 
 
 def without_any(files: Files) -> None:
@@ -150,14 +175,17 @@ REFUSED: dict[str, tuple[Plant, str]] = {
         content(lambda c: gzip.compress(gzip.decompress(c)[:-100])),
         "fewer voxels than its header promises",
     ),
-    "absurd_sides": (header(dim=[3, 30000, 9, 10, 1, 1, 1, 1]), "fewer voxels than its header"),
+    "more_than_is_there": (header(dim=[3, 30000, 9, 10, 1, 1, 1, 1]), "fewer voxels than its"),
+    "absurd_sides": (header(dim=[3, *[30000] * 3, 1, 1, 1, 1]), r"it promises \d+ bytes"),
     "4D": (image(lambda v: np.stack([v] * 4, -1)), "holds 4 volumes; expected one 3D volume"),
+    "2D": (header(dim=[2, 48, 60, 1, 1, 1, 1, 1]), "is a single slice"),
     "one_slice": (image(lambda v: v[:, :, :1]), "is a single slice"),
     "other_shape": (image(lambda v: v[:-1]), "expected one grid|has .* voxels, but"),
     "moved": (grid(lambda a: shift(a, (3, 4, 0)), "t2"), "lies 5 mm away"),
     "NaN_in_the_affine": (header(srow_x=[np.nan, 0, 0, 0], sform_code=1), "NaN or infinity"),
     "singular_affine": (header(srow_x=[0, 0, 0, 0], sform_code=1), "singular affine"),
-    "NaN": (image(with_nan), "1 of .* voxels are NaN or infinite"),
+    "NaN": (image(with_one(np.nan)), "1 of .* voxels are NaN or infinite"),
+    "infinity": (image(with_one(np.inf)), "1 of .* voxels are NaN or infinite"),
     "zeros": (image(np.zeros_like), "holds only zeros"),
     "one_value": (image(lambda v: np.full_like(v, 7)), "the same value 7 everywhere"),
     "copied": (
@@ -169,6 +197,10 @@ REFUSED: dict[str, tuple[Plant, str]] = {
     "skull": (not_stripped, "the background is not 0"),
     "name of a patient": (lambda files: files, "has no usable ID"),
     "background": (image(lambda v: v + 9), "background"),
+    "z-scored_with_its_background": (
+        image(lambda v: ((v - v.mean()) / v.std()).astype(np.float32), *SEQUENCES),
+        "the background is .*, not 0",
+    ),
 }
 # Segmented, with a code of the record, or none.
 SEGMENTED: dict[str, tuple[Plant, str]] = {
@@ -181,10 +213,16 @@ SEGMENTED: dict[str, tuple[Plant, str]] = {
         "",
     ),
     "only_a_qform": (lambda files: header(sform_code=0, qform_code=1)(files), ""),
+    "two_affines": (header(qform_code=1, qoffset_x=99), ""),
+    "no_affine": (header(*SEQUENCES, sform_code=0, qform_code=0), "position"),
+    "slope_of_0": (header(scl_slope=0, scl_inter=-10), ""),
     "slope_of_NaN": (header(scl_slope=np.nan, scl_inter=np.nan), ""),
     "float64": (image(lambda v: v.astype(np.float64)), ""),
     "z-scores": (image(z_scored, *SEQUENCES), ""),
     "sheared": (grid(sheared), ""),
+    "oblique": (grid(turned), ""),
+    "air_at_0": (air_at_0, "not_stripped"),
+    "linked": (linked, ""),
     "spacing": (grid(lambda a: a @ np.diag([1.3, 1.3, 1.3, 1])), "spacing"),
     "clipped": (image(clipped), "clipped"),
     "swapped": (swap, "swapped"),
@@ -196,10 +234,8 @@ HEALTHY = ("P1", "Patient-2_2024-03-01", "x" * 120)
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """The output folder of one run over all of them."""
-    source, output = (
-        tmp_path_factory.mktemp("Klinik für Radiologie, 01"),
-        tmp_path_factory.mktemp("out"),
-    )
+    root = tmp_path_factory.mktemp("Klinik für Radiologie, 01")
+    source, output = root / "in", root / "out"
     for name, (plant, _) in {**REFUSED, **SEGMENTED}.items():
         plant(write(source / name))
     for name in HEALTHY:
@@ -229,3 +265,24 @@ def test_what_can_be_segmented_is(ended: tuple[Path, Outcome], name: str) -> Non
     code = SEGMENTED.get(name, (None, ""))[1]
     found = {finding["code"] for finding in record["findings"]}
     assert code in found if code else not found, found
+
+
+@pytest.mark.parametrize("name", [*SEGMENTED, *HEALTHY])
+def test_a_mask_lies_on_its_image(ended: tuple[Path, Outcome], name: str) -> None:
+    (mask,) = (ended[0] / name).glob("*_mask.nii.gz")
+    (flair,) = (ended[0].with_name("in") / name).glob("*_flair.nii.gz")
+    written, given = nib.load(mask), nib.load(flair)
+    assert written.shape == given.shape
+    np.testing.assert_allclose(written.affine, given.affine, atol=1e-6)
+
+
+def test_strict_lets_a_case_with_an_error_fail(tmp_path: Path) -> None:
+    swap(write(tmp_path / "in" / "P1"))
+    write(tmp_path / "in" / "P2")
+    model = write_model(tmp_path / "model", more={"grid": {"voxel_mm": [SPACING] * 3}})
+    tool = Tool(weights_in(model), Settings(prepare="never", strict=True), "cpu")
+    found = find_cases_to_segment(tmp_path / "in")
+    outcome = segment_cases(found, tmp_path / "out", tool, say=[].append)
+    assert set(outcome.done) == {"P2"} and set(outcome.failed) == {"P1"}
+    stage, reason = outcome.failed["P1"]
+    assert stage == "check" and "exchange the two files if a look at them agrees" in reason

@@ -132,3 +132,17 @@ def test_the_form_of_the_files_changes_no_voxel(
         for mask, expected in zip(found, masks["as_2021"], strict=True):
             assert len(np.unique(mask)) == 4
             assert np.array_equal(mask, expected), form
+
+
+def test_a_4d_file_that_lacks_a_sequence_stops_no_other(
+    images: list[Images], tool: Tool, tmp_path: Path
+) -> None:
+    for number in range(2):
+        as_msd(tmp_path / "in", number, images[number])
+    whole = np.stack([images[2][key] for key in SEQUENCES[:3]], -1)
+    save(tmp_path / "in" / "imagesTr" / "BRATS_003.nii.gz", whole)
+    found = find_cases_to_segment(tmp_path / "in")
+    outcome = segment_cases(found, tmp_path / "out", tool, say=[].append)
+    assert set(outcome.done) == {"BRATS_001", "BRATS_002"}
+    ((name, (_, reason)),) = outcome.failed.items()
+    assert name == "BRATS_003" and "holds 3 volumes; expected 4, one per sequence" in reason
