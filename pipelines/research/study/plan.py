@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -25,7 +25,7 @@ PRIMARY, SECONDARY = "primary", "secondary"
 # A late fusion of networks trained apart says nothing that the modalities alone do not.
 LEFT_OUT = ("unimodal",)
 QUICK = {SEARCH: 1, PRIMARY: 5, SECONDARY: 0, "exploratory": 0, "alone": 3}
-QUICK_RATES = slice(1, 3)  # the middle ones of a search
+QUICK_RATES = {name: rates[1:3] for name, rates in RATES.items()}  # the middle ones
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Questions:
         draws: how many for "search", "primary", "secondary", "exploratory", and "alone".
         half_width: of the interval, in points, that primary comparisons get further draws for;
             None for none.
-        rates: which of the learning rates are searched.
+        rates: learning rates that are searched, by optimizer.
     """
 
     content: dict[str, Any]
@@ -112,7 +112,7 @@ class Questions:
     methods: list[str]
     draws: dict[str, int] = field(default_factory=dict)
     half_width: float | None = None
-    rates: slice = slice(None)
+    rates: Mapping[str, Sequence[float]] = field(default_factory=lambda: RATES)
 
     @property
     def baseline(self) -> str:
@@ -161,7 +161,7 @@ def questions(
         chosen,
         (QUICK if quick else content["draws"]) | ({PRIMARY: draws} if draws else {}),
         None if quick or draws else content["half_width"],
-        QUICK_RATES if quick else slice(None),
+        QUICK_RATES if quick else RATES,
     )
 
 
@@ -258,7 +258,7 @@ class Study:
 
     def _rates_of(self, cell: Cell, methods: Sequence[str], dropout: float) -> Iterator[Training]:
         for draw, method, rate in product(
-            range(self.asked.draws[SEARCH]), methods, RATES[cell.optimizer][self.asked.rates]
+            range(self.asked.draws[SEARCH]), methods, self.asked.rates[cell.optimizer]
         ):
             yield Training(cell.name, method, dropout, rate, draw, SEARCH)
 
