@@ -32,9 +32,9 @@ from sklearn.datasets import load_digits
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from cggm.pipelines.research.advise.decide import find
+from cggm.pipelines.research.advise.methods import METHODS
 from cggm.pipelines.research.advise.page import write_advice
 from cggm.pipelines.research.advise.plan import (
-    METHODS,
     Job,
     Row,
     Variant,

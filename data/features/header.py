@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..errors import InputError, some
 from ..files import read_json, write_json
 
@@ -98,6 +96,8 @@ def check_modality(name: str, where: object) -> None:
     Raises:
         InputError: names it and `where` it stands.
     """
+    from torch import nn
+
     # A network keeps its encoders in such a table, which has methods of some names.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or hasattr(nn.ModuleDict, name):
         raise InputError(

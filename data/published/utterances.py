@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from ..errors import InputError, problem_report, some
 from ..extras import optional
@@ -206,6 +205,8 @@ def _moment(stored: Any) -> np.ndarray:
 
 def _moments(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over all steps, shape (D,)."""
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler()
     for array in arrays:
         scaler.partial_fit(array)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -138,10 +140,11 @@ def main() -> None:
 def _register(name: str, entry: SubCommand) -> None:
     @app.command(name, help=entry.help, add_help_option=False, context_settings=_PASS_THROUGH)
     def run(context: typer.Context) -> None:
-        command = get_command(_load(name, entry))
         try:
-            with command.make_context(name, context.args, parent=context.parent) as inner:
-                code = command.invoke(inner)
+            with _naming_extra(name, entry):
+                command = get_command(_load(entry))
+                with command.make_context(name, context.args, parent=context.parent) as inner:
+                    code = command.invoke(inner)
         except KeyboardInterrupt as stop:
             # Typer would end without a word; the hook says where to go on.
             sys.excepthook(KeyboardInterrupt, stop, stop.__traceback__)
@@ -149,17 +152,15 @@ def _register(name: str, entry: SubCommand) -> None:
         raise typer.Exit(code if isinstance(code, int) else 0)
 
 
-def _load(name: str, entry: SubCommand) -> typer.Typer:
-    """Import a sub-command.
+@contextmanager
+def _naming_extra(name: str, entry: SubCommand) -> Iterator[None]:
+    """Say what to install where a package of the extra is missing.
 
     Raises:
-        InputError: a package that it needs is not installed.
+        InputError: one is.
     """
     try:
-        for package in entry.late:
-            if find_spec(package) is None:
-                raise ModuleNotFoundError(name=package)
-        module = import_module(f"cggm.pipelines.{entry.module}")
+        yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not entry.extra or package in ("", "cggm"):
@@ -168,6 +169,18 @@ def _load(name: str, entry: SubCommand) -> typer.Typer:
             f"cggm {name} needs {package}, which is not installed: "
             f'pip install "cggm[{entry.extra}]"'
         ) from error
+
+
+def _load(entry: SubCommand) -> typer.Typer:
+    """Import a sub-command, which may take its packages in only when it is at work.
+
+    Raises:
+        ModuleNotFoundError: a package that it needs is not installed.
+    """
+    for package in entry.late:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(name=package)
+    module = import_module(f"cggm.pipelines.{entry.module}")
     opened = getattr(module, entry.attribute or "app", None)
     if opened is None:
         opened = typer.Typer(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...bundles import path
-from ...data.brats.embedded import SYNTHETIC
 from ...data.errors import InputError
-from ...data.identity import digest
-from ...data.phantom.cases import case_name
-from ..segmentation.packing.metadata import Release
-from ..segmentation.packing.tree import Model, pack, read_model
+
+if TYPE_CHECKING:
+    from ..segmentation.packing.tree import Model
 
 _NO_LICENSE = "none was given; ask those who trained them, and see the terms of the training data."
 
@@ -34,6 +32,9 @@ def main(
     ] = False,
 ) -> None:
     """Pack a trained BraTS network: MONAI's bundle tree, with a card."""
+    from ..segmentation.packing.metadata import Release
+    from ..segmentation.packing.tree import pack, read_model
+
     found = read_model(model)
     release = Release(data or training_data(found), weights_license, version)
     pack(found, folder, path("brats"), release, torchscript=torchscript)
@@ -48,6 +49,10 @@ def training_data(model: Model) -> str:
     Raises:
         InputError: it is not.
     """
+    from ...data.brats.embedded import SYNTHETIC
+    from ...data.identity import digest
+    from ...data.phantom.cases import case_name
+
     phantoms = {digest(case_name(number)) for number in range(1000)}
     trained_on = model.description.get("trained_on")
     if trained_on and phantoms.issuperset(trained_on):

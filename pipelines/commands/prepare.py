@@ -8,10 +8,6 @@ from typing import Annotated
 import typer
 
 from ...data.brats.checks import plural
-from ..segmentation.one_by_one import FAILED
-from ..segmentation.preparation.batch import TABLE, prepare_cases
-from ..segmentation.preparation.case import Settings
-from ..segmentation.preparation.case_list import find_cases_to_prepare
 from .start import make_writable
 
 
@@ -37,6 +33,11 @@ def main(
     ] = "auto",
 ) -> None:
     """Prepare cases for segmentation: register, strip the skull, resample to 1 mm."""
+    from ..segmentation.one_by_one import FAILED
+    from ..segmentation.preparation.batch import TABLE, prepare_cases
+    from ..segmentation.preparation.case import Settings
+    from ..segmentation.preparation.case_list import find_cases_to_prepare
+
     cases, problems = find_cases_to_prepare(source, layout=layout)
     make_writable(output)
     settings = Settings(brain_mask=brain_mask, accurate=accurate, spacing=spacing)

@@ -10,7 +10,6 @@ import typer
 from ...data.brats.checks import plural
 from ...data.errors import InputError, nearest
 from ..segmentation.output_folder import OVERVIEW, case_folders
-from ..segmentation.report import write_reports
 
 
 def main(
@@ -21,6 +20,8 @@ def main(
     ] = None,
 ) -> None:
     """Write pages of segmented cases: an overview, and one per case, to open from disk."""
+    from ..segmentation.report import write_reports
+
     names = [folder.name for folder in case_folders(output)]
     for name in case or ():
         if name not in names:

@@ -13,8 +13,6 @@ from ...data.brats.cases import SEQUENCES
 from ...data.brats.checks import plural
 from ...data.errors import InputError, look_up
 from ...data.word_lists import WordLists
-from ..segmentation.preparation.batch import finished_records
-from ..segmentation.preparation.restoration import find_mask, restore_mask
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -30,6 +28,9 @@ def main(
     ] = None,
 ) -> None:
     """Bring masks back to the grids of the original images."""
+    from ..segmentation.preparation.batch import finished_records
+    from ..segmentation.preparation.restoration import find_mask, restore_mask
+
     for name in sequences or []:
         look_up(name, dict.fromkeys(SEQUENCES), "sequence")
     records = list(finished_records(prepared)) if prepared.is_dir() else []

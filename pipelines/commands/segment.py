@@ -17,18 +17,12 @@ from ...data.brats.checks import plural
 from ...data.brats.conventions import label_convention_named
 from ...data.errors import InputError, problem_report
 from ...data.word_lists import WordLists
-from ..segmentation.batch.cases import (
-    Found,
-    find_cases_of_dicom,
-    find_cases_to_segment,
-    holds_dicom_alone,
-    refuse_within,
-)
 from ..segmentation.output_folder import CONVERTED
 from .convert import show
 from .start import make_writable
 
 if TYPE_CHECKING:
+    from ..segmentation.batch.cases import Found
     from ..segmentation.batch.run import Outcome
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -89,13 +83,14 @@ def main(
     """From a folder of patients to masks, volumes and records. Research use only."""
     if label_convention is not None:
         label_convention_named(label_convention)
-    refuse_within(output, source)
     try:
         from ..segmentation.batch.case import Settings, Tool, usual_spacing
+        from ..segmentation.batch.cases import refuse_within
         from ..segmentation.batch.run import claim_output, segment_cases
         from ..segmentation.report import write_reports
         from ..segmentation.trained import weights_in
 
+        refuse_within(output, source)
         weights = [weights_in(path) for path in model]
         millimeters = usual_spacing(weights) if spacing is None else spacing
         settings = Settings(
@@ -120,6 +115,12 @@ def main(
 
 def _find(source: Path, output: Path, layout: str) -> Found:
     """The cases of a folder or table; those of DICOM are converted into the output folder."""
+    from ..segmentation.batch.cases import (
+        find_cases_of_dicom,
+        find_cases_to_segment,
+        holds_dicom_alone,
+    )
+
     if not holds_dicom_alone(source):
         return find_cases_to_segment(source, layout=layout)
     from ..segmentation.batch.run import claim_output

@@ -16,10 +16,8 @@ from ...data.errors import InputError
 from ...data.features.file import SUFFIX
 from ...data.features.header import check_modality
 from ...data.word_lists import WordLists
-from .encoders import load_encoder
 from .media import needs
 from .options import KINDS, MODELS, Options
-from .run import Plan, extract
 from .sets import SetOptions, check_members, finish_set, prepare_set
 from .table import Sample, list_folder, read_table
 
@@ -150,6 +148,9 @@ def _command(kind: str) -> Callable[..., None]:
             _option("std", "Images, clips: in place of the model's own.", "NUMBER ..."),
         ] = None,
     ) -> None:
+        from .encoders import load_encoder
+        from .run import Plan, extract
+
         choices = _chosen(context.params)
         _refuse_others(kind, choices)
         source = _either("--table", table, "--folder", folder)

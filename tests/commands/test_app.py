@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,30 @@ from cggm.pipelines.commands.convert import app as convert_app
 from ..processes import commands
 
 HEAVY = ("torch", "monai", "numpy", "ignite", "matplotlib", "nibabel")
+# Every help page in turn, until one has loaded what only the work needs.
+ALL_PAGES = """
+import sys
+from importlib import import_module
+
+from typer.main import get_command
+
+from cggm.pipelines.commands.app import SUB_COMMANDS, main
+
+def show(*words):
+    sys.argv = ["cggm", *words, "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, words
+    loaded = {"torch", "monai", "ignite", "transformers", "sklearn", "ray"} & {*sys.modules}
+    assert not loaded, (words, loaded)
+
+for name, entry in SUB_COMMANDS.items():
+    show(name)
+    opened = getattr(import_module(f"cggm.pipelines.{entry.module}"), "app", None)
+    for further in getattr(get_command(opened), "commands", ()) if opened else ():
+        show(name, further)
+"""
 
 
 @pytest.mark.parametrize("words", [["--help"], ["info"], ["train", "--help"]])
@@ -43,6 +68,23 @@ def test_help_and_info_load_nothing_heavy(words: list[str], tmp_path: Path) -> N
     assert result.stderr == "[]\n"
     if words == ["--help"]:
         assert all(f"  {name} " in result.stdout for name in SUB_COMMANDS)
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("pydicom", "highdicom", "ray")),
+    reason="an extra is not installed",
+)
+def test_no_help_page_loads_torch(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", ALL_PAGES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert all(f"Usage: cggm {name} " in result.stdout for name in SUB_COMMANDS)
+    assert "Usage: cggm study run " in result.stdout and "cggm extract text " in result.stdout
 
 
 def test_mistakes_are_sentences_with_exit_codes(tmp_path: Path) -> None:

@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 
 from cggm.data.errors import InputError
-from cggm.pipelines.research.experiments.cluster import (
-    GIGABYTE,
-    Cluster,
-    Machines,
-    check_room,
-)
+from cggm.pipelines.research.experiments.cluster import GIGABYTE, Cluster, check_room
+from cggm.pipelines.research.experiments.machines import Machines
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,

@@ -10,13 +10,8 @@ import typer
 from ....data.errors import InputError
 from ....data.locks import lock_or_refuse
 from ...commands.start import make_writable
-from ..experiments.cluster import LOCAL
-from . import work as at_work
-from .decide import find
-from .load import load
-from .page import write_advice
-from .plan import METHODS, RATES, epochs_for, variants_for
-from .words import headline, sentences
+from ..experiments.machines import LOCAL
+from .methods import METHODS
 
 DIVISIONS, FEWEST = 10, 3
 MINUTES = {"classification": 15, "regression": 15, "segmentation": 40}
@@ -67,6 +62,13 @@ def main(
     ] = LOCAL,
 ) -> None:
     """Say whether there is imbalance between the modalities, and whether balancing helps."""
+    from . import work as at_work
+    from .decide import find
+    from .load import load
+    from .page import write_advice
+    from .plan import RATES, epochs_for, variants_for
+    from .words import headline, sentences
+
     if minutes is not None and minutes <= 0:
         raise InputError(f"--minutes is {minutes:g}; expected more than 0")
     options = {

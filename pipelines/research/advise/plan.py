@@ -11,6 +11,7 @@ from ...methods import CATALOGUE, create
 from ...segmentation.losses import DiceCELoss
 from ..study.families import Part
 from ..study.training import BATCH, EPOCHS, Outcome, train
+from .methods import DROPOUT, METHODS
 from .samples import Samples
 
 RATES = (1e-3, 3e-3, 1e-2)  # of the search; the same for all
@@ -19,9 +20,7 @@ SEARCH = (0, 1)  # divisions of the search
 STEPS = {"classification": 160, "regression": 160, "segmentation": 600}
 FACTORS = {"x 3": 3.0, "x 1/3": 1 / 3}  # of one encoder's learning rate
 JOINT, ALONE, RATE, METHOD = "joint", "alone", "rate", "method"
-DROPOUT = "joint + dropout"
 DROPOUT_RATE = 0.3
-METHODS = (DROPOUT, "cggm", "progress_rates", "dgl", "greedy")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from ..report.statistics import Difference
 from .decide import Alternative, Findings, Modality
-from .plan import ALONE, DROPOUT, DROPOUT_RATE, RATE, Variant
+from .methods import DROPOUT
+from .plan import ALONE, DROPOUT_RATE, RATE, Variant
 from .samples import Samples
 
 FIGURES = {

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from ....bundles import path
-from . import features, segmentation
 from .steps import settings_of
 
 
@@ -38,6 +37,8 @@ def main(
 
     What an earlier call trained is not repeated. Further options are passed on to the training.
     """
+    from . import features, segmentation
+
     name = bundle.value
     kind = segmentation if bundle is Bundle.BRATS else features
     folder = output_dir or Path("output/demo", name)

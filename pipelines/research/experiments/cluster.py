@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,55 +15,14 @@ import torch
 from ....data.errors import InputError
 from ...commands.failures import reason_of
 from .execute import execute, keep_failure
+from .machines import DEFAULT_JOBS, LOCAL, Machines
 from .record import FAILED
 from .run import Run
 
-LOCAL = "local"
 GIGABYTE = 1024**3
 RETRIES = 3  # after a worker or its machine was lost; the run goes on from its last epoch
 PATIENCE = 15.0  # seconds that runs have to end when they are stopped
 STORE = 80 * 1024**2  # bytes for shared objects, the least that Ray takes: records are small
-DEFAULT_JOBS = 2
-DEFAULT_MEMORY = 1.5  # gigabytes of a run
-
-
-@dataclass(frozen=True)
-class Machines:
-    """Where runs are done, and what each of them gets.
-
-    Attributes:
-        address: of a Ray cluster, as ``ray.init`` takes it; "local" starts Ray on this machine.
-        jobs: most runs at once; None is 2 on this machine, and no limit on a cluster.
-        memory_gb: of this machine, for all runs together; None is what Ray finds free.
-        run_memory_gb: that each run asks for.
-        run_gpus: that each run asks for; a part of one is possible.
-    """
-
-    address: str = LOCAL
-    jobs: int | None = None
-    memory_gb: float | None = None
-    run_memory_gb: float = DEFAULT_MEMORY
-    run_gpus: float = 0
-
-    @property
-    def are_here(self) -> bool:
-        """Whether this machine is the only one."""
-        return self.address == LOCAL
-
-    @property
-    def at_once(self) -> int | None:
-        """Most runs at once; None for no limit."""
-        if not self.are_here:
-            return self.jobs
-        jobs = self.jobs or DEFAULT_JOBS
-        if self.memory_gb is None:
-            return jobs
-        return max(1, min(jobs, int(self.memory_gb / self.run_memory_gb)))
-
-    @property
-    def threads(self) -> int:
-        """Of torch in each run: runs that share the cores would wait for each other."""
-        return torch.get_num_threads() if self.are_here and self.at_once == 1 else 1
 
 
 class Cluster:
@@ -137,7 +95,7 @@ class Cluster:
 
     def start(self, run: Run) -> None:
         """Start a run."""
-        task = self._task.remote(run, str(self._output), os.getcwd(), self._machines.threads)
+        task = self._task.remote(run, str(self._output), os.getcwd(), _threads(self._machines))
         self._live[task] = run
 
     def wait(self, seconds: float) -> list[tuple[Run, dict[str, Any]]]:
@@ -155,6 +113,11 @@ class Cluster:
                 record = keep_failure(run, self._output, _loss(error))
             ended.append((run, record))
         return ended
+
+
+def _threads(machines: Machines) -> int:
+    """Of torch in each run: runs that share the cores would wait for each other."""
+    return torch.get_num_threads() if machines.are_here and machines.at_once == 1 else 1
 
 
 def work(run: Run, output: str, folder: str, threads: int) -> dict[str, Any]:

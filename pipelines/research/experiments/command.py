@@ -11,10 +11,7 @@ import typer
 from ....data.errors import InputError
 from ....data.word_lists import WordLists
 from ...commands.start import make_writable
-from .cluster import DEFAULT_JOBS, DEFAULT_MEMORY, LOCAL, Machines
-from .grid import plan
-from .options import GridOptions
-from .runs import do_runs
+from .machines import DEFAULT_JOBS, DEFAULT_MEMORY, LOCAL, Machines
 
 GRID_HELP = """\b
 A grid is a JSON file:
@@ -86,6 +83,10 @@ def main(
     ] = 0,
 ) -> None:
     """Train and test every method of a grid with every seed."""
+    from .grid import plan
+    from .options import GridOptions
+    from .runs import do_runs
+
     machines = _machines(ray, jobs, memory_gb, run_memory_gb, run_gpus)
     options = GridOptions(
         grid, bundle, methods, seeds, modalities, unimodal, epochs, settings or (), vary or ()

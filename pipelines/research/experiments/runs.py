@@ -13,9 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from ....data.locks import lock_or_refuse
-from .cluster import Cluster, Machines
+from .cluster import Cluster
 from .execute import FAILURE, has_trained
 from .look_ahead import look_ahead
+from .machines import Machines
 from .record import FAILED, FINISHED, earlier
 from .run import Run
 

@@ -6,21 +6,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ....data.errors import InputError
 from ...commands.start import make_writable
-from ..experiments.cluster import DEFAULT_JOBS, Machines
-from ..experiments.run import Run
-from ..experiments.runs import do_runs, unfinished
-from ..report.pieces import MissingPiece, Piece
-from ..report.write_pieces import number_of, write_pieces
-from .budgets import BUNDLES, budget
-from .costs import measure
-from .needs import check_items, runs_for
-from .pieces import pieces
+from ..experiments.machines import DEFAULT_JOBS, Machines
+
+if TYPE_CHECKING:
+    from ..experiments.run import Run
+    from ..report.pieces import Piece
 
 TITLE = "Tables and figures of the CGGM paper"
 
@@ -67,6 +63,12 @@ def main(
     Finished runs are not repeated, stopped ones go on, failed ones are tried again and named in
     the report. The report is OUTPUT/report/index.html, beside each table and figure as files.
     """
+    from ..experiments.runs import do_runs, unfinished
+    from ..report.write_pieces import write_pieces
+    from .budgets import BUNDLES, budget
+    from .needs import check_items, runs_for
+    from .pieces import pieces
+
     _check(jobs, memory_gb, benchmark)
     items = check_items(only)
     folders = dict(zip(BUNDLES, (food101, brats, mosi, iemocap), strict=True))
@@ -100,6 +102,8 @@ def _check(jobs: int, memory_gb: float | None, benchmark: Path | None) -> None:
 
 
 def _measure(path: Path, bundles: Sequence[str], steps: int) -> None:
+    from .costs import measure
+
     print("measuring memory and time for Table 8", flush=True)
     try:
         measure(path, bundles, ("joint", "cggm"), steps)
@@ -108,6 +112,9 @@ def _measure(path: Path, bundles: Sequence[str], steps: int) -> None:
 
 
 def _notes(name: str, runs: Sequence[Run], made: Sequence[Piece]) -> list[str]:
+    from ..report.pieces import MissingPiece
+    from ..report.write_pieces import number_of
+
     lines = [
         f"Budget {name}, {len(runs)} runs. The paper's published figures stand in a neighboring "
         "column where data and recipe (--budget paper) are the paper's, and nowhere else."

