@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from torch import Tensor
 
 from .encoder import NetworkEncoder
+from .jpeg_end import completed, has_an_end
 from .media import Unusable, check_file, check_size, first_line
 from .network import flat, pooled, stacked
 
@@ -60,8 +61,7 @@ def read_image(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=_formats()) as image:
             check_size(image.width, image.height)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(_loaded(image, path)))
     except Image.DecompressionBombError as error:
         raise Unusable("too large: it claims more than 170 million pixels") from error
     except Image.UnidentifiedImageError as error:
@@ -70,6 +70,16 @@ def read_image(path: Path) -> Image.Image:
         raise
     except Exception as error:  # decoders raise all kinds of things on broken files
         raise Unusable(f"the image cannot be read ({first_line(error)})") from error
+
+
+def _loaded(image: Image.Image, path: Path) -> Image.Image:
+    if image.format == "JPEG" and not has_an_end(content := path.read_bytes()):
+        whole = completed(content)
+        if whole is None:
+            raise Unusable("the image cannot be read (it is cut off)")
+        return whole
+    image.load()
+    return image
 
 
 def image_endings() -> set[str]:
