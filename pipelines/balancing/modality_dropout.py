@@ -241,7 +241,7 @@ def subset_warning(description: Mapping[str, Any], present: Sequence[str]) -> st
     return (
         f"this network was never trained without {' and '.join(unseen)}, so what it says without "
         f"{'it' if len(unseen) == 1 else 'them'} is not reliable: train it with "
-        "--modality_dropout 0.5"
+        "modality dropout (--modality_dropout 0.5)"
     )
 
 

@@ -90,7 +90,7 @@ def check_finite(predictions: Predictions) -> None:
         raise InputError(
             f"the network's prediction is NaN or infinite for {len(bad)} of "
             f"{len(predictions.ids)} samples ({', '.join(bad[:10])}{more}): look for extreme "
-            "values in their features, or run with --amp False"
+            "values in their features, or run without mixed precision (--amp False)"
         )
 
 

@@ -134,7 +134,10 @@ def check_fit(
         was = ", ".join(f"{name} {_text(value)}" for name, (value, _) in differing.items())
         now = ", ".join(_text(value) for _, value in differing.values())
         flags = " ".join(f"--{name} {flag_value(value)}" for name, (value, _) in differing.items())
-        raise InputError(f"{path} was trained with {was}; this run builds {now}: pass {flags}")
+        raise InputError(
+            f"{path} was trained with {was}; this run builds {now}: build what was trained "
+            f"({flags})"
+        )
     keys = _differing_keys(_without_prefix(state), network.state_dict())
     if keys:
         raise InputError(

@@ -126,7 +126,8 @@ class TrainingCheckpoint:
         if not is_finite(_unwrapped(self.network).state_dict()):
             raise InputError(
                 f"the network's weights are no longer finite after epoch {engine.state.epoch}; "
-                "nothing was saved of it: train with a lower --lr, or clip with --max_norm"
+                "nothing was saved of it: train with a lower learning rate (--lr), or clip "
+                "gradients (--max_norm)"
             )
         if not is_main_process():
             return
@@ -178,8 +179,8 @@ class TrainingCheckpoint:
     def _restore(self, engine: SupervisedTrainer, path: Path) -> None:
         if not path.is_file():
             raise InputError(
-                f"there is nothing to resume: {path} is missing; pass the --output_dir of the "
-                "run to go on with, or leave out --resume"
+                f"there is nothing to resume: {path} is missing; pass the output folder of the "
+                "run to go on with, or leave resume out"
             )
         content = read(path)
         if "network" not in content or "trainer" not in content:
@@ -230,10 +231,12 @@ class TrainingCheckpoint:
         if done > epochs:
             raise InputError(
                 f"{path} is already trained for {done} epochs, more than the {epochs} asked for; "
-                f"pass --epochs with a number above {done} to go on"
+                f"ask for more than {done} (--epochs) to go on"
             )
         if done == epochs and is_main_process():
-            print(f"already trained for {done} epochs; raise --epochs to go on", flush=True)
+            print(
+                f"already trained for {done} epochs; ask for more (--epochs) to go on", flush=True
+            )
 
     def _best(self) -> dict[str, Any]:
         if self.evaluator is None:
@@ -259,7 +262,10 @@ class TrainingCheckpoint:
         target.mkdir()
         for file in files:
             file.rename(target / file.name)
-        print(f"moved an earlier run to {target}; --resume True would have gone on with it")
+        print(
+            f"moved an earlier run to {target}; resume=True (--resume True on the command line) "
+            "would have gone on with it"
+        )
 
 
 def _load(part: Stateful, state: dict[str, Any], what: str) -> None:

@@ -71,9 +71,14 @@ class FiniteSteps:
 
     def _check(self, where: str, epoch: int) -> None:
         """Refuse to go on where it leads to nothing."""
-        remedy = "look at these cases, train with a lower --lr, or clip with --max_norm"
+        remedy = (
+            "look at these cases, train with a lower learning rate (--lr), or clip gradients "
+            "(--max_norm)"
+        )
         if epoch > 1:
-            remedy += f"; --resume True goes on after epoch {epoch - 1}"
+            remedy += (
+                f"; resume=True (--resume True on the command line) goes on after epoch {epoch - 1}"
+            )
         if not is_finite(self.network.state_dict()):
             raise InputError(
                 f"{where}: the network's weights or running statistics are NaN or infinite, and "

@@ -68,13 +68,13 @@ def check_settings(trained: Mapping[str, Any], now: Mapping[str, Any], path: str
     differing = [name for name in now if name in trained and trained[name] != now[name]]
     settings = [name for name in differing if not name.startswith((DATA, STATES))]
     states = [name for name in differing if name.startswith(STATES)]
-    elsewhere = "or train anew in another --output_dir"
+    elsewhere = "or train anew in another output folder"
     if settings or states:
         names = settings or states
         was = ", ".join(f"{name.removeprefix(STATES)} {trained[name]}" for name in names)
         has = ", ".join(str(now[name]) for name in names)
         flags = " ".join(f"--{name} {flag_value(trained[name])}" for name in settings)
-        remedy = f"resume with {flags or 'those of the first run'}, {elsewhere}"
+        remedy = f"resume with those of the first run{f' ({flags})' if flags else ''}, {elsewhere}"
         raise InputError(f"{path} was trained with {was}; this run has {has}: {remedy}")
     if differing:
         what = ", ".join(name.removeprefix(DATA) for name in differing)

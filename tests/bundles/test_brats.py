@@ -139,7 +139,7 @@ def test_weights_of_another_network_name_what_to_pass(
         # Dilations change no tensor's shape: the weights would load and segment badly.
         assert sentence(error.value) == (
             f"error: {file} was trained with rates [1, 2, 3]; this run builds [6, 12, 18]: "
-            'pass --rates "[1, 2, 3]"'
+            'build what was trained (--rates "[1, 2, 3]")'
         )
     swapped = ["t1", "flair", "t1ce", "t2"]
     with pytest.raises(RuntimeError) as error:
@@ -151,7 +151,7 @@ def test_weights_of_another_network_name_what_to_pass(
         brats.run("train.json", out, resume=True, epochs=2, channels=8)
     assert sentence(error.value) == (
         f"error: {out / 'models' / 'last.pt'} was trained with channels 16; this run builds 8: "
-        "pass --channels 16"
+        "build what was trained (--channels 16)"
     )
     assert [row["epoch"] for row in table(out / "history.csv")] == ["1"]
 

@@ -53,7 +53,8 @@ def test_switches_from_training_to_masks(brats: Bundle, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as error:
         brats.run("evaluate.json", tmp_path, outputs="classes")
     assert str(explain(error.value)).endswith(
-        "last.pt was trained with outputs regions; this run builds classes: pass --outputs regions"
+        "last.pt was trained with outputs regions; this run builds classes: build what was "
+        "trained (--outputs regions)"
     )
 
 

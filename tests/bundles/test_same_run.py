@@ -109,19 +109,19 @@ def test_lengths_by_modality_fit_any_subset(mosi: Bundle, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("select", "corr", "was trained with select mae; this run has corr: resume with --select"),
+        ("select", "corr", "was trained with select mae; this run has corr: resume with those"),
         ("score", "acc2", "score mae; this run has acc2"),
-        ("rho", 2.0, "methods#cggm#rho 1.3; this run has 2.0: resume with --methods#cggm#rho 1.3"),
+        ("rho", 2.0, "methods#cggm#rho 1.3; this run has 2.0: resume with"),
         ("rule", "paper", "methods#cggm#rule bounded; this run has paper"),
         ("apply", "step", "methods#cggm#apply gradient"),
         ("dropout", 0.3, "dropout 0.15; this run has 0.3"),
-        ("max_length", None, "max_length 2; this run builds None: pass --max_length 2"),
-        ("max_norm", None, "max_norm 0.8; this run has None: resume with --max_norm 0.8"),
-        ("lr", 0.5, "lr 0.001; this run has 0.5: resume with --lr 0.001, or train anew in another"),
+        ("max_length", None, "this run builds None: build what was trained (--max_length 2)"),
+        ("max_norm", None, "max_norm 0.8; this run has None: resume with"),
+        ("lr", 0.5, "resume with those of the first run (--lr 0.001), or train anew in another"),
         ("lr_step", 3, "lr_step 8; this run has 3"),
         ("weight_decay", 0.7, "weight_decay 0.0; this run has 0.7"),
         ("batch_size", 17, "batch_size 16; this run has 17"),
-        ("limits", [-2, 2], 'limits [-3, 3]; this run has [-2, 2]: resume with --limits "[-3, 3]"'),
+        ("limits", [-2, 2], 'has [-2, 2]: resume with those of the first run (--limits "[-3, 3]")'),
         ("val_fraction", 0.2, "made with val_fraction 0.1, now it is 0.2"),
     ],
 )
@@ -169,7 +169,8 @@ def test_the_same_holds_for_cases(brats: Bundle, trained: Path, tmp_path: Path) 
     )
     resumed = {"resume": True, "epochs": 2, **mine}
     assert (
-        "was trained with scheduler#epochs 1; this run has 2: resume with --scheduler#epochs 1"
+        "was trained with scheduler#epochs 1; this run has 2: resume with those of the first run "
+        "(--scheduler#epochs 1)"
     ) in refusal(brats, "train.json", tmp_path / "a", **resumed)
     resumed["scheduler#epochs"] = 1
     for setting, value in (("momentum", 0.5), ("augmentation", 0.5), ("dice", "pooled")):

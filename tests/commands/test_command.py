@@ -162,7 +162,7 @@ def test_trains_fails_and_resumes(tmp_path: Path) -> None:
     assert messages(trained[2]) == []
 
     assert finished[0] == 0, finished[2]
-    assert "already trained for 1 epochs; raise --epochs to go on" in finished[1]
+    assert "already trained for 1 epochs; ask for more (--epochs) to go on" in finished[1]
     assert "epoch 1/" not in finished[1]
 
     assert resumed[0] == 0, resumed[2]
