@@ -19,6 +19,7 @@ class BalancedTrainer(Trainer):
     def __init__(self, balancer: Balancer, **settings: Any) -> None:
         super().__init__(model=balancer.network, callbacks=[Modulate(balancer)], **settings)
         self.balancer = balancer
+        balancer.scaler = self.accelerator.scaler  # of float16, None without
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any

@@ -33,6 +33,7 @@ class Balanced(lightning.LightningModule):
         return self.balancer.optimizer
 
     def on_train_start(self) -> None:
+        self.balancer.scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # float16
         done = self.trainer.current_epoch
         self.balancer.start(self.trainer.max_epochs, self.trainer.train_dataloader, epoch=done)
 
