@@ -45,6 +45,7 @@ def convert_case(case: Case, folder: Path, sequences: tuple[str, ...]) -> str | 
     except (InputError, OSError) as error:
         return str(error) if case.name in str(error) else f"{case.name}: {error}"
     identity = {"version": VERSION, "case": case.name, "convention": case.convention}
+    identity["cavity"] = case.cavity
     files = {name: _npy(array) for name, array in arrays.items()}
     meta |= identity | {
         "sources": sources,
@@ -104,10 +105,11 @@ def stale_reason(case: Case, target: Path, sequences: tuple[str, ...]) -> str | 
         return "not converted yet"
     try:
         meta = read_meta(target)
-        now = (VERSION, list(sequences), case.convention)
+        now = (VERSION, list(sequences), case.convention, case.cavity)
         before = tuple(meta.get(key) for key in ("version", "sequences", "convention"))
+        before += (meta.get("cavity", False),)  # older folders do not say it
         if before != now:
-            return f"(version, sequences, convention) were {before} and are now {now}"
+            return f"(version, sequences, convention, cavity) were {before} and are now {now}"
         return _changed_source(case, target, sequences, meta)
     except InputError as error:
         return str(error)

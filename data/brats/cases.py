@@ -59,6 +59,7 @@ class Case:
         label: source of the label, if there is one and it is wanted.
         convention: name of the label convention; None if the layout proves none and none was given.
         layout: name of the layout it was found in.
+        cavity: whether a resection cavity in the label is a class; else it becomes background.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Case:
     label: Source | None
     convention: str | None
     layout: str
+    cavity: bool = False
 
     @property
     def mask_convention(self) -> str:

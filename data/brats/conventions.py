@@ -1,10 +1,10 @@
 """Label conventions of the BraTS years: what a value in a file means; and the regions.
 
-Inside the program a voxel's class is 0 background, 1 NCR (necrotic core), 2 ED (edema) or 3 ET
-(enhancing tumor). On disk the same value means different things in different years: 4 is ET up to
-2021, the resection cavity in 2024 and edema in children, and the Medical Segmentation Decathlon
-swaps 1 and 2. So a convention is proven by the file layout or chosen by the user, never guessed
-from the values.
+Inside the program a voxel's class is 0 background, 1 NCR (necrotic core), 2 ED (edema), 3 ET
+(enhancing tumor) or 4 RC (resection cavity, which is no tumor). On disk the same value means
+different things in different years: 4 is ET up to 2021, the resection cavity in 2024 and edema in
+children, and the Medical Segmentation Decathlon swaps 1 and 2. So a convention is proven by the
+file layout or chosen by the user, never guessed from the values.
 
 Sources: Baid et al., arXiv 2107.02314 (2021); Adewole et al., arXiv 2305.19369 (2023); de Verdier
 et al., arXiv 2405.18368 (2024, post-treatment); Kazerooni et al., arXiv 2305.17033 and 2404.15009
@@ -13,7 +13,7 @@ et al., arXiv 2405.18368 (2024, post-treatment); Kazerooni et al., arXiv 2305.17
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -25,8 +25,8 @@ from .checks import plural
 if TYPE_CHECKING:
     import torch
 
-CLASSES = ("background", "NCR", "ED", "ET")
-CAVITY = "resection cavity"
+CLASSES = ("background", "NCR", "ED", "ET", "RC")
+CAVITY = CLASSES.index("RC")
 
 # The parts of the core that do not enhance, which children's tumors have more of, are one class.
 _CLASS_OF = {
@@ -37,11 +37,13 @@ _CLASS_OF = {
     "CC": 1,  # cystic component
     "ED": 2,
     "ET": 3,
-    CAVITY: 0,
+    "resection cavity": CAVITY,
 }
 
 REGIONS = ("WT", "TC", "ET")
 REGION_CLASSES: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+# RC is a region only of networks that tell it.
+ALL_REGIONS: Mapping[str, tuple[int, ...]] = {**REGION_CLASSES, "RC": (CAVITY,)}
 REGION_NEEDS: Mapping[str, str] = {"ET": "t1ce"}  # without contrast nothing enhances
 
 _ROUNDING = 1e-3  # a label may be stored as 0.9999; anything further off was interpolated
@@ -68,8 +70,13 @@ class LabelConvention:
 
     @property
     def classes(self) -> dict[int, int]:
-        """The class of each value; a resection cavity is 0, background."""
+        """The class of each value."""
         return {value: _CLASS_OF[meaning] for value, meaning in self.values.items()}
+
+    @property
+    def has_cavity(self) -> bool:
+        """Whether a value stands for the resection cavity."""
+        return CAVITY in self.classes.values()
 
     def to_classes(self, array: np.ndarray, where: str) -> np.ndarray:
         """Translate file values into classes.
@@ -80,7 +87,7 @@ class LabelConvention:
             where: case and file for the error message.
 
         Returns:
-            uint8 array of the same shape with classes 0 to 3; a resection cavity becomes 0.
+            uint8 array of the same shape with classes 0 to 4; 4 where there is a cavity.
 
         Raises:
             InputError: a value is unknown to this convention, is no integer or not finite.
@@ -97,20 +104,25 @@ class LabelConvention:
         return classes
 
     def from_classes(self, classes: np.ndarray) -> np.ndarray:
-        """Translate classes 0 to 3 into file values (uint8, same shape).
+        """Translate classes 0 to 4 into file values (uint8, same shape).
 
         Where several values are one class, the first of them is written.
 
         Raises:
-            ValueError: a class other than 0 to 3.
+            InputError: there is a resection cavity, and this convention has no value for it.
+            ValueError: a class other than 0 to 4.
         """
         table = np.zeros(len(CLASSES), np.uint8)
         for value, class_ in reversed(self.classes.items()):
-            if class_:
-                table[class_] = value
+            table[class_] = value
         if classes.min() < 0 or classes.max() >= len(CLASSES):
             found = sorted(set(np.unique(classes).tolist()) - set(range(len(CLASSES))))
             raise ValueError(f"classes must be 0 to {len(CLASSES) - 1}; found {found[:5]}")
+        if not self.has_cavity and (cavity := int((classes == CAVITY).sum())):
+            raise InputError(
+                f"the mask has a resection cavity ({plural(cavity, 'voxel')}), for which the label "
+                f"convention {self} has no value: choose {cavity_conventions()}"
+            )
         return table[classes.astype(np.uint8, copy=False)]
 
     def __str__(self) -> str:
@@ -139,7 +151,7 @@ CONVENTIONS: dict[str, LabelConvention] = {
     for convention in (
         LabelConvention("brats2021", {1: "NCR", 2: "ED", 4: "ET"}),
         LabelConvention("brats2023", {1: "NCR", 2: "ED", 3: "ET"}),
-        LabelConvention("brats2024", {1: "NCR", 2: "ED", 3: "ET", 4: CAVITY}),
+        LabelConvention("brats2024", {1: "NCR", 2: "ED", 3: "ET", 4: "resection cavity"}),
         LabelConvention("brats_peds2023", {1: "NC", 2: "ED", 3: "ET"}),
         LabelConvention("brats_peds2024", {1: "ET", 2: "NET", 3: "CC", 4: "ED"}),
         LabelConvention("msd", {1: "ED", 2: "NCR", 3: "ET"}),
@@ -157,6 +169,11 @@ def label_convention_named(name: str) -> LabelConvention:
         known = "; ".join(str(convention) for convention in CONVENTIONS.values())
         raise InputError(f"no label convention is called {name!r}; known are: {known}")
     return CONVENTIONS[name]
+
+
+def cavity_conventions() -> str:
+    """Name the label conventions that have a value for the resection cavity."""
+    return " or ".join(name for name, known in CONVENTIONS.items() if known.has_cavity)
 
 
 def choose_convention(
@@ -212,34 +229,44 @@ def region_mask(classes: _Array, region: str) -> _Array:
     """Mark one region in a class array or tensor.
 
     Args:
-        classes: classes 0 to 3, any shape, NumPy or torch.
-        region: WT (whole tumor, classes 1 to 3), TC (tumor core, 1 and 3) or ET (3).
+        classes: classes 0 to 4, any shape, NumPy or torch.
+        region: WT (whole tumor, classes 1 to 3), TC (tumor core, 1 and 3), ET (3) or RC
+            (resection cavity, 4).
 
     Returns:
         Boolean array or tensor of the same shape.
     """
-    if region not in REGION_CLASSES:
-        raise ValueError(f"no region is called {region!r}; known are {list(REGIONS)}")
-    first, *others = REGION_CLASSES[region]
+    if region not in ALL_REGIONS:
+        raise ValueError(f"no region is called {region!r}; known are {list(ALL_REGIONS)}")
+    first, *others = ALL_REGIONS[region]
     mask = cast(_Array, classes == first)
     for other in others:
         mask = cast(_Array, mask | (classes == other))
     return mask
 
 
-def region_masks(classes: _Array) -> dict[str, _Array]:
-    """Mark WT, TC and ET: one boolean array or tensor per region, in the order of `REGIONS`."""
-    return {region: region_mask(classes, region) for region in REGIONS}
+def told_in(figures: Collection[str]) -> tuple[str, ...]:
+    """Regions of a table of figures: WT, TC and ET, and RC where the table has it."""
+    return (*REGIONS, "RC") if "RC" in figures else REGIONS
 
 
-def region_volumes(mask: np.ndarray, voxel_ml: float) -> dict[str, float]:
-    """Volume of WT, TC and ET in ml.
+def region_masks(classes: _Array, regions: Sequence[str] = REGIONS) -> dict[str, _Array]:
+    """Mark regions: one boolean array or tensor for each, in their order."""
+    return {region: region_mask(classes, region) for region in regions}
+
+
+def region_volumes(
+    mask: np.ndarray, voxel_ml: float, regions: Sequence[str] = REGIONS
+) -> dict[str, float]:
+    """Volume of regions in ml.
 
     Args:
-        mask: classes 0 to 3, any shape.
+        mask: classes 0 to 4, any shape.
         voxel_ml: volume of a voxel in milliliters.
+        regions: those wanted.
     """
-    return {region: float(part.sum() * voxel_ml) for region, part in region_masks(mask).items()}
+    parts = region_masks(mask, regions)
+    return {region: float(part.sum() * voxel_ml) for region, part in parts.items()}
 
 
 def as_integers(array: np.ndarray, where: str) -> np.ndarray:

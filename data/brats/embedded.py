@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ..phantom.generate import is_synthetic
 from ..split_file import FILE_NAME, keep_given
 from ..splits import read_split, split_cases
 from .cases import SEQUENCES, Case, find_cases
-from .conventions import UnknownConvention
+from .conventions import CONVENTIONS, UnknownConvention, cavity_conventions
 from .store import SliceStore
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def open_cases(
     label_convention: str | None = None,
     labels: str = "required",
     allow_missing: bool = False,
+    cavity: bool = False,
     cache_dir: str | Path | None = None,
     embedded_cases: int = 48,
 ) -> list[Case]:
@@ -46,18 +48,20 @@ def open_cases(
         label_convention: likewise.
         labels: likewise.
         allow_missing: likewise.
+        cavity: make the resection cavity in the labels a class; else it becomes background, which
+            is said where their convention has one.
         cache_dir: where the embedded cases are kept, :func:`~.cache.default_cache` when not given.
         embedded_cases: how many to generate.
 
     Raises:
-        InputError: the folder or a case cannot be used.
+        InputError: the folder or a case cannot be used, or the labels have no cavity.
     """
     if dataset_dir is None:
         with one_at_a_time(cache_dir) as cache:
             folder = cache / f"phantom-{GENERATOR_VERSION}"
             dataset_dir = generate(folder, cases=embedded_cases, progress=True)
         layout, label_convention = "brats2018", None
-    return find_cases(
+    cases = find_cases(
         dataset_dir,
         sequences=sequences,
         layout=layout,
@@ -65,6 +69,27 @@ def open_cases(
         labels=labels,
         allow_missing=allow_missing,
     )
+    with_cavity = [case for case in cases if _has_cavity(case)]
+    if not cavity:
+        if with_cavity:
+            _LOG.warning(
+                "the resection cavity in labels of %s becomes background; a network trained with "
+                "--outputs cavity has a class for it",
+                with_cavity[0].convention,
+            )
+        return cases
+    if len(with_cavity) < len(cases):
+        other = next(case for case in cases if not _has_cavity(case))
+        raise InputError(
+            f"outputs is 'cavity', but labels of {other.convention} such as that of {other.name} "
+            f"tell no resection cavity: take cases with labels of {cavity_conventions()}, or "
+            "a network with --outputs classes"
+        )
+    return [replace(case, cavity=True) for case in cases]
+
+
+def _has_cavity(case: Case) -> bool:
+    return case.convention is not None and CONVENTIONS[case.convention].has_cavity
 
 
 def open_store(
@@ -84,7 +109,8 @@ def open_store(
         InputError: a case cannot be used; all of them are named.
     """
     where = sorted({str(_top(case).resolve()) for case in cases})
-    key = "\n".join([*where, *sequences, *sorted({str(case.convention) for case in cases})])
+    conventions = {f"{case.convention}{' with cavity' * case.cavity}" for case in cases}
+    key = "\n".join([*where, *sequences, *sorted(conventions)])
     name = f"{Path(where[0]).name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     with one_at_a_time(cache_dir) as cache:
         return SliceStore.build(cases, cache / "slices" / name, sequences=sequences)
@@ -98,6 +124,7 @@ def cases_to_segment(
     layout: str = "auto",
     label_convention: str | None = None,
     allow_missing: bool = False,
+    cavity: bool = False,
     cache_dir: str | Path | None = None,
 ) -> list[Case]:
     """Find the cases to segment: all of a folder, or the embedded ones kept for testing.
@@ -112,6 +139,7 @@ def cases_to_segment(
         layout: likewise.
         label_convention: likewise.
         allow_missing: likewise.
+        cavity: whether the network tells the resection cavity; it is compared where labels do, too.
         cache_dir: likewise.
 
     Raises:
@@ -131,7 +159,8 @@ def cases_to_segment(
         allow_missing=allow_missing,
     )
     try:
-        return find(labels="optional")
+        cases = find(labels="optional")
+        return [replace(case, cavity=cavity and _has_cavity(case)) for case in cases]
     except UnknownConvention as error:
         if label_convention is not None:
             raise

@@ -25,7 +25,7 @@ from nibabel.wrapstruct import WrapStructError
 from ..errors import InputError
 from . import checks
 from .cases import Case, Source
-from .conventions import label_convention_named
+from .conventions import CAVITY, label_convention_named
 from .native_space import NativeSpace, write_labels
 
 
@@ -36,7 +36,7 @@ class Volume:
     Attributes:
         name: case ID.
         images: float32 intensities keyed by sequence.
-        label: uint8 classes 0 to 3, or None.
+        label: uint8 classes 0 to 3, and 4 where the case has a class for the cavity; or None.
         affine: (4, 4), voxel of these arrays to mm in RAS+.
         native: geometry of the first image's file.
     """
@@ -205,13 +205,14 @@ def write_mask(classes: np.ndarray, native: NativeSpace, path: str | Path, conve
     The file appears whole or not at all, without the header's texts: they may name a patient.
 
     Args:
-        classes: classes 0 to 3, uint8 (X, Y, Z) along RAS+ axes, as in `Volume`.
+        classes: classes 0 to 4, uint8 (X, Y, Z) along RAS+ axes, as in `Volume`.
         native: geometry of the input, from `Volume.native`.
         path: ends in `.nii` or `.nii.gz`; folders that do not exist are made.
         convention: name of the label convention of the values in the file.
 
     Raises:
-        InputError: the convention is unknown, or the file cannot be written.
+        InputError: the convention is unknown or has no value for a class, or the file cannot be
+            written.
         ValueError: the classes do not fit the input's shape.
     """
     write_labels(label_convention_named(convention).from_classes(classes), native, path)
@@ -309,4 +310,7 @@ def _read_label(case: Case, source: Source, grid: checks.Grid) -> np.ndarray:
     file = read_nifti(source.path, f"case {case.name}: {source.path}")
     label = file.volume(source.channel, source.channels)
     checks.check_same_grid(grid, label.grid)
-    return label_convention_named(case.convention).to_classes(label.voxels, label.where)
+    classes = label_convention_named(case.convention).to_classes(label.voxels, label.where)
+    if not case.cavity:
+        classes[classes == CAVITY] = 0
+    return classes

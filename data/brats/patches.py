@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .conventions import region_mask
 from .slices import SliceDataset, Transform, fit, presence
 from .store import SliceStore, StoredCase
 
@@ -117,7 +118,7 @@ def read_patch(
     if label is None:
         raise InputError(f"{case.name} has no label")
     images = case.images
-    pixels = np.argwhere(label[position])
+    pixels = np.argwhere(region_mask(label[position], "WT"))
     if not len(pixels):
         pixels = np.argwhere((images[position] != 0).any(0))
     center = pixels[draws.integers(len(pixels))] if len(pixels) else np.array(label.shape[1:]) // 2

@@ -53,7 +53,10 @@ class StoredCase:
 
     @property
     def label(self) -> NDArray[np.uint8] | None:
-        """Classes 0 to 3, uint8 memory map of shape (Z, X, Y); None when the case has none."""
+        """Classes, uint8 memory map of shape (Z, X, Y); None when the case has no label.
+
+        They are 0 to 3, and 4 where the case has a class for the resection cavity.
+        """
         return None if self.class_voxels is None else np.load(self.folder / LABEL, mmap_mode="r")
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import read_json
-from .conventions import CAVITY, CLASSES, CONVENTIONS
+from .conventions import CLASSES, CONVENTIONS
 from .layouts import SEQUENCE_NAMES, SEQUENCES, Found, Source
 
 TRAINING = {"imagesTr", "labelsTr"}
@@ -33,7 +33,7 @@ _LABEL_NAMES = {
     **dict.fromkeys(["nonenhancingtumor", "nonenhancingtumorcore", "netc", "net"], (2, "NCR")),
     **dict.fromkeys(["nonenh", "cystic", "cysticcomponent", "cc", "nc"], (2, "NCR")),
     **dict.fromkeys(["enhancingtumor", "et"], (2, "ET")),
-    **dict.fromkeys(["resectioncavity", "rc"], (2, CAVITY)),
+    **dict.fromkeys(["resectioncavity", "rc"], (2, "RC")),
 }
 
 
@@ -114,10 +114,7 @@ def _convention_in(description: Path) -> str | None:
     meanings = _label_meanings(_read(description).get("labels"))
     if not meanings:
         return None
-    classes = {
-        value: 0 if meaning == CAVITY else CLASSES.index(meaning)
-        for value, meaning in meanings.items()
-    }
+    classes = {value: CLASSES.index(meaning) for value, meaning in meanings.items()}
     for name, convention in CONVENTIONS.items():
         if convention.classes == classes:
             return name

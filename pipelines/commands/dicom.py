@@ -79,13 +79,19 @@ def seg(
         ),
     ] = None,
     label_convention: Annotated[
-        str, typer.Option("--label_convention", help="What the values of the masks mean.")
-    ] = "brats2021",
+        str | None,
+        typer.Option(
+            "--label_convention",
+            help="What the values of the masks mean; by default what their records say, else "
+            "brats2021.",
+        ),
+    ] = None,
 ) -> None:
     """Write masks as DICOM segmentations on the series that they lie on."""
     from ..segmentation.dicom_segmentation import read_mask, write_segmentation
 
-    label_convention_named(label_convention)
+    if label_convention is not None:
+        label_convention_named(label_convention)
     files = find_masks(masks)
     if table is None and (masks / CONVERTED / TABLE).is_file():
         table = masks / CONVERTED / TABLE
@@ -99,7 +105,7 @@ def seg(
         try:
             one = series_of_mask(path, series, known=bool(rows))
             assert one.stack is not None
-            classes = read_mask(path, label_convention, one.stack)
+            classes = read_mask(path, label_convention or convention_of(path), one.stack)
             untold = untold_of(path)
             target = output / f"{path.name.partition('.nii')[0]}.dcm"
             written = write_segmentation(classes, one.stack, target, enhancing=untold is None)
@@ -142,6 +148,17 @@ def _masks_of_cases(output: Path) -> list[Path]:
         for record in finished_records(output)
         for name in record["native_masks"].values() or [record["mask"]]
     ]
+
+
+def convention_of(mask: Path) -> str:
+    """The label convention of a mask, as the record beside it says; brats2021 without one.
+
+    Raises:
+        InputError: the record, of ``cggm segment``, is damaged.
+    """
+    folder = mask.absolute().parent
+    content = read_content(folder) if record_file(folder).is_file() else {}
+    return str(content.get("label_convention", "brats2021"))
 
 
 def untold_of(mask: Path) -> str | None:

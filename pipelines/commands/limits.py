@@ -74,7 +74,10 @@ LIMITS: dict[str, Limit] = {
     ),
     "ckpt_path": ("the path of weights, or a list of such paths in quotes", _is_text_or_list),
     "ema": BELOW_ONE,
-    "outputs": ("'classes' or 'regions'", lambda v: v in ("classes", "regions")),
+    "outputs": (
+        "'classes', 'regions' or 'cavity'",
+        lambda v: v in ("classes", "regions", "cavity"),
+    ),
     "flips": ("True or False", lambda v: isinstance(v, bool)),
     "max_norm": ("a number above 0, or '$None'", lambda v: v is None or POSITIVE[1](v)),
     "size": (
@@ -86,7 +89,10 @@ LIMITS: dict[str, Limit] = {
         lambda v: v is None or (isinstance(v, int) and v > 0 and v % 8 == 0),
     ),
     "rates": ("a list of three whole numbers", lambda v: len(_listed(v)) == 3),
-    "class_weights": ("a list of four numbers", lambda v: len(_listed(v)) == 4),
+    "class_weights": (
+        "a list of four numbers, or of five with outputs cavity",
+        lambda v: len(_listed(v)) in (4, 5),
+    ),
     "part": ("'train', 'val', 'test' or 'all'", lambda v: v in ("train", "val", "test", "all")),
 }
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ...data.brats.cases import SEQUENCES, Case, find_cases
 from ...data.brats.checks import Grid, check_same_grid, named_gzip, plural
 from ...data.brats.conventions import CLASSES, label_convention_named
-from ...data.brats.layouts import NIFTI, Source
+from ...data.brats.layouts import LAYOUTS, NIFTI, Source
 from ...data.brats.nifti import Volume, read_case, read_nifti, write_mask
 from ...data.errors import InputError
 from ...data.files import digest_of, whole_folder, write_json
@@ -66,7 +66,13 @@ def import_(
     images: Annotated[Path, typer.Argument(help="The folder with the images of these cases.")],
     output: Annotated[Path, typer.Argument(help="Gets a folder for each case: images and label.")],
     label_convention: Annotated[
-        str, typer.Option("--label_convention", metavar="NAME", help="Of edited NIfTI files.")
+        str,
+        typer.Option(
+            "--label_convention",
+            metavar="NAME",
+            help="Of edited NIfTI files; with brats2024 labels are written in it, too, and can "
+            "have a resection cavity.",
+        ),
     ] = WRITTEN,
 ) -> None:
     """Bring corrected masks back as a folder of cases with labels, to train on."""
@@ -122,7 +128,12 @@ def _edited_in(folder: Path) -> dict[str, Path]:
 
 
 def _write_case(case: Case, edited: Path, target: Path, convention: str) -> None:
-    """Copy the images of a case, and write its label on their grid."""
+    """Copy the images of a case, and write its label on their grid.
+
+    Its names are those of a layout that allows the label convention.
+    """
+    written = convention if label_convention_named(convention).has_cavity else WRITTEN
+    layout = LAYOUTS["brats2018" if written == WRITTEN else "brats2023"]
     volume = read_case(case, SEQUENCES)
     classes = _classes(edited, volume, convention)
     if not classes.any():
@@ -134,8 +145,9 @@ def _write_case(case: Case, edited: Path, target: Path, convention: str) -> None
         )
     with whole_folder(target, replace=_is_ours) as folder:
         for sequence, source in case.images.items():
-            _copy(source, folder / f"{case.name}_{sequence}")
-        write_mask(classes, volume.native, folder / f"{case.name}_seg.nii.gz", WRITTEN)
+            _copy(source, folder / layout.file_name(case.name, sequence))
+        label = folder / layout.file_name(case.name, "label")
+        write_mask(classes, volume.native, label, written)
         made = {"case": case.name, "label": edited.name, "sha256": digest_of(edited)}
         write_json(folder / RECORD, made)
 
@@ -157,14 +169,15 @@ def _classes(edited: Path, volume: Volume, convention: str) -> np.ndarray:
     return label_convention_named(convention).to_classes(image.voxels, str(edited))
 
 
-def _copy(source: Source, stem: Path) -> None:
+def _copy(source: Source, target: Path) -> None:
+    """Copy an image to a name in .nii.gz, which loses the .gz where the image has none."""
     if source.channel is None:
-        ending = ".nii.gz" if named_gzip(source.path) else ".nii"
-        shutil.copyfile(source.path, stem.with_name(stem.name + ending))
+        plain = target if named_gzip(source.path) else target.with_suffix("")
+        shutil.copyfile(source.path, plain)
         return
     image = nib.load(source.path)
     assert isinstance(image, nib.Nifti1Image), "read_case has read it"
-    nib.save(image.slicer[..., source.channel], stem.with_name(f"{stem.name}.nii.gz"))
+    nib.save(image.slicer[..., source.channel], target)
 
 
 def _finish(total: int, failures: list[str], what: str) -> None:

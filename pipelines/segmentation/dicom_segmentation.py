@@ -19,29 +19,31 @@ from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from ...data.brats.conventions import CLASSES, label_convention_named
+from ...data.brats.conventions import CAVITY, CLASSES, label_convention_named
 from ...data.brats.nifti import read_nifti
 from ...data.dicom.stacks import Stack
 from ...data.errors import InputError
 from ...data.files import whole_file
-from .overlays import COLORS
+from .overlays import ALL_COLORS
 
 LABEL = "RESEARCH_USE"
 SERIES_NUMBER = 9100
 _SAME_PLACE = 0.01  # of a voxel, at every corner of the grid
 
-# DICOM PS3.16, CID 7159; the category is of CID 7150.
+# DICOM PS3.16, CID 7159; the category is of CID 7150. There is no term for a resection cavity: the
+# general one is taken, and the label says what it is.
 _CATEGORY = codes.SCT.MorphologicallyAbnormalStructure
 _SEGMENTS = {
     "NCR": ("Necrotic or non-enhancing core", codes.SCT.Necrosis),
     "ED": ("Edema", codes.SCT.Edema),
     "ET": ("Enhancing tumor", codes.NCIt.EnhancingLesion),
+    "RC": ("Resection cavity", codes.SCT.Lesion),
 }
 _CORE = ("Tumor core, enhancing part not told", codes.SCT.Neoplasm)  # in place of NCR and ET
 
 
 def read_mask(path: Path, convention: str, stack: Stack) -> NDArray[np.uint8]:
-    """Read a mask and turn it to the axes of a series, (columns, rows, slices), classes 0 to 3.
+    """Read a mask and turn it to the axes of a series, (columns, rows, slices), classes 0 to 4.
 
     No voxel is interpolated: a mask on another grid is refused.
 
@@ -94,10 +96,11 @@ def write_segmentation(
 ) -> bool:
     """Write classes as a DICOM segmentation of the series, whole or not at all.
 
-    Patient and study are those of the series, as the standard asks and an archive needs.
+    Patient and study are those of the series, as the standard asks and an archive needs. There is a
+    segment for the resection cavity only where the mask has one.
 
     Args:
-        classes: 0 to 3, (columns, rows, slices) of the stack.
+        classes: 0 to 4, (columns, rows, slices) of the stack.
         stack: of the series.
         path: the file.
         enhancing: False where ET could not be told, for want of T1ce: there is no segment for it
@@ -111,6 +114,9 @@ def write_segmentation(
     """
     if not enhancing:
         classes = np.where(classes == CLASSES.index("ET"), np.uint8(CLASSES.index("NCR")), classes)
+    segments = _segments(enhancing=enhancing, cavity=bool((classes == CAVITY).any()))
+    if len(segments) < CAVITY:  # segments are numbered without a gap
+        classes = np.where(classes == CAVITY, np.uint8(len(segments)), classes)
     sources, planes = _sources_and_planes(classes, stack)
     entropy = [sources[0].SeriesInstanceUID, version("cggm"), classes.tobytes().hex()]
     entropy += [] if enhancing else [_CORE[0]]
@@ -125,7 +131,7 @@ def write_segmentation(
             source_images=sources,
             pixel_array=planes,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=_segments(enhancing),
+            segment_descriptions=segments,
             series_instance_uid=generate_uid(entropy_srcs=[*entropy, "series"]),
             series_number=SERIES_NUMBER,
             sop_instance_uid=instance,
@@ -166,14 +172,19 @@ def _sources_and_planes(
     return sources, in_file
 
 
-def _segments(enhancing: bool) -> list[hd.seg.SegmentDescription]:
-    found = _SEGMENTS if enhancing else {"NCR": _CORE, "ED": _SEGMENTS["ED"]}
+def _segments(*, enhancing: bool, cavity: bool) -> list[hd.seg.SegmentDescription]:
+    found = dict(_SEGMENTS)
+    if not enhancing:
+        found["NCR"] = _CORE
+        del found["ET"]
+    if not cavity:
+        del found["RC"]
     algorithm = hd.AlgorithmIdentificationSequence(
         name="cggm", family=codes.DCM.ArtificialIntelligence, version=version("cggm")
     )
     return [
         hd.seg.SegmentDescription(
-            segment_number=CLASSES.index(name),
+            segment_number=number,
             segment_label=label,
             segmented_property_category=_CATEGORY,
             segmented_property_type=kind,
@@ -181,10 +192,10 @@ def _segments(enhancing: bool) -> list[hd.seg.SegmentDescription]:
             algorithm_identification=algorithm,
             anatomic_regions=[codes.SCT.Brain],
             display_color=hd.color.CIELabColor.from_rgb(
-                *(255 * part for part in to_rgb(COLORS[name]))
+                *(255 * part for part in to_rgb(ALL_COLORS[name]))
             ),
         )
-        for name, (label, kind) in found.items()
+        for number, (name, (label, kind)) in enumerate(found.items(), 1)
     ]
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ...data.bootstrap import mean_interval
 from ...data.brats.checks import plural
-from ...data.brats.conventions import REGIONS
+from ...data.brats.conventions import ALL_REGIONS, REGIONS, told_in
 from ...data.files import write_csv, write_json
 from ..handlers.checkpoint_file import Weights
+from .outputs import told_regions
 from .region_dice import region_counts
 from .reliability import digests, other_voxels, trained_grid, untold_regions
 from .slice_inference import SliceBatchInferer
@@ -47,7 +48,8 @@ class EvaluationReport:
     """Handler for an evaluator over the volumes of patients; writes CSV and JSON at the end.
 
     ``evaluation.csv`` has a row per patient, ``evaluation.json`` the means of both protocols, each
-    with a sentence that says what it is. Everything is in percent. What cannot be told from the
+    with a sentence that says what it is. Everything is in percent. "mean" is that of WT, TC and ET,
+    also where the network tells RC. What cannot be told from the
     sequences is empty in a row, and what speaks against its figures is its ``remark``.
 
     Args:
@@ -61,6 +63,7 @@ class EvaluationReport:
         seed: seed of the draws and of the bootstrap.
         show: print the means.
         inferer: what segments, to tell its calibration where it was given the truth.
+        outputs: of the network.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class EvaluationReport:
         seed: int = 0,
         show: bool = True,
         inferer: SliceBatchInferer | None = None,
+        outputs: str = "classes",
     ) -> None:
         self.folder = Path(folder)
+        self.regions = told_regions(outputs)
         self.inferer = inferer
         self.show = show
         self.about = {"data": data, **(about or {})}
@@ -108,7 +113,7 @@ class EvaluationReport:
         for name, predicted, true in zip(names, output["pred"], output["label"], strict=True):
             # The last prediction is that of all sequences, see `SubsetInferer`.
             slices = (part[-1].cpu().movedim(-1, 0) for part in (predicted, true))
-            self._counts[name] = region_counts(*slices).double()
+            self._counts[name] = region_counts(*slices, regions=self.regions).double()
         for i, name in enumerate(names):
             if self.inferer is not None and self.inferer.calibration:
                 self._calibration[name] = self.inferer.calibration[i][-1]
@@ -165,10 +170,10 @@ def tumor_slice_dice(counts: Tensor, smooth: float = 1e-3) -> Tensor:
     """Dice of each slice with tumor, by the rule of :class:`RegionDice`.
 
     Args:
-        counts: of one patient's slices, shape (slices, 3 regions, 3).
+        counts: of one patient's slices, shape (slices, regions, 3), WT first.
 
     Returns:
-        Shape (slices with tumor, 3 regions); no rows when the patient has no tumor.
+        Shape (slices with tumor, regions); no rows when the patient has no tumor.
     """
     overlap, predicted, true = counts[counts[:, 0, 2] > 0].unbind(-1)
     return 2 * (overlap + smooth) / (predicted + true + 2 * smooth)
@@ -178,8 +183,8 @@ def summarize(volumes: Tensor, slices: list[Tensor], draws: int, seed: int) -> d
     """Means of the three protocols, in percent.
 
     Args:
-        volumes: volumetric Dice, shape (patients, 3 regions).
-        slices: per patient the Dice of its tumor slices, shape (slices, 3 regions).
+        volumes: volumetric Dice of WT, TC, ET and perhaps RC, shape (patients, regions).
+        slices: per patient the Dice of its tumor slices, shape (slices, regions).
         draws: repetitions of the random draw.
         seed: seed of the draws and the bootstrap.
     """
@@ -194,7 +199,8 @@ def summarize(volumes: Tensor, slices: list[Tensor], draws: int, seed: int) -> d
         summary["tumor_slices"] = {"what": ALL_SLICES, **_spread(means.numpy(), seed)}
         drawn = random_draws(with_tumor, draws, seed)
         summary["random_slices"] = {"what": DRAWS, "draws": draws}
-        for i, name in enumerate([*REGIONS, "mean"]):
+        names = [*list(ALL_REGIONS)[: drawn.shape[1] - 1], "mean"]
+        for i, name in enumerate(names):
             summary["random_slices"][name] = {
                 "mean": _percent(drawn[:, i].mean()),
                 "sd": _percent(drawn[:, i].std(ddof=1)) if draws > 1 else None,
@@ -203,12 +209,15 @@ def summarize(volumes: Tensor, slices: list[Tensor], draws: int, seed: int) -> d
 
 
 def random_draws(slices: list[Tensor], draws: int, seed: int) -> np.ndarray:
-    """Mean Dice of one random tumor slice per patient, shape (draws, 3 regions and their mean)."""
+    """Mean Dice of one random tumor slice per patient, shape (draws, regions + 1).
+
+    The last column is the mean of WT, TC and ET.
+    """
     generator = np.random.default_rng(seed)
     means = []
     for _ in range(draws):
         picked = torch.stack([dice[generator.integers(len(dice))] for dice in slices])
-        means.append([*picked.mean(0).tolist(), picked.mean().item()])
+        means.append([*picked.mean(0).tolist(), picked[:, : len(REGIONS)].mean().item()])
     return np.array(means)
 
 
@@ -218,13 +227,15 @@ def table(summary: Mapping[str, Any]) -> str:
     for protocol in ("volumetric", "tumor_slices", "random_slices"):
         if protocol in summary:
             part = summary[protocol]
-            figures = "  ".join(f"{name} {part[name]['mean']:.1f}" for name in [*REGIONS, "mean"])
+            names = [*told_in(part), "mean"]
+            figures = "  ".join(f"{name} {part[name]['mean']:.1f}" for name in names)
             lines.append(f"  Dice %  {figures}   {part['what'].partition(':')[0]}")
     return "\n".join(lines)
 
 
 def _spread(dice: np.ndarray, seed: int) -> dict[str, Any]:
-    columns = {name: dice[:, i] for i, name in enumerate(REGIONS)} | {"mean": dice.mean(1)}
+    columns = dict(zip(ALL_REGIONS, dice.T, strict=False))
+    columns["mean"] = dice[:, : len(REGIONS)].mean(1)
     return {name: _statistics(values, seed) for name, values in columns.items()}
 
 
@@ -248,8 +259,9 @@ def _percent(value: float) -> float:
 
 
 def _row(prefix: str, dice: Tensor) -> dict[str, float | str]:
-    figures = [*dice.tolist(), dice.mean().item()]
+    figures = dict(zip(ALL_REGIONS, dice.tolist(), strict=False))
+    figures["mean"] = dice[: len(REGIONS)].mean().item()
     return {
         f"{prefix}_{name}": "" if np.isnan(value) else _percent(value)
-        for name, value in zip([*REGIONS, "mean"], figures, strict=True)
+        for name, value in figures.items()
     }

@@ -9,6 +9,8 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
+from ...data.brats.conventions import CLASSES
+from ...data.errors import InputError
 from ..balancing.scores import group_members
 from .outputs import GROUPS, output_channels
 
@@ -116,12 +118,20 @@ def segmentation_loss(
     """Build the loss of a kind of outputs.
 
     Args:
-        outputs: "classes" for :class:`DiceCELoss`, "regions" for :class:`RegionLoss`.
-        class_weights: of the classes; regions have none.
+        outputs: "regions" for :class:`RegionLoss`, else :class:`DiceCELoss`.
+        class_weights: one for each class; regions have none.
         lambda_ce: weight of the cross-entropy.
         dice: of the classes; a region has always a Dice of its own.
+
+    Raises:
+        InputError: there is no such kind of outputs, or not as many weights as classes.
     """
-    output_channels(outputs)
+    channels = output_channels(outputs)
     if outputs == "regions":
         return RegionLoss(lambda_ce=lambda_ce)
+    if len(class_weights) != channels:
+        raise InputError(
+            f"'class_weights' is {list(class_weights)}; with outputs {outputs} it must be "
+            f"{channels} numbers, for {', '.join(CLASSES[:channels])}"
+        )
     return DiceCELoss(class_weights, lambda_ce=lambda_ce, dice=dice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ...data.files import write_csv
 from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import Weights, description_of
 from .case_dataset import ReadCase
+from .outputs import mask_convention, told_regions
 from .overlays import draw_overlay
 from .region_dice import region_counts
 from .reliability import (
@@ -47,14 +48,17 @@ class MaskWriter:
 
     Args:
         folder: gets ``masks/<case>.nii.gz``, ``overlays/<case>.png`` and ``volumes.csv``.
-        label_convention: of the masks; that of the case's layout when not given.
+        label_convention: of the masks; that of the case's layout when not given, or one with a
+            value for the resection cavity where the network tells it.
         overlays: draw the pictures.
         weights: of the network or of several; beside them lies what they were trained on and what
             they are worth.
         inferer: what segments, to tell how much it removed outside the brain.
+        outputs: of the network.
 
     Raises:
-        InputError: at the end, when cases could not be segmented; it names them all.
+        InputError: the convention has no value for a class of the network; at the end, when cases
+            could not be segmented, all of them named.
     """
 
     def __init__(
@@ -65,8 +69,12 @@ class MaskWriter:
         overlays: bool = True,
         weights: Weights | None = None,
         inferer: SliceBatchInferer | None = None,
+        outputs: str = "classes",
     ) -> None:
         self.folder = Path(folder)
+        self.outputs, self.regions = outputs, told_regions(outputs)
+        if label_convention is not None:
+            mask_convention(outputs, label_convention, label_convention)
         self.label_convention = label_convention
         self.overlays = overlays
         self.inferer = inferer
@@ -93,10 +101,13 @@ class MaskWriter:
         self._write(read.case, read.volume, mask)
 
     def _write(self, case: Case, volume: Volume, mask: np.ndarray) -> None:
-        convention = self.label_convention or case.mask_convention
+        convention = mask_convention(self.outputs, self.label_convention, case.mask_convention)
         write_mask(mask, volume.native, self.folder / "masks" / f"{case.name}.nii.gz", convention)
         untold = untold_regions(volume.images)
-        row = describe_mask(mask, volume.label, volume.voxel_ml, untold)
+        compared = self.regions if case.cavity else REGIONS
+        row = describe_mask(
+            mask, volume.label, volume.voxel_ml, untold, regions=self.regions, compared=compared
+        )
         sequences = joined(volume.images)
         row |= {"expected": expected_dice(self.table, list(volume.images))}
         never_seen = subset_warning(self.trained, list(volume.images))
@@ -104,7 +115,7 @@ class MaskWriter:
         row |= {"remark": "; ".join([*of_subset, *self._remarks(case, volume)])}
         self.rows.append({"case": case.name, "sequences": sequences, **row})
         self._say_once(f"{sequences}: {'; '.join([row['expected'], *of_subset[len(untold) :]])}")
-        figures = "  ".join(_volume(region, row[f"{region}_ml"]) for region in REGIONS)
+        figures = "  ".join(_volume(region, row[f"{region}_ml"]) for region in self.regions)
         print(f"{case.name}  {figures}", flush=True)
         if self.overlays:
             draw_overlay(
@@ -115,6 +126,7 @@ class MaskWriter:
                 title=f"{case.name} (research use only)",
                 voxel_ml=volume.voxel_ml,
                 untold=untold,
+                regions=self.regions,
                 note="\n".join([f"{sequences}: {row['expected']}", *of_subset[len(untold) :]]),
             )
 
@@ -154,21 +166,27 @@ def describe_mask(
     label: np.ndarray | None,
     voxel_ml: float,
     untold: Collection[str] = (),
+    *,
+    regions: Sequence[str] = REGIONS,
+    compared: Sequence[str] = REGIONS,
 ) -> dict[str, Any]:
     """Volume of each region in ml and, with a label, the Dice of each in percent.
 
     Args:
-        mask: classes 0 to 3, shape (X, Y, Z).
+        mask: classes 0 to 4, shape (X, Y, Z).
         label: likewise, or None.
         voxel_ml: volume of a voxel in milliliters.
         untold: regions that cannot be told; theirs are empty.
+        regions: those that the network tells.
+        compared: those of them that the label tells.
     """
-    volumes = region_volumes(mask, voxel_ml)
+    volumes = region_volumes(mask, voxel_ml, regions)
     row: dict[str, Any] = {f"{region}_ml": round(ml, 3) for region, ml in volumes.items()}
     if label is not None:
         truth = torch.from_numpy(np.ascontiguousarray(label))[None]
-        dice = dice_of_counts(region_counts(torch.from_numpy(mask)[None], truth))[0]
-        row |= {f"{r}_dice": round(100 * d, 2) for r, d in zip(REGIONS, dice.tolist(), strict=True)}
+        counts = region_counts(torch.from_numpy(mask)[None], truth, compared)
+        dice = dict(zip(compared, dice_of_counts(counts)[0].tolist(), strict=True))
+        row |= {f"{region}_dice": round(100 * value, 2) for region, value in dice.items()}
     return {key: "" if key.partition("_")[0] in untold else value for key, value in row.items()}
 
 

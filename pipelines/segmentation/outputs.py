@@ -9,11 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ...data.brats.conventions import CLASSES, REGION_CLASSES, REGIONS
+from ...data.brats.conventions import (
+    ALL_REGIONS,
+    CLASSES,
+    CONVENTIONS,
+    REGION_CLASSES,
+    REGIONS,
+    cavity_conventions,
+    label_convention_named,
+)
 from ...data.errors import InputError
 from ..balancing import RegionTask, SegmentationTask
 
-OUTPUTS = {"classes": len(CLASSES), "regions": len(REGIONS)}  # and how many channels tell them
+# And how many channels tell them; the classes of "cavity" have the resection cavity, too.
+OUTPUTS = {"classes": len(CLASSES) - 1, "regions": len(REGIONS), "cavity": len(CLASSES)}
 GROUPS = [REGION_CLASSES[region] for region in REGIONS]
 
 
@@ -21,7 +30,7 @@ def output_channels(outputs: str, late_fusion: str | None = None) -> int:
     """Give the number of channels of a kind of outputs.
 
     Args:
-        outputs: "classes" or "regions".
+        outputs: "classes", "regions" or "cavity".
         late_fusion: the network's rule, if it has one.
 
     Raises:
@@ -37,6 +46,38 @@ def output_channels(outputs: str, late_fusion: str | None = None) -> int:
     return OUTPUTS[outputs]
 
 
+def told_classes(outputs: str) -> tuple[str, ...]:
+    """Name the classes of the masks of a kind of outputs; only those of "cavity" have RC."""
+    return CLASSES if outputs == "cavity" else CLASSES[:-1]
+
+
+def told_regions(outputs: str) -> tuple[str, ...]:
+    """Name the regions that a kind of outputs tells: WT, TC and ET, and RC where it is a class."""
+    return tuple(ALL_REGIONS) if outputs == "cavity" else REGIONS
+
+
+def mask_convention(outputs: str, given: str | None, usual: str) -> str:
+    """Choose the label convention of the masks of a network.
+
+    Args:
+        outputs: of the network.
+        given: the user's choice, if any.
+        usual: what is taken without one, unless the masks have a cavity and it has not.
+
+    Raises:
+        InputError: the choice is unknown, or has no value for a cavity that the network tells.
+    """
+    chosen = label_convention_named(given or usual)
+    if "RC" not in told_regions(outputs) or chosen.has_cavity:
+        return chosen.name
+    if given is None:
+        return next(name for name, known in CONVENTIONS.items() if known.has_cavity)
+    raise InputError(
+        f"label_convention is {given!r}, which has no value for the resection cavity that this "
+        f"network tells: choose {cavity_conventions()}, or leave label_convention out"
+    )
+
+
 def segmentation_task(
     outputs: str,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -45,7 +86,7 @@ def segmentation_task(
     """Build the task of a kind of outputs.
 
     Args:
-        outputs: "classes" or "regions".
+        outputs: "classes", "regions" or "cavity".
         loss: see :class:`cggm.pipelines.balancing.Task`.
         scores: likewise.
     """
@@ -56,7 +97,7 @@ def segmentation_task(
 
 
 def tells_regions(logits: Tensor) -> bool:
-    """Whether logits (B, C, ...) are those of WT, TC and ET, rather than of the four classes."""
+    """Whether logits (B, C, ...) are those of WT, TC and ET, rather than of classes."""
     return logits.shape[1] == len(REGIONS)
 
 
@@ -84,7 +125,9 @@ def classes_of(logits: Tensor) -> Tensor:
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Probabilities of the four classes, float32 of shape (B, 4, ...); they add up to 1.
+    """Probabilities of the classes, float32; they add up to 1.
+
+    Their shape is (B, 4, ...), or (B, 5, ...) where the cavity is a class.
 
     Of regions, a part is what it has beyond the next one inside, the inner one being capped by the
     outer one. The most probable class need not be that of :func:`classes_of` then.

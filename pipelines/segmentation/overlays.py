@@ -12,10 +12,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ...data.colors import BLUE, VERMILION, YELLOW
+from ...data.brats.conventions import REGIONS, region_mask
+from ...data.colors import BLUE, GREEN, VERMILION, YELLOW
 from ...data.files import write_atomically
 
 COLORS = {"NCR": BLUE, "ED": YELLOW, "ET": VERMILION}
+ALL_COLORS = {**COLORS, "RC": GREEN}  # RC only where a network tells it
 
 
 def draw_overlay(
@@ -28,21 +30,25 @@ def draw_overlay(
     voxel_ml: float,
     untold: Collection[str] = (),
     note: str = "",
+    regions: Collection[str] = REGIONS,
 ) -> None:
     """Write a PNG with each sequence, the prediction and the truth on the slice with most tumor.
 
     Args:
         path: the file to write; it appears only when complete.
         images: sequence name to intensities in RAS+ axes, shape (X, Y, Z).
-        prediction: classes 0 to 3 on the same grid, shape (X, Y, Z).
+        prediction: classes 0 to 4 on the same grid, shape (X, Y, Z).
         truth: likewise, when there is one.
         title: what stands above the picture.
         voxel_ml: volume of a voxel in milliliters.
         untold: classes that cannot be told from these sequences; no volume is given for them.
         note: a line below the title.
+        regions: those that the network tells.
     """
+    colors = ALL_COLORS if "RC" in regions else COLORS
     masks = {"prediction": prediction} | ({} if truth is None else {"truth": truth})
-    z = busiest_slice(truth if truth is not None and truth.any() else prediction)
+    known = truth is not None and region_mask(truth, "WT").any()
+    z = busiest_slice(truth if truth is not None and known else prediction)
     window = brain_window([image[:, :, z] for image in images.values()])
     slices = {name: image[:, :, z][window] for name, image in images.items()}
     below = gray(next((slices[s] for s in ("t1ce", "flair") if s in slices), [*slices.values()][0]))
@@ -55,15 +61,15 @@ def draw_overlay(
         show_slice(
             axis,
             colored(below, mask[:, :, z][window]),
-            _caption(name, mask, voxel_ml, untold if name == "prediction" else ()),
+            _caption(name, mask, voxel_ml, untold if name == "prediction" else (), colors),
         )
     heading = f"{title}, axial slice {z}" + (f"\n{note}" if note else "")
     figure.suptitle(heading, color="white", fontsize=8 if note else 10, wrap=True)
-    handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
+    handles = [Patch(color=color, label=name) for name, color in colors.items()]
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=3,
+        ncols=len(colors),
         fontsize=8,
         frameon=False,
         labelcolor="white",
@@ -73,7 +79,7 @@ def draw_overlay(
 
 def busiest_slice(mask: np.ndarray) -> int:
     """Index along the last axis with most tumor, the middle where there is none."""
-    area = (mask > 0).sum((0, 1))
+    area = region_mask(mask, "WT").sum((0, 1))
     return int(area.argmax()) if area.any() else mask.shape[2] // 2
 
 
@@ -98,16 +104,22 @@ def gray(image: np.ndarray) -> np.ndarray:
 def colored(picture: np.ndarray, mask: np.ndarray, opacity: float = 0.55) -> np.ndarray:
     """Lay the classes' colors over a gray picture, (X, Y, 3)."""
     picture = picture.copy()
-    for value, color in enumerate(COLORS.values(), start=1):
+    for value, color in enumerate(ALL_COLORS.values(), start=1):
         inside = mask == value
         picture[inside] = (1 - opacity) * picture[inside] + opacity * np.array(to_rgb(color))
     return picture
 
 
-def _caption(name: str, mask: np.ndarray, voxel_ml: float, untold: Collection[str]) -> str:
+def _caption(
+    name: str,
+    mask: np.ndarray,
+    voxel_ml: float,
+    untold: Collection[str],
+    classes: Collection[str],
+) -> str:
     volumes = [
         f"{c} –" if c in untold else f"{c} {(mask == i).sum() * voxel_ml:.0f}"
-        for i, c in enumerate(COLORS, start=1)
+        for i, c in enumerate(classes, start=1)
     ]
     return f"{name}\n{' · '.join(volumes)} ml"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from ...data.brats.conventions import ALL_REGIONS, REGIONS
 from ..balancing.scores import Dice, group_counts, soft_counts
 from .outputs import GROUPS, classes_of, tells_regions
 
@@ -11,8 +14,9 @@ from .outputs import GROUPS, classes_of, tells_regions
 class RegionDice(Dice):
     """Mean Dice of WT, TC and ET, per sample: the rule BraTS used until 2022.
 
-    Predictions are logits of the classes background, NCR, ED and ET, shape (B, 4, H, W), or of the
-    regions WT, TC and ET, shape (B, 3, H, W); :meth:`regions` is in the order WT, TC, ET.
+    Predictions are logits of the classes background, NCR, ED and ET, shape (B, 4, H, W), and of RC
+    too, shape (B, 5, H, W), or of the regions WT, TC and ET, shape (B, 3, H, W); :meth:`regions` is
+    in the order WT, TC, ET.
 
     Args:
         smooth: see :class:`cggm.pipelines.balancing.scores.Dice`.
@@ -31,17 +35,18 @@ class RegionDice(Dice):
         return group_counts(classes_of(prediction), label[:, 0], GROUPS)
 
 
-def region_counts(predicted: Tensor, true: Tensor) -> Tensor:
+def region_counts(predicted: Tensor, true: Tensor, regions: Sequence[str] = REGIONS) -> Tensor:
     """Count pixels of each region: in both, predicted, true.
 
     Args:
         predicted: class numbers, shape (B, ...).
         true: class numbers of the same shape.
+        regions: those wanted.
 
     Returns:
-        float32 counts, shape (B, 3 regions, 3).
+        float32 counts, shape (B, regions, 3).
     """
-    return group_counts(predicted, true, GROUPS)
+    return group_counts(predicted, true, [ALL_REGIONS[region] for region in regions])
 
 
 def region_score(name: str) -> RegionDice:

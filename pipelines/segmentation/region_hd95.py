@@ -1,4 +1,4 @@
-"""HD95 of the regions of BraTS: WT, TC and ET."""
+"""HD95 of the regions of BraTS."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ from .scoring.surfaces import bounding_box, hd95, surface_distances
 EMPTY_REGIONS = empty_regions_named("brats2021")
 
 
-def region_hd95(predictions: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def region_hd95(
+    predictions: np.ndarray,
+    truth: np.ndarray,
+    spacing: Sequence[float],
+    regions: Sequence[str] = REGIONS,
+) -> np.ndarray:
     """HD95 of several predictions of one volume, in mm.
 
     Args:
         predictions: class numbers, shape (N, X, Y, Z).
         truth: class numbers, shape (X, Y, Z).
         spacing: size of a voxel in mm along each axis.
+        regions: those wanted.
 
     Returns:
-        Shape (N, 3 regions); regions that are empty count by the convention brats2021.
+        Shape (N, regions); regions that are empty count by the convention brats2021.
     """
     box = bounding_box(predictions.any(0) | (truth != 0))
-    true = region_masks(truth[box])
-    distances = np.zeros((len(predictions), len(REGIONS)))
+    true = region_masks(truth[box], regions)
+    distances = np.zeros((len(predictions), len(regions)))
     for row, prediction in zip(distances, predictions, strict=True):
-        predicted = region_masks(prediction[box])
-        row[:] = [_hd95(predicted[region], true[region], spacing) for region in REGIONS]
+        predicted = region_masks(prediction[box], regions)
+        row[:] = [_hd95(predicted[region], true[region], spacing) for region in regions]
     return distances
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.brats.checks import plural
-from ...data.brats.conventions import REGION_NEEDS, REGIONS
+from ...data.brats.conventions import REGION_NEEDS, told_in
 from ...data.files import digest_of, read_json
 from ..handlers.checkpoint_file import Weights, description_of, files_of
 
@@ -65,7 +65,7 @@ def expected_dice(table: Mapping[str, Any], sequences: Sequence[str]) -> str:
         return "; ".join(["Dice unknown, these weights were never evaluated", *untold.values()])
     figures = [
         figure if region in untold else f"{region} Dice {figure}"
-        for region, figure in zip(REGIONS, region_figures(row), strict=True)
+        for region, figure in zip(measured_regions(row), region_figures(row), strict=True)
     ]
     cases = plural(row["cases"], "case")
     how = ", with flips" if table.get("flips") else ""
@@ -82,13 +82,19 @@ def expected_figures(
     row, untold = _row(table, sequences), untold_regions(sequences)
     if row is None:
         return None
-    return {region: None if region in untold else row[f"{region}_dice"] for region in REGIONS}
+    regions = measured_regions(row)
+    return {region: None if region in untold else row[f"{region}_dice"] for region in regions}
 
 
 def _row(table: Mapping[str, Any], sequences: Sequence[str]) -> Mapping[str, Any] | None:
     """What the table says of a subset."""
     name = joined(sequences)
     return next((row for row in table.get("subsets", ()) if row["sequences"] == name), None)
+
+
+def measured_regions(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Regions that a row of :func:`subset_table` has: WT, TC and ET, and perhaps RC."""
+    return told_in({key.removesuffix("_dice") for key in row})
 
 
 def region_figures(row: Mapping[str, Any]) -> list[str]:
@@ -98,7 +104,7 @@ def region_figures(row: Mapping[str, Any]) -> list[str]:
         row: of a subset, from :func:`subset_table`.
     """
     untold = untold_regions(row["sequences"].split("+"))
-    return [untold.get(region) or _figure(row, region) for region in REGIONS]
+    return [untold.get(region) or _figure(row, region) for region in measured_regions(row)]
 
 
 def _figure(row: Mapping[str, Any], region: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ...data.brats.cases import Case, Source
-from ...data.brats.conventions import CLASSES, label_convention_named, region_volumes
+from ...data.brats.conventions import label_convention_named, region_volumes
 from ...data.brats.nifti import Volume, read_case, volume_of_arrays, write_mask
 from ...data.brats.normalization import Box
 from ...data.device import device_named
@@ -21,7 +21,13 @@ from ..balancing.modality_dropout import subset_warning
 from ..handlers.checkpoint_file import Weights, description_of, files_of
 from .averaging import averaged
 from .case_dataset import network_input, presence
-from .outputs import class_probabilities, classes_of
+from .outputs import (
+    class_probabilities,
+    classes_of,
+    mask_convention,
+    told_classes,
+    told_regions,
+)
 from .quality.confidence import confidence
 from .reliability import expected_dice, removed_remark, subset_table, untold_regions
 from .small_enhancing import drop_small_et, small_et_remark, smallest_et
@@ -34,16 +40,17 @@ class Segmentation:
     """The result for one patient, on the axes and shape (X, Y, Z) of the input.
 
     Attributes:
-        classes: 0 background, 1 NCR, 2 ED, 3 ET, uint8 (X, Y, Z).
-        volumes: of WT, TC and ET, in milliliters; NaN for a region that cannot be told from these
-            sequences, such as ET without ``t1ce``.
+        classes: 0 background, 1 NCR, 2 ED, 3 ET, uint8 (X, Y, Z); 4 RC, the resection cavity, of a
+            network with outputs "cavity".
+        volumes: of WT, TC and ET, and of RC where the network tells it, in milliliters; NaN for a
+            region that cannot be told from these sequences, such as ET without ``t1ce``.
         sequences: those that the network saw.
         expected: the Dice that masks from this subset had when the weights were evaluated, or that
             it is unknown.
         remarks: what cannot be told from this subset, whether the network was trained for it,
             tumor removed outside the brain, and whether ET was too small to be believed.
-        probabilities: of the four classes, float32 (4, X, Y, Z), small ET still among them; None
-            unless asked for.
+        probabilities: of the classes, float32 (4, X, Y, Z), or (5, X, Y, Z) with RC, small ET still
+            among them; None unless asked for.
     """
 
     classes: np.ndarray
@@ -58,11 +65,11 @@ class Segmentation:
         """Give the classes as a label convention writes them, uint8 (X, Y, Z).
 
         Args:
-            label_convention: ``brats2021`` (1, 2, 4), ``brats2023`` (1, 2, 3), ``brats2024`` or
-                ``msd`` (2, 1, 3) for NCR, ED, ET.
+            label_convention: ``brats2021`` (1, 2, 4), ``brats2023`` (1, 2, 3), ``brats2024`` (1, 2,
+                3, and 4 for RC) or ``msd`` (2, 1, 3) for NCR, ED, ET.
 
         Raises:
-            InputError: there is no such convention.
+            InputError: there is no such convention, or it has no value for a cavity that is there.
         """
         return label_convention_named(label_convention).from_classes(self.classes)
 
@@ -82,7 +89,8 @@ class Segmenter:
         device: where it computes; the first GPU when there is one, else the CPU.
         batch_size: slices, or windows of volumes, per forward pass; None takes 32 or 2.
         flips: also segment the images flipped left-right, front-back and both ways, and take the
-            mean of the four probabilities.
+            mean of the four predictions.
+        outputs: kind of the network's outputs, where no weights tell it.
     """
 
     def __init__(
@@ -94,11 +102,13 @@ class Segmenter:
         device: str | torch.device | None = None,
         batch_size: int | None = None,
         flips: bool = False,
+        outputs: str = "classes",
     ) -> None:
         self.device = device_named(device)
         self.network = averaged(network, flips=flips).to(self.device).eval()
         self.sequences = tuple(sequences)
         self.trained = {} if weights is None else description_of(weights)
+        self.outputs: str = self.trained.get("outputs", outputs)
         self.inferer = case_inferer(self.trained.get("patch_size"), batch_size)
         self.table = {} if weights is None else subset_table(weights)
         self.smallest_et = 0.0 if weights is None else smallest_et(weights)
@@ -161,7 +171,7 @@ class Segmenter:
         files: Mapping[str, str | Path],
         output: str | Path | None = None,
         *,
-        label_convention: str = "brats2021",
+        label_convention: str | None = None,
         probabilities: bool = False,
     ) -> Segmentation:
         """Segment NIfTI files, and write the mask on their grid.
@@ -172,21 +182,22 @@ class Segmenter:
             files: path by sequence, ``.nii`` or ``.nii.gz``.
             output: the mask to write (axes, shape, affine and codes of the input); None writes
                 nothing.
-            label_convention: of the mask, see :meth:`Segmentation.codes`.
+            label_convention: of the mask, see :meth:`Segmentation.codes`; by default ``brats2021``,
+                or ``brats2024`` where the network tells RC.
             probabilities: return them too.
 
         Raises:
-            InputError: a sequence is not the network's, a file cannot be used, or the mask cannot
-                be written.
+            InputError: a sequence is not the network's, a file cannot be used, the mask cannot be
+                written, or its convention has no value for a class of the network.
         """
         self._check_names(files)
-        label_convention_named(label_convention)
+        convention = mask_convention(self.outputs, label_convention, "brats2021")
         sources = {name: Source(Path(path)) for name, path in files.items()}
         name = next(iter(sources.values())).path.name.partition(".")[0]
         volume = read_case(Case(name, sources, None, None, "brats2018"), self.sequences)
         result, mask = self.segment_volume(volume, probabilities)
         if output is not None:
-            write_mask(mask, volume.native, output, label_convention)
+            write_mask(mask, volume.native, output, convention)
         return result
 
     @torch.no_grad()
@@ -209,7 +220,8 @@ class Segmenter:
         classes = np.zeros(shape, np.uint8)
         image, box, brain = network_input(volume.images, self.sequences)
         inside = classes[box]  # a view
-        likely: np.ndarray = np.zeros((len(CLASSES), *inside.shape), np.float32)
+        told = told_classes(self.outputs)
+        likely: np.ndarray = np.zeros((len(told), *inside.shape), np.float32)
         likely[0] = 1  # background wherever the network does not look
         present = presence(volume.images, self.sequences)[0].to(self.device)
         batches = self.inferer.logits(
@@ -229,13 +241,14 @@ class Segmenter:
         remarks = [*untold.values(), subset_warning(self.trained, names)]
         remarks.append(removed_remark(removed) if removed else None)
         remarks.append(small_et_remark(small) if small else None)
+        regions = told_regions(self.outputs)
         result = Segmentation(
             native.restored(classes),
-            region_volumes(classes, volume.voxel_ml) | dict.fromkeys(untold, math.nan),
+            region_volumes(classes, volume.voxel_ml, regions) | dict.fromkeys(untold, math.nan),
             tuple(names),
             expected_dice(self.table, names),
             tuple(remark for remark in remarks if remark),
-            confidence(likely, inside) | dict.fromkeys(untold),
+            confidence(likely, inside, regions) | dict.fromkeys(untold),
             _whole(likely, box, volume) if probabilities else None,
         )
         return result, classes
@@ -252,7 +265,7 @@ class Segmenter:
 
 
 def _whole(likely: np.ndarray, box: Box, volume: Volume) -> np.ndarray:
-    """Probabilities (4, x, y, z) in a box on the input's axes and shape, background around it."""
+    """Probabilities (C, x, y, z) in a box on the input's axes and shape, background around it."""
     whole: np.ndarray = np.zeros(next(iter(volume.images.values())).shape, np.float32)
     parts = []
     for number, part in enumerate(likely):

@@ -11,6 +11,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ...data.brats.conventions import region_mask
 from ...data.brats.normalization import find_brain
 from ...data.brats.slices import fit
 from .outputs import background_logits, classes_of
@@ -184,7 +185,7 @@ class CenteredSlices:
     def inside_brain(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
         """Make all outside the brain certainly background; tell how many voxels were tumor."""
         outside = ~self._brain[chosen]
-        removed = int((classes_of(logits).bool() & outside).sum())
+        removed = int((region_mask(classes_of(logits), "WT") & outside).sum())
         return torch.where(outside[:, None], background_logits(logits), logits), removed
 
 

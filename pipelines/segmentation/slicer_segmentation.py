@@ -13,33 +13,36 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
 from ...data.brats.checks import Grid, corner_distance, plural, voxel_sizes
-from ...data.brats.conventions import CLASSES
+from ...data.brats.conventions import CAVITY, CLASSES
 from ...data.errors import InputError
 from ...data.extras import optional
 from ...data.files import whole_file
-from .overlays import COLORS
+from .overlays import ALL_COLORS
 
 SUFFIX = ".seg.nrrd"
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE = 0.01  # of a voxel, at every corner of the grid
 
-# DICOM PS3.16, CID 7159; the category is of CID 7150.
+# DICOM PS3.16, CID 7159; the category is of CID 7150. There is no term for a resection cavity: the
+# general one is taken, and the name says what it is.
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _CATEGORY = ["SCT", "49755003", "Morphologically Abnormal Structure"]
 _SEGMENTS = {
     "NCR": ("NCR necrotic or non-enhancing core", ["SCT", "6574001", "Necrosis"]),
     "ED": ("ED edema", ["SCT", "79654002", "Edema"]),
     "ET": ("ET enhancing tumor", ["NCIt", "C113842", "Enhancing Lesion"]),
+    "RC": ("RC resection cavity", ["SCT", "52988006", "Lesion"]),
 }
 
 
 def write_for_slicer(classes: NDArray[np.uint8], affine: NDArray[np.float64], path: Path) -> None:
     """Write a mask as a segmentation with a segment for each class, whole or not at all.
 
-    All three segments are there, also empty ones: a reader may want to draw them.
+    NCR, ED and ET are there, also empty: a reader may want to draw them. RC, the resection cavity,
+    is there where the mask has one.
 
     Args:
-        classes: 0 to 3, (X, Y, Z).
+        classes: 0 to 4, (X, Y, Z).
         affine: voxel to RAS mm, (4, 4).
         path: ends in ``.seg.nrrd``, by which Slicer knows it.
 
@@ -50,12 +53,13 @@ def write_for_slicer(classes: NDArray[np.uint8], affine: NDArray[np.float64], pa
         {
             "id": name,
             "name": title,
-            "color": list(to_rgb(COLORS[name])),
+            "color": list(to_rgb(ALL_COLORS[name])),
             "labelValue": CLASSES.index(name),
             "layer": 0,
             "terminology": {"contextName": _CONTEXT, "category": _CATEGORY, "type": kind},
         }
         for name, (title, kind) in _SEGMENTS.items()
+        if name != "RC" or (classes == CAVITY).any()
     ]
     content = {
         "voxels": classes.astype(np.uint8),
@@ -71,14 +75,14 @@ def read_from_slicer(path: Path, grid: Grid) -> NDArray[np.uint8]:
     """Read a segmentation as classes on the grid of a case's images.
 
     Slicer may have cropped it, turned its axes, put segments in another order or into layers of
-    their own. A segment is known by its ID, or by a name that begins with NCR, ED or ET.
+    their own. A segment is known by its ID, or by a name that begins with NCR, ED, ET or RC.
 
     Args:
         path: the file.
         grid: of the images, along RAS+ axes.
 
     Returns:
-        Classes 0 to 3, uint8, of the grid's shape.
+        Classes 0 to 4, uint8, of the grid's shape.
 
     Raises:
         InputError: slicerio is not installed; the file cannot be read; a segment is unknown; two
@@ -134,8 +138,8 @@ def _class_of(segment: Mapping[str, Any], path: Path) -> int:
         if text.upper() in _SEGMENTS:
             return CLASSES.index(text.upper())
     raise InputError(
-        f"{path} has a segment {segment['name']!r}; expected NCR, ED and ET: let its name begin "
-        "with one of these, or delete it in Slicer"
+        f"{path} has a segment {segment['name']!r}; expected NCR, ED, ET and RC: let its name "
+        "begin with one of these, or delete it in Slicer"
     )
 
 

@@ -15,6 +15,7 @@ from ...data.errors import InputError
 from ...data.files import write_csv, write_json
 from ...data.patients import patient_of
 from ..handlers.checkpoint_file import Weights
+from .outputs import told_regions
 from .region_dice import region_counts
 from .region_hd95 import EMPTY_REGIONS, region_hd95
 from .reliability import FILE, digests, joined, table_file
@@ -51,6 +52,7 @@ class SubsetReport:
         seed: of the bootstrap.
         show: print the table.
         inferer: what segments, to tell its calibration where it was given the truth.
+        outputs: of the network.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class SubsetReport:
         seed: int = 0,
         show: bool = True,
         inferer: SliceBatchInferer | None = None,
+        outputs: str = "classes",
     ) -> None:
+        self.regions = told_regions(outputs)
         self.folder, self.weights = Path(folder), weights
         self.inferer = inferer
         self.sequences, self.subsets = tuple(sequences), subsets_of(sequences)
@@ -88,8 +92,9 @@ class SubsetReport:
             there = set(having(self.sequences, present))
             kept = [number for number, s in enumerate(self.subsets) if there.issuperset(s)]
             sizes, voxel_ml = batch["voxel_mm"][i].tolist(), float(batch["voxel_ml"][i])  # type: ignore
-            counts = region_counts(predicted[kept], true.expand_as(predicted[kept])).double()
-            hd95 = region_hd95(predicted[kept].numpy(), true[0].numpy(), sizes)
+            predicted = predicted[kept]
+            counts = region_counts(predicted, true.expand_as(predicted), self.regions).double()
+            hd95 = region_hd95(predicted.numpy(), true[0].numpy(), sizes, self.regions)
             self._figures[name] = {
                 "dice": self._spread(100 * dice_of_counts(counts).numpy(), kept),
                 "bias_ml": self._spread((counts[..., 1] - counts[..., 2]).numpy() * voxel_ml, kept),
@@ -100,8 +105,8 @@ class SubsetReport:
                 self._figures[name]["ece"] = self._spread(errors, kept)
 
     def _spread(self, figures: np.ndarray, kept: Sequence[int]) -> np.ndarray:
-        """Figures of the subsets that a case has, among NaN for the others, (subsets, 3)."""
-        whole = np.full((len(self.subsets), len(REGIONS)), np.nan)
+        """Figures of the subsets that a case has, among NaN for the others, (subsets, regions)."""
+        whole = np.full((len(self.subsets), figures.shape[1]), np.nan)
         whole[kept] = figures
         return whole
 
@@ -111,8 +116,8 @@ class SubsetReport:
             key: np.stack([self._figures[name][key] for name in names])
             for key in self._figures[names[0]]
         }
-        rows = subset_rows(figures, names, self.subsets, self.seed)
-        rates = counter_intuitive_rates(figures["dice"], self.subsets)
+        rows = subset_rows(figures, names, self.subsets, self.seed, self.regions)
+        rates = counter_intuitive_rates(figures["dice"], self.subsets, self.regions)
         table = {
             **self.about,
             "cases": len(names),
@@ -140,16 +145,18 @@ def subset_rows(
     names: Sequence[str],
     subsets: Sequence[Sequence[str]],
     seed: int = 0,
+    regions: Sequence[str] = REGIONS,
 ) -> list[dict[str, Any]]:
     """One row per subset that a case has.
 
     Args:
         figures: "dice" in percent, "bias_ml", "hd95_mm" and, where it was measured, "ece" in
-            percent, each of shape (cases, subsets, 3 regions); NaN where a case does not have the
-            subset.
+            percent, each of shape (cases, subsets, regions); NaN where a case does not have the
+            subset. "ece" has WT, TC and ET alone.
         names: of the cases.
         subsets: in the order of the figures.
         seed: of the bootstrap.
+        regions: likewise.
     """
     owners = np.array([patient_of(name) for name in names])
     rows: list[dict[str, Any]] = []
@@ -159,8 +166,8 @@ def subset_rows(
             continue
         row: dict[str, Any] = {"sequences": joined(subset), "cases": int(here.sum())}
         of_cases = {key: values[here, i] for key, values in figures.items()}
-        for j, region in enumerate(REGIONS):
-            of_region = {key: values[:, j] for key, values in of_cases.items()}
+        for j, region in enumerate(regions):
+            of_region = {k: values[:, j] for k, values in of_cases.items() if j < values.shape[1]}
             interval = mean_interval(of_region["dice"], owners[here].tolist(), seed=seed)
             low, high = interval or (None, None)
             row |= {
@@ -182,13 +189,14 @@ def _rounded(value: float | np.floating | None, digits: int) -> float | None:
 
 
 def counter_intuitive_rates(
-    dice: np.ndarray, subsets: Sequence[Sequence[str]]
+    dice: np.ndarray, subsets: Sequence[Sequence[str]], regions: Sequence[str] = REGIONS
 ) -> dict[str, float | None]:
     """How often a sequence more gives a lower Dice, in percent (SimMLM, arXiv 2507.19264).
 
     Args:
-        dice: shape (cases, subsets, 3 regions); NaN where a case does not have the subset.
+        dice: shape (cases, subsets, regions); NaN where a case does not have the subset.
         subsets: in the order of `dice`.
+        regions: likewise.
     """
     pairs = [
         (i, j)
@@ -197,22 +205,22 @@ def counter_intuitive_rates(
         if len(more) == len(few) + 1 and set(few) < set(more)
     ]
     if not pairs:
-        return dict.fromkeys(REGIONS)
+        return dict.fromkeys(regions)
     few, more = (list(side) for side in zip(*pairs, strict=True))
     known = np.isfinite(dice[:, more, 0])  # who has more has fewer too
     if not known.any():
-        return dict.fromkeys(REGIONS)
+        return dict.fromkeys(regions)
     worse = (dice[:, more] < dice[:, few])[known].mean(0)
-    return {region: round(100 * float(worse[k]), 2) for k, region in enumerate(REGIONS)}
+    return {region: round(100 * float(worse[k]), 2) for k, region in enumerate(regions)}
 
 
 def _text(rows: Sequence[Mapping[str, Any]], rates: Mapping[str, float | None]) -> str:
     width = max(len(row["sequences"]) for row in rows)
-    lines = [f"{'Dice %':{width}}" + "".join(f"{region:>7}" for region in REGIONS)]
+    lines = [f"{'Dice %':{width}}" + "".join(f"{region:>7}" for region in rates)]
     for row in rows:
-        figures = "".join(f"{row[f'{region}_dice']:7.1f}" for region in REGIONS)
+        figures = "".join(f"{row[f'{region}_dice']:7.1f}" for region in rates)
         lines.append(f"{row['sequences']:{width}}{figures}")
-    means = (np.mean([row[f"{region}_dice"] for row in rows]) for region in REGIONS)
+    means = (np.mean([row[f"{region}_dice"] for row in rows]) for region in rates)
     lines.append(f"{'mean':{width}}" + "".join(f"{mean:7.1f}" for mean in means))
     if None not in rates.values():
         lines.append(

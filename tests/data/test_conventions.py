@@ -14,6 +14,8 @@ from cggm.data.brats.conventions import (
     label_convention_named,
     region_mask,
     region_masks,
+    region_volumes,
+    told_in,
 )
 from cggm.data.errors import InputError
 
@@ -25,7 +27,7 @@ WHERE = "case P1: P1_seg.nii.gz"
     [
         ("brats2021", [0, 1, 2, 4], [0, 1, 2, 3]),
         ("brats2023", [0, 1, 2, 3], [0, 1, 2, 3]),
-        ("brats2024", [0, 1, 2, 3, 4], [0, 1, 2, 3, 0]),
+        ("brats2024", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
         ("brats_peds2023", [0, 1, 2, 3], [0, 1, 2, 3]),
         ("brats_peds2024", [0, 1, 2, 3, 4], [0, 3, 1, 1, 2]),
         ("msd", [0, 1, 2, 3], [0, 2, 1, 3]),
@@ -40,7 +42,8 @@ def test_published_values(name: str, values: list[int], classes: list[int], dtyp
 
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_classes_survive_the_way_to_a_file_and_back(name: str) -> None:
-    classes = np.random.default_rng(0).integers(0, len(CLASSES), (3, 4, 5)).astype(np.uint8)
+    known = len(CLASSES) if name == "brats2024" else 4
+    classes = np.random.default_rng(0).integers(0, known, (3, 4, 5)).astype(np.uint8)
     values = CONVENTIONS[name].from_classes(classes)
     assert values.dtype == np.uint8
     assert np.array_equal(CONVENTIONS[name].to_classes(values, WHERE), classes)
@@ -91,9 +94,22 @@ def test_labels_that_are_no_numbers_are_refused() -> None:
         CONVENTIONS["brats2021"].to_classes(np.array([np.nan, np.inf, 1.0]), WHERE)
 
 
-def test_classes_outside_0_to_3_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"classes must be 0 to 3; found \[4\]"):
-        CONVENTIONS["brats2021"].from_classes(np.array([0, 4]))
+def test_classes_outside_0_to_4_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"classes must be 0 to 4; found \[5\]"):
+        CONVENTIONS["brats2021"].from_classes(np.array([0, 5]))
+
+
+@pytest.mark.parametrize("name", [name for name in CONVENTIONS if name != "brats2024"])
+def test_a_cavity_is_not_written_where_no_value_stands_for_it(name: str) -> None:
+    message = rf"a resection cavity \(2 voxels\), .* {name} .* has no value: choose brats2024"
+    with pytest.raises(InputError, match=message):
+        CONVENTIONS[name].from_classes(np.array([0, 4, 4]))
+
+
+def test_the_cavity_is_in_no_region_of_the_tumor() -> None:
+    assert [int(mask.sum()) for mask in region_masks(np.array([4, 4])).values()] == [0, 0, 0]
+    volumes = region_volumes(np.array([4, 4, 3]), 0.5, told_in({"RC"}))
+    assert volumes == {"WT": 0.5, "TC": 0.5, "ET": 0.5, "RC": 1.0}
 
 
 def test_unknown_name_lists_the_known_ones() -> None:

@@ -19,6 +19,7 @@ from cggm.data.brats import case_folder, conversion
 from cggm.data.brats.cases import SEQUENCES, Case, find_cases
 from cggm.data.brats.nifti import read_case
 from cggm.data.brats.normalization import brain_and_box, normalize
+from cggm.data.brats.patches import read_patch
 from cggm.data.brats.store import SliceStore
 from cggm.data.errors import InputError
 
@@ -48,6 +49,39 @@ def rebuilt(cases: list[Case], store: SliceStore) -> list[str]:
     before = {case: written(store, case) for case in store.cases}
     again = build(cases, store.folder)
     return [case for case in again.cases if written(store, case) != before[case]]
+
+
+def test_a_cavity_is_background_until_it_is_a_class(cases: list[Case], tmp_path: Path) -> None:
+    """A store that was built without it, also by an earlier version, is built again."""
+    for case in cases:
+        assert case.label is not None
+        image = nib.load(case.label.path)
+        values = np.asarray(image.dataobj).copy()
+        values[values == 4] = 3
+        values[10:13, 8:11, 5:8] = 4
+        nib.save(nib.Nifti1Image(values, image.affine), case.label.path)
+    without = [replace(case, convention="brats2024") for case in cases]
+    store = build(without, tmp_path / "store")
+    label = store.load("P0").label
+    assert label is not None and set(np.unique(label)) == {0, 1, 2, 3}
+    meta = json.loads((store.folder / "P0" / "meta.json").read_text())
+    del meta["cavity"]
+    (store.folder / "P0" / "meta.json").write_text(json.dumps(meta))
+    assert rebuilt(without, store) == [], "an earlier version did not say it"
+    assert rebuilt([replace(case, cavity=True) for case in without], store) == ["P0", "P1"]
+    stored = store.load("P0")
+    assert stored.label is not None and (np.asarray(stored.label) == 4).sum() == 27
+    assert stored.class_voxels is not None and stored.class_voxels.shape[1] == 3
+    counts = [(np.asarray(stored.label) == number).sum() for number in (1, 2, 3)]
+    assert stored.class_voxels.sum(0).tolist() == counts, "tumor alone"
+    only = Path(stored.folder / "label.npy")
+    label = np.load(only)
+    label[:] = 4
+    label[:, 0, 0] = 2  # patches lie about this pixel of tumor, whatever the cavity
+    np.save(only, label)
+    draws = np.random.default_rng(0)
+    patches = [read_patch(stored, 3, [0], 8, draws)["label"] for _ in range(9)]
+    assert all(patch[0, :, 0, 0].eq(2).all() for patch in patches)
 
 
 def test_store_holds_the_normalized_volume(cases: list[Case], tmp_path: Path) -> None:

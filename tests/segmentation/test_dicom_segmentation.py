@@ -113,6 +113,24 @@ def test_enhancing_tumor_that_cannot_be_told_has_no_segment(tmp_path: Path) -> N
     np.testing.assert_array_equal(read.transpose(2, 1, 0), core)
 
 
+@pytest.mark.parametrize("enhancing", [True, False])
+def test_a_resection_cavity_has_a_segment_of_its_own(tmp_path: Path, enhancing: bool) -> None:
+    write_series(tmp_path / "in")
+    stack, mask, path = stack_of(tmp_path / "in"), classes(), tmp_path / "mask.dcm"
+    mask[2:4, 2:4, 2:4] = 4
+    write_segmentation(mask, stack, path, enhancing=enhancing)
+    item = pydicom.dcmread(path).SegmentSequence[-1]
+    code = item.SegmentedPropertyTypeCodeSequence[0]
+    assert (item.SegmentLabel, code.CodeValue) == ("Resection cavity", "52988006")
+    read = hd.seg.segread(path).get_pixels_by_source_instance(
+        [frame.instance for frame in stack.frames],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+    )
+    expected = mask if enhancing else np.array([0, 1, 2, 1, 3], np.uint8)[mask]
+    np.testing.assert_array_equal(read.transpose(2, 1, 0), expected)
+
+
 def test_a_mask_is_turned_to_the_axes_of_the_series(tmp_path: Path) -> None:
     write_series(tmp_path / "in", orientation=oblique(35))
     stack, mask = stack_of(tmp_path / "in"), classes(2)

@@ -18,6 +18,7 @@ from cggm.pipelines.segmentation import (
 from cggm.pipelines.segmentation.outputs import (
     class_probabilities,
     classes_of,
+    mask_convention,
     mean_logits,
 )
 
@@ -134,9 +135,24 @@ def test_inference_decides_by_region_and_only_in_the_brain() -> None:
 
 
 def test_what_does_not_exist_is_refused() -> None:
-    assert (output_channels("classes"), output_channels("regions")) == (4, 3)
-    message = r"'outputs' is 'region'; it must be one of \['classes', 'regions'\]"
+    assert [output_channels(kind) for kind in ("classes", "regions", "cavity")] == [4, 3, 5]
+    message = r"'outputs' is 'region'; it must be one of \['classes', 'regions', 'cavity'\]"
     with pytest.raises(InputError, match=message):
         segmentation_loss("region")
+    message = (
+        r"'class_weights' is \[1, 1, 1, 1\]; with outputs cavity it must be 5 numbers"
+    )
+    with pytest.raises(InputError, match=message):
+        segmentation_loss("cavity", [1, 1, 1, 1])
     with pytest.raises(InputError, match="the method qmf weighs predictions by the energy of"):
         output_channels("regions", "confidence")
+
+
+def test_masks_with_a_cavity_are_in_a_convention_that_has_it() -> None:
+    assert mask_convention("classes", None, "brats2021") == "brats2021"
+    assert mask_convention("cavity", None, "brats2021") == "brats2024"
+    assert mask_convention("cavity", "brats2024", "brats2021") == "brats2024"
+    with pytest.raises(
+        InputError, match="label_convention is 'msd', .* choose brats2024, or leave"
+    ):
+        mask_convention("cavity", "msd", "brats2021")

@@ -58,6 +58,14 @@ def test_mask_comes_back_as_it_went(classes: np.ndarray, written: Path) -> None:
     assert np.array_equal(read_from_slicer(written, grid()), classes)
 
 
+def test_a_resection_cavity_has_a_segment_of_its_own(classes: np.ndarray, tmp_path: Path) -> None:
+    classes[8:, 3:9, 2:6] = 4
+    write_for_slicer(classes, AFFINE, tmp_path / "P1.seg.nrrd")
+    cavity = slicerio.read_segmentation(str(tmp_path / "P1.seg.nrrd"))["segments"][3]
+    assert (cavity["name"], cavity["labelValue"]) == ("RC resection cavity", 4)
+    assert np.array_equal(read_from_slicer(tmp_path / "P1.seg.nrrd", grid()), classes)
+
+
 def test_slicer_finds_names_colors_codes_and_place(written: Path) -> None:
     content = slicerio.read_segmentation(str(written))
     assert [one["labelValue"] for one in content["segments"]] == [1, 2, 3]
@@ -117,7 +125,7 @@ def overlap(content: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (rename, "a segment 'Segment_1'; expected NCR, ED and ET"),
+        (rename, "a segment 'Segment_1'; expected NCR, ED, ET and RC"),
         (shift, "does not lie on the voxels of case P1"),
         (move_away, "lie outside the images of case P1"),
         (overlap, "1 voxel of 'ET' belong to another segment"),
@@ -166,3 +174,22 @@ def test_commands_take_masks_out_and_bring_corrected_cases_back(tmp_path: Path) 
         read_case(case, list(case.images))
     record = json.loads((tmp_path / "corrected" / "P0" / "corrected.json").read_text())
     assert record["label"] == "P0.seg.nrrd"
+
+
+def test_a_corrected_cavity_comes_back_as_a_label_of_brats2024(tmp_path: Path) -> None:
+    data, masks, edited = (tmp_path / name for name in ("data", "masks", "edited"))
+    masks.mkdir()
+    write_case(data, "P0")
+    label = nib.load(data / "P0" / "P0_seg.nii.gz")
+    values = np.array([0, 1, 2, 3, 3], np.uint8)[np.asarray(label.dataobj)]
+    values[5:7, 14:16, 6] = 4
+    nib.save(nib.Nifti1Image(values, label.affine), masks / "P0.nii.gz")
+    (data / "P0" / "P0_seg.nii.gz").unlink()
+    option = ("--label_convention", "brats2024")
+    assert run("export", masks, edited, *option).exit_code == 0
+    refused = run("import", edited, data, tmp_path / "corrected")
+    assert refused.exit_code == 1 and "choose brats2024" in refused.output
+    assert run("import", edited, data, tmp_path / "corrected", *option).exit_code == 0
+    (case,) = find_cases(tmp_path / "corrected", label_convention="brats2024")
+    assert case.layout == "brats2023" and len(case.images) == 4 and case.label is not None
+    assert np.array_equal(np.asarray(nib.load(case.label.path).dataobj), values)

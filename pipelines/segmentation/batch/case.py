@@ -25,6 +25,7 @@ from ....data.patients import patient_of
 from ...handlers.checkpoint_file import TRAINED_ON, Weights
 from ..one_by_one import is_replaceable, tables_lock
 from ..output_folder import FORMAT, PREPARED, corrected_masks, record_file
+from ..outputs import mask_convention
 from ..overlays import draw_overlay
 from ..quality import Finding, check_case
 from ..quality.findings import BEFOREHAND, by_severity, finding
@@ -57,7 +58,8 @@ class Settings:
         brain_mask: as in `cggm prepare`.
         accurate: likewise.
         spacing: likewise.
-        label_convention: of the masks; None takes that of each case's layout.
+        label_convention: of the masks; None takes that of each case's layout, or one with a value
+            for the resection cavity where the network tells it.
         flips: the mean over flips of the images.
         strict: a case with an error among its findings fails.
     """
@@ -78,11 +80,16 @@ class Tool:
         weights: of the network, or of several.
         settings: the user's.
         device: where it computes.
+
+    Raises:
+        InputError: there is no such model, or the label convention has no value for a class of it.
     """
 
     def __init__(self, weights: Weights, settings: Settings, device: str | None = None) -> None:
         self.segmenter = Segmenter.from_folder(weights, device=device, flips=settings.flips)
         self.settings = settings
+        if settings.label_convention is not None:
+            mask_convention(self.segmenter.outputs, settings.label_convention, "brats2021")
         trained, found = self.segmenter.trained, digests(weights)
         told = {name: trained[name] for name in _OF_MODEL if name in trained}
         self.model: dict[str, Any] = {
@@ -92,7 +99,8 @@ class Tool:
 
     def convention(self, case: Case) -> str:
         """The label convention of the masks of a case."""
-        return self.settings.label_convention or case.mask_convention
+        chosen, usual = self.settings.label_convention, case.mask_convention
+        return mask_convention(self.segmenter.outputs, chosen, usual)
 
     def told(self, case: Case, told: Told) -> Told:
         """Add to what is told of a case that the network was trained on its patient."""
@@ -280,6 +288,7 @@ def _write_files(
         title=f"{volume.name} (research use only)",
         voxel_ml=volume.voxel_ml,
         untold=untold_regions(volume.images),
+        regions=tuple(result.volumes),
         note=f"{joined(volume.images)}: {result.expected}",
     )
     write_view(folder, volume.images, classes, volume.affine)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from ....data.brats.cases import Case
-from ....data.brats.conventions import REGIONS
+from ....data.brats.conventions import told_in
 from ....data.errors import InputError
 from ....data.files import fingerprint, is_same_file
 from ..output_folder import case_folders, changed_since, corrected_masks, not_a_record, read_content
@@ -116,6 +116,7 @@ def row_of(record: CaseRecord, folder: Path) -> dict[str, Any]:
         OSError: a mask is gone.
     """
     volumes, dice = record["volumes_ml"], record["expected_dice"]
+    regions = told_in(volumes)
     remarks = [corrected_masks(folder, record), *record["untold"].values(), *record["remarks"]]
     return {
         "case": record["case"],
@@ -123,12 +124,12 @@ def row_of(record: CaseRecord, folder: Path) -> dict[str, Any]:
         "date": record["date"] or "",
         "sequences": joined(record["sequences"]),
         "prepared": record["prepared"],
-        **{f"{region}_ml": _cell(volumes, region) for region in REGIONS},
-        **{f"{region}_expected_dice": _cell(dice or {}, region) for region in REGIONS},
+        **{f"{region}_ml": _cell(volumes, region) for region in regions},
+        **{f"{region}_expected_dice": _cell(dice or {}, region) for region in regions},
         "expected": record["expected"],
         "remark": "; ".join(filter(None, remarks)),
         "findings": " ".join(dict.fromkeys(str(each["code"]) for each in record["findings"])),
-        **{f"{region}_confidence": _cell(record["confidence"], region) for region in REGIONS},
+        **{f"{region}_confidence": _cell(record["confidence"], region) for region in regions},
         "seconds": round(sum(record["seconds"].values()), 1),
     }
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ....data.brats.cases import Case
-from ....data.brats.conventions import REGIONS
+from ....data.brats.conventions import told_in
 from ....data.errors import InputError, some
 from ....data.files import write_csv, write_text
 from ....data.identity import digest
@@ -201,7 +201,7 @@ class _Tables:
 
 def _line(record: CaseRecord) -> str:
     volumes = record["volumes_ml"]
-    told = {region: volumes[region] for region in REGIONS}
+    told = {region: volumes[region] for region in told_in(volumes)}
     figures = [f"{name} {'–' if ml is None else f'{ml:.1f} ml'}" for name, ml in told.items()]
     how = f"{joined(record['sequences'])}{', prepared' if record['prepared'] else ''}"
     lines = [f"{', '.join(figures)} ({how}); {sum(record['seconds'].values()):.0f} s"]

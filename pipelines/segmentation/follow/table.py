@@ -134,9 +134,8 @@ def _look_for_new(one: Measured, earlier: Visit, smallest_ml: float) -> None:
         one.remark(f"new lesions cannot be told from {earlier.when}: {error}")
         return
     one.compared = place.how
-    one.new = new_lesions(
-        region_mask(classes, "ET"), affine, tumor > 0, tumor_affine, place.to_earlier, smallest_ml
-    )
+    enhancing, tumor = region_mask(classes, "ET"), region_mask(tumor, "WT")
+    one.new = new_lesions(enhancing, affine, tumor, tumor_affine, place.to_earlier, smallest_ml)
 
 
 def _change_columns() -> list[str]:

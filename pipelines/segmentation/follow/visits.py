@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....data.brats.checks import voxel_sizes
-from ....data.brats.conventions import label_convention_named, region_volumes
+from ....data.brats.conventions import label_convention_named, region_volumes, told_in
 from ....data.brats.nifti import RasImage, read_nifti
 from ....data.errors import InputError
 from ....data.patients import patient_of
@@ -71,7 +71,7 @@ class Visit:
         """Read the mask.
 
         Returns:
-            Classes 0 to 3, uint8 (X, Y, Z) along RAS+ axes; voxel to RAS mm, (4, 4).
+            Classes 0 to 4, uint8 (X, Y, Z) along RAS+ axes; voxel to RAS mm, (4, 4).
 
         Raises:
             InputError: it cannot be read, or is no mask of its convention.
@@ -202,7 +202,8 @@ def _visit(folder: Path) -> Visit:
 def _corrected(visit: Visit) -> Visit:
     """The visit with the volumes of a mask that somebody has changed since it was written."""
     classes, affine = visit.classes()
-    measured = region_volumes(classes, float(voxel_sizes(affine).prod()) / 1000)
+    voxel_ml = float(voxel_sizes(affine).prod()) / 1000
+    measured = region_volumes(classes, voxel_ml, told_in(visit.volumes))
     volumes = {
         region: None if ml is None else round(measured[region], 3)
         for region, ml in visit.volumes.items()

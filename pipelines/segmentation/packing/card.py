@@ -8,9 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from ....data.brats.conventions import REGIONS
 from ...balancing.modality_dropout import subset_warning
-from ..reliability import region_figures
+from ..reliability import measured_regions, region_figures
 
 if TYPE_CHECKING:
     from .metadata import Release
@@ -43,6 +42,11 @@ def card(name: str, model: Model, meta: Mapping[str, Any], release: Release) -> 
         voxels=_voxels(model.description.get("grid", {})),
         data=release.data,
         weights_license=release.weights_license,
+        year=(
+            ", 4 resection cavity (RC), as in BraTS 2024"
+            if settings["outputs"] == "cavity"
+            else ", as in BraTS 2023"
+        ),
         small_et=(
             f" Where all ET has less than {model.smallest_et:g} ml it counts as NCR."
             if model.smallest_et
@@ -74,7 +78,7 @@ def _performance(model: Model) -> str:
             "**Unknown: these weights were never evaluated** with `cggm evaluate brats --subsets "
             "True`. Do not use them before that is done."
         )
-    header = ["sequences", "cases", *(f"{region} Dice" for region in REGIONS)]
+    header = ["sequences", "cases", *(f"{region} Dice" for region in measured_regions(rows[0]))]
     flips = (
         " Measured with flips, which this bundle leaves out." if model.table.get("flips") else ""
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ....data.brats.conventions import REGIONS
-from ..outputs import OUTPUTS
-from ..reliability import joined
+from ..outputs import OUTPUTS, told_classes
+from ..reliability import joined, measured_regions
 
 _PACKAGES = ("cggm", "nibabel", "pytorch-ignite", "segmentation-models-pytorch", "timm")
-_NAMES = ("background", "necrotic core", "edema", "enhancing tumor")
+_NAMES = ("background", "necrotic core", "edema", "enhancing tumor", "resection cavity")
 _REGION_NAMES = ("whole tumor", "tumor core", "enhancing tumor")
 
 
@@ -59,8 +58,8 @@ def metadata(
         "data_source": release.data,
         "image_classes": f"one channel per sequence: {names}; a channel of zeros is absent; "
         "skull-stripped, z-scored over the brain",
-        "label_classes": "values of a mask: 0 background, 1 necrotic core, 2 edema, 3 enhancing "
-        "tumor",
+        "label_classes": "values of a mask: "
+        + ", ".join(f"{value} {name}" for value, name in enumerate(_classes(settings["outputs"]))),
         "pred_classes": _predictions(settings["outputs"]),
         "eval_metrics": _metrics(table, joined(settings["sequences"])),
         "network_data_format": {
@@ -70,8 +69,13 @@ def metadata(
     }
 
 
+def _classes(outputs: str) -> Sequence[str]:
+    """What the values of a mask mean."""
+    return _NAMES[: len(told_classes(outputs))]
+
+
 def _predictions(outputs: str) -> str:
-    names = _REGION_NAMES if outputs == "regions" else _NAMES
+    names = _REGION_NAMES if outputs == "regions" else _classes(outputs)
     return f"{len(names)} channels of logits: {', '.join(names)}; channel_def names mask values"
 
 
@@ -80,7 +84,10 @@ def _metrics(table: Mapping[str, Any], subset: str) -> dict[str, float]:
     row = next((row for row in table.get("subsets", ()) if row["sequences"] == subset), None)
     if row is None:
         return {}
-    return {f"mean_volumetric_dice_percent_{region}": row[f"{region}_dice"] for region in REGIONS}
+    return {
+        f"mean_volumetric_dice_percent_{region}": row[f"{region}_dice"]
+        for region in measured_regions(row)
+    }
 
 
 def _shape(settings: Mapping[str, Any]) -> list[str]:
@@ -117,5 +124,5 @@ def _output(settings: Mapping[str, Any]) -> dict[str, Any]:
         "value_range": [],
         "is_patch_data": settings["patch_size"] is not None,
         # Of regions, too: MONAI Label takes from here what the values of a mask mean.
-        "channel_def": {str(i): name for i, name in enumerate(_NAMES)},
+        "channel_def": {str(i): name for i, name in enumerate(_classes(settings["outputs"]))},
     }

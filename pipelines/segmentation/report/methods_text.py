@@ -76,10 +76,12 @@ def _whole(text: MethodsText, records: Sequence[Record]) -> str:
     by = f"cggm {versions.get('cggm', '(version unknown)')}"
     monai = f"MONAI {versions['monai']} " if "monai" in versions else "MONAI "
     torch = f", PyTorch {versions['torch']}" if "torch" in versions else ""
+    cavities = sum("RC" in record.volumes_ml for record in records)
+    cavity = f", and the resection cavity (RC) in {_count(cavities, 'case')}," if cavities else ""
     return (
         f"Tumors in {_count(len(records), 'case')} of {_count(subjects, 'subject')} were "
-        "segmented into necrotic core (NCR), edema (ED) and enhancing tumor (ET) with "
-        f"{by} ({monai}{text.cited(_REFERENCES['monai'])}{torch}; research use only)."
+        "segmented into necrotic core (NCR), edema (ED) and enhancing tumor (ET)"
+        f"{cavity} with {by} ({monai}{text.cited(_REFERENCES['monai'])}{torch}; research use only)."
     )
 
 

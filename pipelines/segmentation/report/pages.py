@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ....data.brats.conventions import CLASSES, REGIONS
+from ....data.brats.conventions import CLASSES, told_in
 from ....data.files import write_text
 from .methods_text import methods_text
 from .picture import ENDS, OUTLINES, PLANES, draw_picture
@@ -23,8 +23,9 @@ from .records import SEVERITIES, Record
 from .views import View, read_view
 
 MOST_BYTES = 10 * 2**20  # of the images in a page, so that it stays below 12 MB
-REGION_NAMES = {"WT": "whole tumor", "TC": "tumor core", "ET": "enhancing tumor"}
-CLASS_NAMES = {"NCR": "necrotic core", "ED": "edema", "ET": "enhancing tumor"}
+CAVITY_NAME = {"RC": "resection cavity"}  # only where the network tells it
+REGION_NAMES = {"WT": "whole tumor", "TC": "tumor core", "ET": "enhancing tumor", **CAVITY_NAME}
+CLASS_NAMES = {"NCR": "necrotic core", "ED": "edema", "ET": "enhancing tumor", **CAVITY_NAME}
 _FOLDER = Path(__file__).parent / "templates"
 _TOLD = ("method", "architecture", "sequences", "modality_dropout", "encoder", "patch_size")
 
@@ -49,8 +50,9 @@ def write_case_page(folder: Path, record: Record) -> Path:
 
 def case_html(record: Record, view: View) -> str:
     """The page of one case."""
-    script = _script("viewer.js")
-    data, step = _embedded(view)
+    script, regions = _script("viewer.js"), list(record.volumes_ml)
+    colors = {name: OUTLINES[name] for name in CLASS_NAMES if name != "RC" or name in regions}
+    data, step = _embedded(view, regions, colors)
     return (
         _templates()
         .get_template("case.html")
@@ -58,13 +60,14 @@ def case_html(record: Record, view: View) -> str:
             record=record,
             findings=sorted(record.findings, key=lambda f: SEVERITIES.index(f.severity)),
             told={key: _plain(record.settings[key]) for key in _TOLD if record.settings.get(key)},
-            empty=[region for region in REGIONS if not view.region(region).any()],
-            sequence_for={region: view.sequence_for(region) for region in REGIONS},
+            regions={region: REGION_NAMES[region] for region in regions},
+            empty=[region for region in regions if not view.region(region).any()],
+            sequence_for={region: view.sequence_for(region) for region in regions},
             step=step,
             data=data,
-            picture=base64.b64encode(draw_picture(view)).decode(),
+            picture=base64.b64encode(draw_picture(view, regions)).decode(),
             class_names=CLASS_NAMES,
-            colors=OUTLINES,
+            colors=colors,
             script=script,
             script_digest=_digest(script),
         )
@@ -95,6 +98,7 @@ def overview_html(
         .get_template("overview.html")
         .render(
             title=title,
+            regions=told_in({region for record in records for region in record.volumes_ml}),
             records=sorted(records, key=lambda r: (order[r.level], r.case)),
             failed=failed,
             sequences=list(dict.fromkeys(s for record in records for s in record.sequences)),
@@ -106,7 +110,9 @@ def overview_html(
     )
 
 
-def _embedded(view: View) -> tuple[dict[str, Any], int]:
+def _embedded(
+    view: View, regions: Sequence[str], colors: Mapping[str, str]
+) -> tuple[dict[str, Any], int]:
     """What the viewer reads, thinned until it is small enough, and every which voxel it shows."""
     step = 1
     while True:
@@ -123,8 +129,8 @@ def _embedded(view: View) -> tuple[dict[str, Any], int]:
         "mask": _packed(shown.mask),
         "planes": PLANES,
         "ends": ENDS,
-        "classes": [[CLASSES.index(name), name, color] for name, color in OUTLINES.items()],
-        "places": {r: [shown.sequence_for(r), shown.place_of(r)] for r in REGIONS},
+        "classes": [[CLASSES.index(name), name, color] for name, color in colors.items()],
+        "places": {r: [shown.sequence_for(r), shown.place_of(r)] for r in regions},
     }, step
 
 
@@ -156,7 +162,6 @@ def _templates() -> Environment:
     templates.filters["percent"] = lambda share: _number(None if share is None else 100 * share)
     templates.filters["sentence"] = lambda text: text if text[-1:] in ".!?" else f"{text}."
     templates.filters["link"] = lambda case: quote(f"{case}/{case}.html")
-    templates.globals["regions"] = REGION_NAMES
     return templates
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ....data.brats.conventions import CLASSES
+from ....data.brats.conventions import CLASSES, REGIONS
 from ....data.colors import SKY_BLUE
-from ..overlays import COLORS
+from ..overlays import ALL_COLORS
 from .views import View
 
 # Plane: the axes that run to the right, up, and through it. All are shown mirrored, as
@@ -27,21 +27,29 @@ PLANES: Mapping[str, tuple[int, int, int]] = {
 ENDS = (("R", "L"), ("A", "P"), ("S", "I"))  # what lies at the left and right, or top and bottom
 _BARS = (100, 50, 20, 10, 5, 2, 1)  # mm
 # Those of the overlays; a thin line needs a lighter blue.
-OUTLINES: Mapping[str, str] = {**COLORS, "NCR": SKY_BLUE}
+OUTLINES: Mapping[str, str] = {**ALL_COLORS, "NCR": SKY_BLUE}
 _WHOLE = {"WT": OUTLINES["ED"]}
 _CORE = {name: OUTLINES[name] for name in ("ET", "NCR")}  # the thinner line on top
-_LINE_WIDTHS = {"WT": 1.2, "ET": 1.8, "NCR": 0.9}
+_CAVITY = {"RC": OUTLINES["RC"]}
+_LINE_WIDTHS = {"WT": 1.2, "ET": 1.8, "NCR": 0.9, "RC": 1.2}
 _WIDTH, _DPI = 9.0, 110
 
 
-def draw_picture(view: View) -> bytes:
+def draw_picture(view: View, regions: Collection[str] = REGIONS) -> bytes:
     """Draw a case as a PNG: a row for the whole tumor, and one for its core where there is one.
 
     Slices are those with most of the predicted region. Outlines leave what they surround visible.
+    Where the network tells RC, the resection cavity has a row, too, and is outlined in all.
+
+    Args:
+        view: of the case.
+        regions: those that the network tells.
     """
-    rows = [("WT", _WHOLE)]
+    cavity = _CAVITY if "RC" in regions else {}
+    rows = [("WT", _WHOLE | cavity)]
     core = next((name for name in ("ET", "TC") if view.region(name).any()), None)
-    rows += [] if core is None else [(core, _CORE)]
+    rows += [] if core is None else [(core, _CORE | cavity)]
+    rows += [("RC", cavity)] if cavity and view.region("RC").any() else []
     sizes = [np.array(view.mask.shape)[axis] * view.spacing[axis] for axis in range(3)]
     across, upright = ([sizes[axes[i]] for axes in PLANES.values()] for i in (0, 1))
     height = _WIDTH * max(upright) / sum(across)
@@ -67,7 +75,7 @@ def draw_picture(view: View) -> bytes:
         )
     lines = [Line2D([], [], color=color, label=name) for name, color in _names(rows).items()]
     figure.legend(
-        handles=lines, loc="lower center", ncols=3, fontsize=9, frameon=False, labelcolor="white"
+        handles=lines, loc="lower center", ncols=4, fontsize=9, frameon=False, labelcolor="white"
     )
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
@@ -77,6 +85,7 @@ def draw_picture(view: View) -> bytes:
 def _names(rows: list[tuple[str, dict[str, str]]]) -> dict[str, str]:
     """What each color of an outline means."""
     known = {"WT": "whole tumor (WT)", "NCR": "necrotic core (NCR)", "ET": "enhancing (ET)"}
+    known["RC"] = "resection cavity (RC)"
     return {known[name]: color for _, outlines in rows for name, color in outlines.items()}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ....data.brats.conventions import REGIONS
+from ....data.brats.conventions import told_in
 from ....data.files import read_json
 from ....data.tables import read_rows
 from ..one_by_one import FAILED
@@ -20,7 +20,7 @@ class Record:
     """The record of a segmented case, as ``cggm segment`` leaves it.
 
     Attributes:
-        volumes_ml: milliliters by region; None where it cannot be told.
+        volumes_ml: milliliters by region that the network tells; None where it cannot be told.
         expected_dice: percent by region, of this subset of the sequences.
         confidence: share by region.
         untold: why a region cannot be told.
@@ -114,7 +114,9 @@ def record_of(content: Mapping[str, Any], corrected: str = "") -> Record:
         **{
             **values,
             "corrected": corrected,
-            "volumes_ml": {region: values["volumes_ml"].get(region) for region in REGIONS},
+            "volumes_ml": {
+                region: values["volumes_ml"].get(region) for region in told_in(values["volumes_ml"])
+            },
             "sequences": tuple(map(str, values["sequences"])),
             "remarks": tuple(map(str, values.get("remarks", ()))),
             "findings": tuple(map(_finding, values.get("findings", ()))),

@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from ....data.brats.conventions import REGION_CLASSES
+from ....data.brats.conventions import ALL_REGIONS
 from ....data.errors import InputError
 from ..output_folder import VIEW
 
@@ -24,6 +24,7 @@ _SHOWN_ON = {  # where a region is seen best, the best first
     "WT": ("flair", "t2", "t1ce", "t1"),
     "TC": ("t1ce", "t1", "t2", "flair"),
     "ET": ("t1ce", "t1", "t2", "flair"),
+    "RC": ("flair", "t1ce", "t1", "t2"),  # dark, but for the last
 }
 
 
@@ -33,7 +34,7 @@ class View:
 
     Attributes:
         images: sequence to gray values 1 to 255, 0 outside the brain, shape (X, Y, Z).
-        mask: classes 0 background, 1 NCR, 2 ED, 3 ET, same shape.
+        mask: classes 0 background, 1 NCR, 2 ED, 3 ET, 4 RC, same shape.
         affine: voxel to mm in RAS+, shape (4, 4).
     """
 
@@ -49,7 +50,7 @@ class View:
 
     def region(self, name: str) -> NDArray[np.bool_]:
         """Where a region is, shape (X, Y, Z)."""
-        return np.isin(self.mask, REGION_CLASSES[name])
+        return np.isin(self.mask, ALL_REGIONS[name])
 
     def sequence_for(self, region: str) -> str:
         """The sequence that shows a region best, of those that there are."""

@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "slices": {},
     "volumes": VOLUMES,
     "regions": {"outputs": "regions"},
+    "cavity": {"outputs": "cavity"},
     "neighbors": {"neighbors": 1},
 }
 NAME = "brats_mri_cggm_segmentation"
