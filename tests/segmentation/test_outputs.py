@@ -139,9 +139,7 @@ def test_what_does_not_exist_is_refused() -> None:
     message = r"'outputs' is 'region'; it must be one of \['classes', 'regions', 'cavity'\]"
     with pytest.raises(InputError, match=message):
         segmentation_loss("region")
-    message = (
-        r"'class_weights' is \[1, 1, 1, 1\]; with outputs cavity it must be 5 numbers"
-    )
+    message = r"'class_weights' is \[1, 1, 1, 1\]; with outputs cavity it must be 5 numbers"
     with pytest.raises(InputError, match=message):
         segmentation_loss("cavity", [1, 1, 1, 1])
     with pytest.raises(InputError, match="the method qmf weighs predictions by the energy of"):
