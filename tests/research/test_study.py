@@ -287,7 +287,7 @@ def test_a_study_ends_and_does_nothing_twice() -> None:
 
 @pytest.mark.parametrize("gain", [0.0, 20.0])
 def test_a_wide_interval_gets_draws_by_its_deviation_and_never_by_its_mean(gain: float) -> None:
-    asked = replace(one_cell(search=1, primary=4), half_width=0.9)
+    asked = replace(one_cell(search=1, primary=4, alone=4), half_width=0.9)
     lines: list[dict] = []
     frame = pd.DataFrame(columns=[*vars(Training("", "", 0, 0, 0, "")), "val", "test"])
     while left := Study(asked, frame).left():
