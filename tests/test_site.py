@@ -41,7 +41,7 @@ def options(words: list[str]) -> list[str]:
 
 def command_of(words: list[str]) -> Any:
     """The command behind `cggm` that words lead to, perhaps one of a group's."""
-    command: Any = get_command(_load(words[0], SUB_COMMANDS[words[0]]))
+    command: Any = get_command(_load(SUB_COMMANDS[words[0]]))
     return command.commands[words[1]] if hasattr(command, "commands") else command
 
 
