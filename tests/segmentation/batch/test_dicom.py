@@ -7,6 +7,7 @@ import csv
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -55,10 +56,10 @@ def write_examination(tree: Path, study: str, date: str, **names: str) -> None:
     write_series(tree / "DICOM" / study / "9", study=study, date=date, SeriesDescription="scout")
 
 
-def segmented(tree: Path, output: Path, model: Path) -> int:
+def segmented(tree: Path, output: Path, model: Path, **settings: Any) -> int:
     """Run the command; give its exit code."""
     try:
-        segment.main(tree, output, [model])
+        segment.main(tree, output, [model], **settings)
     except typer.Exit as end:
         return end.exit_code
     return 0
@@ -89,6 +90,11 @@ def test_a_tree_of_dicom_becomes_masks_on_its_own_series(
     (written, _) = sorted((tmp_path / "seg").iterdir())
     stored = hd.seg.segread(written).pixel_array
     assert stored.sum() == (mask > 0).sum() > 0
+    # What the values of a mask mean, its record says.
+    assert segmented(tree, tmp_path / "2023", model, label_convention="brats2023") == 0
+    dicom.seg(tmp_path / "2023", tree, tmp_path / "seg 2023")
+    (again, _) = sorted((tmp_path / "seg 2023").iterdir())
+    assert np.array_equal(hd.seg.segread(again).pixel_array, stored)
     everything = b"".join(path.read_bytes() for path in output.rglob("*") if path.is_file())
     assert NAME.split("^")[0].encode() not in everything
 
