@@ -3,6 +3,7 @@
 # make test   sets everything up and runs the tests, those marked slow aside
 # make test-all   the slow ones too
 # make audit  known faults in the pinned packages, by PyPI's advisories (needs a network)
+# make bench  how near to the limit of the hardware: output/speed/speed.md (20 minutes on a machine that does nothing else)
 # make docs   the site: output/site/index.html
 # make setup  makes .venv alone
 
@@ -43,7 +44,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict
 
 bench: setup
-	$(BIN)/python benchmarks/training_step.py
+	OMP_NUM_THREADS=1 $(BIN)/python -P benchmarks/speed.py output/speed
 
 clean:
 	rm -rf output .venv build *.egg-info

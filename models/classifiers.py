@@ -115,7 +115,24 @@ class TransformerClassifier(nn.Module):
     def forward(self, features: tuple[Tensor, Tensor]) -> Tensor:
         """Predict from (B, T, width) and lengths (B,); shape (B, outputs)."""
         values, lengths = features
-        return self.head(self.attention(values, padding_mask(lengths, values.shape[1])))
+        padded = padding_mask(lengths, values.shape[1])
+        return self.head(token_alone(self.attention, values, padded))
+
+
+def token_alone(summary: TokenTransformer, steps: Tensor, padded: Tensor) -> Tensor:
+    """Summarize steps as `summary` does, with a last layer that computes the token alone.
+
+    The other steps of that layer reach nothing. Only for a summary without dropout.
+    """
+    hidden, mask = summary.with_token(steps, padded)
+    *earlier, last = summary.transformer.layers
+    for layer in earlier:
+        hidden = layer(hidden, src_key_padding_mask=mask)
+    keys = last.norm1(hidden)
+    seen, _ = last.self_attn(keys[:, :1], keys, keys, key_padding_mask=mask, need_weights=False)
+    token = hidden[:, :1] + seen
+    token = token + last.linear2(last.activation(last.linear1(last.norm2(token))))
+    return summary.transformer.norm(token)[:, 0]
 
 
 def transformer_classifiers(

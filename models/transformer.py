@@ -195,10 +195,13 @@ class TokenTransformer(nn.Module):
         Returns:
             The token, shape (B, width).
         """
-        token = self.token.expand(steps.shape[0], 1, -1)
-        mask = F.pad(padded, [1, 0], value=False)
-        hidden = torch.cat([token, steps], dim=1)
+        hidden, mask = self.with_token(steps, padded)
         return self.transformer(hidden, src_key_padding_mask=mask)[:, 0]
+
+    def with_token(self, steps: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the token in front of the steps and of what tells which of them do not count."""
+        token = self.token.expand(steps.shape[0], 1, -1)
+        return torch.cat([token, steps], dim=1), F.pad(padded, [1, 0], value=False)
 
 
 def transformer_layers(

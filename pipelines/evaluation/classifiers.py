@@ -65,7 +65,10 @@ def evaluate_classifiers(
     """
     weights = folder / "models" / FILE
     if not weights.is_file():
-        raise InputError(f"{weights} is missing; only methods with classifiers leave them")
+        raise InputError(
+            f"{weights} is missing: a training leaves classifiers where its method needs them, or "
+            "with --score_modalities True"
+        )
     setting = "sequences" if "sequences" in train else "modalities"
     names = given.get(setting) or train[setting]
     written = {name: folder / FOLDER / name / "evaluation.json" for name in names}
@@ -85,7 +88,9 @@ def _config(
     """``evaluate.json`` with the classifiers of ``train.json``, and the settings they need."""
     plain = {k: v for k, v in train.items() if not isinstance(v, dict | list)}
     own = {k: v for k, v in given.items() if k in evaluate or k in plain}
-    place = {"output_dir": str(folder), "part": "test", "classifiers": train["classifiers"]}
+    # The training had them, whatever it was told in order to have them.
+    classifiers = {k: v for k, v in train["classifiers"].items() if k != "_disabled_"}
+    place = {"output_dir": str(folder), "part": "test", "classifiers": classifiers}
     same_epoch = {"ckpt_path": str(folder / "models" / "model.pt")}
     return {**plain, **evaluate, **own, **place, **same_epoch}
 

@@ -20,6 +20,7 @@ from ...data.brats.conventions import (
 )
 from ...data.errors import InputError
 from ..balancing import RegionTask, SegmentationTask
+from ..balancing.scores import most_probable
 
 # And how many channels tell them; the classes of "cavity" have the resection cavity, too.
 OUTPUTS = {"classes": len(CLASSES) - 1, "regions": len(REGIONS), "cavity": len(CLASSES)}
@@ -117,7 +118,7 @@ def classes_of(logits: Tensor) -> Tensor:
     [1, 2, 0]
     """
     if not tells_regions(logits):
-        return logits.argmax(1)
+        return most_probable(logits)
     whole, core, enhancing = (logits > 0).unbind(1)
     # 0 background, 2 ED is in WT alone, 1 NCR in TC too, 3 ET in all.
     within = torch.where(core, torch.where(enhancing, 3, 1), 2)

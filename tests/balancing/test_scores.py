@@ -5,7 +5,7 @@ import torch
 from monai.metrics import compute_dice
 from torch.nn.functional import cross_entropy, l1_loss
 
-from cggm.pipelines.balancing.scores import SCORES, Dice, score_by_name
+from cggm.pipelines.balancing.scores import SCORES, Dice, most_probable, score_by_name
 
 
 def test_scores_of_classes_by_hand() -> None:
@@ -55,6 +55,13 @@ def test_unknown_scores_are_refused() -> None:
         score_by_name("loss")
     with pytest.raises(ValueError, match=r"'mae' for classification; choose one of \['accuracy'"):
         score_by_name("mae", task="classification")
+
+
+def test_the_most_probable_class_is_that_of_argmax() -> None:
+    torch.manual_seed(0)
+    logits = torch.randint(0, 3, (5, 4, 9, 9)).float()  # with ties
+    logits[0, 2, 0, 0] = torch.nan
+    assert torch.equal(most_probable(logits), logits.argmax(1))
 
 
 def test_dice_without_groups_is_the_mean_over_the_classes_but_the_background() -> None:

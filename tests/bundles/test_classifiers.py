@@ -23,7 +23,7 @@ def evaluated(bundle: Bundle, out: Path) -> dict[str, Path]:
 def test_classifiers_are_judged_as_the_network_is(bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "out"
     # A last layer of zeros makes every prediction the bias, so its score is known.
-    workflow = bundle.run("train.json", out, method="joint")
+    workflow = bundle.run("train.json", out, method="joint", score_modalities=True)
     classifiers = workflow.parser.get_parsed_content("classifiers")
     assert set(torch.load(out / "models" / "classifiers.pt")) == set(classifiers.state_dict())
     first = next(iter(classifiers))
@@ -59,8 +59,31 @@ def test_classifiers_are_judged_as_the_network_is(bundle: Bundle, tmp_path: Path
     assert evaluated(bundle, out)[first].stat().st_mtime_ns > before, "unless they are new"
 
 
+def test_scores_of_modalities_are_recorded_on_request_and_change_no_weight(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    weights, records = {}, {}
+    for scored in (False, True):
+        out = tmp_path / str(scored)
+        given = {"score_modalities": True} if scored else {}
+        bundle.run("train.json", out, method="joint", **given)
+        weights[scored] = torch.load(out / "models" / "last.pt")["network"]
+        records[scored] = (out / "modulation.csv").read_text().splitlines()
+        assert (out / "models" / "classifiers.pt").is_file() is scored
+    assert weights[True].keys() == weights[False].keys()
+    for name, tensor in weights[True].items():
+        assert torch.equal(tensor, weights[False][name]), name
+    header = records[False][0].split(",")
+    score, norm = header.index("score"), header.index("gradient_norm")
+    first = {scored: lines[1].split(",") for scored, lines in records.items()}
+    assert first[True][score] and not first[False][score]
+    assert first[True][norm] == first[False][norm]
+
+
 def test_a_classifier_sees_its_own_modality(bundle: Bundle, tmp_path: Path) -> None:
-    workflow = bundle.workflow("train.json", tmp_path / "out", method="joint")
+    workflow = bundle.workflow(
+        "train.json", tmp_path / "out", method="joint", score_modalities=True
+    )
     workflow.initialize()
     network = workflow.parser.get_parsed_content("network_def").eval()
     classifiers = workflow.parser.get_parsed_content("classifiers").eval()
@@ -78,5 +101,5 @@ def test_a_classifier_sees_its_own_modality(bundle: Bundle, tmp_path: Path) -> N
 
 
 def test_a_training_without_classifiers_is_refused(brats: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"classifiers\.pt is missing; only methods with"):
+    with pytest.raises(InputError, match=r"classifiers\.pt is missing: a training leaves"):
         evaluated(brats, tmp_path)

@@ -38,7 +38,8 @@ class Training:
     """The training of a bundle, built and not started, with what a test wants to see of it."""
 
     def __init__(self, bundle: Bundle, out: Path, **overrides: Any) -> None:
-        workflow = bundle.workflow("train.json", out, **overrides)
+        # Classifiers are there beside every method, so that their gradients are compared, too.
+        workflow = bundle.workflow("train.json", out, **{"score_modalities": True} | overrides)
         workflow.initialize()
         self.parser = workflow.parser
         # In the order in which `run` builds them, so that both draw the same weights.

@@ -10,6 +10,8 @@ from cggm.models import (
     segmentation_classifiers,
     transformer_classifiers,
 )
+from cggm.models.classifiers import token_alone
+from cggm.models.transformer import padding_mask
 
 
 @pytest.fixture
@@ -101,6 +103,22 @@ def test_a_classifier_of_sequences_ignores_padding(reader: TransformerNetwork) -
     changed = values.masked_fill(torch.arange(4)[None, :, None] >= lengths[:, None, None], 7.0)
     torch.testing.assert_close(classifier((changed, lengths)), expected)
     assert not torch.allclose(classifier((values.flip(2), lengths)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_token_alone_is_what_all_steps_would_give(
+    reader: TransformerNetwork, layers: int
+) -> None:
+    attention = transformer_classifiers(reader, layers)["text"].attention
+    values, lengths = reader.encode(sequences())["text"]
+    padded = padding_mask(lengths, values.shape[1])
+    gradients = []
+    for summary in (attention(values, padded), token_alone(attention, values, padded)):
+        summary.square().sum().backward(retain_graph=True)
+        gradients.append([parameter.grad.clone() for parameter in attention.parameters()])
+        attention.zero_grad()
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=1e-4)
+    assert all(gradient.any() for gradient in gradients[1])
 
 
 def test_classifiers_of_sequences_draw_nothing(reader: TransformerNetwork) -> None:

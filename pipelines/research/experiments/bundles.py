@@ -114,7 +114,8 @@ class Bundle:
 
     def _for_training(self, run: Run, folder: Path) -> dict[str, Any]:
         own = {"method": run.method, "seed": run.seed, "output_dir": str(folder)}
-        return {**self._of_training(run), **own}
+        # Figures compare the scores of all methods.
+        return {"score_modalities": not run.single, **self._of_training(run), **own}
 
     def _for_testing(self, run: Run, folder: Path) -> dict[str, Any]:
         return {**self._of_testing(run), "output_dir": str(folder), "part": "test"}

@@ -6,10 +6,11 @@ each is divided by the step of joint training WITHOUT classifiers that came befo
 largest resident size of a process that does nothing else. Columns:
 
     method, bundle
-    step_ms_ratio   median of the ratios of a step's time
+    step_ms_ratio   median of the ratios of a step's time, classifiers trained where a method
+                    needs them
     step_ms_low     its 95 % interval, by the ranks of the ratios
     step_ms_high
-    peak_mb         largest resident memory, with the classifiers that a bundle builds for it
+    peak_mb         largest resident memory, with classifiers
     peak_mb_without_classifiers     empty where the method needs them, or has none
     epoch_steps     what is done when an epoch begins (trials, prototypes, diagnoses), the longest,
                     in steps of joint training on one batch as a whole data set; UMT's teachers,

@@ -39,6 +39,9 @@ FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {
     "mosi": ({"text": (768, 40), "audio": (5, 40), "vision": (20, 40)}, 1, 32),
 }
 BUNDLES = ("brats", *FEATURES)
+# Encoder and side of the slices: of a network to use, and of the bundle's default, for a laptop.
+SMALL_BRATS = "brats, default encoder"
+SEGMENTATION = {"brats": ("resnet18", 96), SMALL_BRATS: ("tu-test_resnet", 80)}
 
 Built = tuple[nn.Module, nn.ModuleDict | None, Task, list[dict[str, Any]]]
 
@@ -47,23 +50,29 @@ def build(bundle: str, late_fusion: str | None) -> Built:
     """A bundle's network, its classifiers, its task and random samples for a batch.
 
     Args:
-        bundle: its name.
+        bundle: its name, or that of a network in `SEGMENTATION`.
         late_fusion: rule that replaces the network's fusion; None for none.
     """
     torch.manual_seed(0)
-    return _brats(late_fusion) if bundle == "brats" else _features(bundle, late_fusion)
+    if bundle in SEGMENTATION:
+        return _segmentation(*SEGMENTATION[bundle], late_fusion)
+    return _features(bundle, late_fusion)
 
 
-def _brats(late_fusion: str | None) -> Built:
+def _segmentation(encoder: str, side: int, late_fusion: str | None) -> Built:
     network = segmentation_network(
         ["flair", "t1", "t1ce", "t2"],
-        encoder="resnet18",
+        encoder=encoder,
         channels=64,
         rates=(1, 2, 3),
         late_fusion=late_fusion,
     )
     samples = [
-        {"image": torch.randn(4, 96, 96), "label": torch.randint(0, 4, (1, 96, 96)), "id": f"{i}"}
+        {
+            "image": torch.randn(4, side, side),
+            "label": torch.randint(0, 4, (1, side, side)),
+            "id": f"{i}",
+        }
         for i in range(8)
     ]
     task = SegmentationTask(DiceCELoss(), RegionDice())
@@ -117,12 +126,17 @@ class Steps:
     Args:
         bundle: whose kind of network is trained.
         method: None for joint training without a handler of ours.
-        classifiers: whether a bundle's classifiers are built, as for a method that needs them.
+        classifiers: whether a bundle's classifiers are built; by default where the method needs
+            them, as a bundle does it.
     """
 
-    def __init__(self, bundle: str, method: Method | None, *, classifiers: bool = True) -> None:
+    def __init__(
+        self, bundle: str, method: Method | None, *, classifiers: bool | None = None
+    ) -> None:
         late_fusion = None if method is None else method.late_fusion
         network, built, task, samples = build(bundle, late_fusion)
+        if classifiers is None:
+            classifiers = method is not None and method.needs_classifiers
         kept = built if classifiers and method is not None else None
         # Around the method's turn at each of these events.
         self._epoch = Clock(Events.EPOCH_STARTED), Clock(Events.EPOCH_STARTED)
@@ -133,7 +147,7 @@ class Steps:
             *modulation,
             *(self._epoch[1], self._iteration[1]),
         ]
-        brats = bundle == "brats"
+        brats = bundle in SEGMENTATION
         loader = DataLoader(
             Dataset(samples),
             batch_size=len(samples),
@@ -195,7 +209,7 @@ def covers(name: str, bundle: str) -> bool:
 
 
 def can_go_without(name: str) -> bool:
-    """Whether a bundle builds classifiers for a method that does not need them."""
+    """Whether a method trains with classifiers and without, to compare their memory."""
     method = CATALOGUE[name]
     return not method.needs_classifiers and method.late_fusion is None
 
