@@ -1,6 +1,7 @@
 """The classifiers f_i of eq. 5: predictions from one modality's features alone."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -125,14 +126,14 @@ def token_alone(summary: TokenTransformer, steps: Tensor, padded: Tensor) -> Ten
     The other steps of that layer reach nothing. Only for a summary without dropout.
     """
     hidden, mask = summary.with_token(steps, padded)
-    *earlier, last = summary.transformer.layers
+    *earlier, last = cast("list[nn.TransformerEncoderLayer]", list(summary.transformer.layers))
     for layer in earlier:
         hidden = layer(hidden, src_key_padding_mask=mask)
     keys = last.norm1(hidden)
     seen, _ = last.self_attn(keys[:, :1], keys, keys, key_padding_mask=mask, need_weights=False)
     token = hidden[:, :1] + seen
     token = token + last.linear2(last.activation(last.linear1(last.norm2(token))))
-    return summary.transformer.norm(token)[:, 0]
+    return cast("nn.LayerNorm", summary.transformer.norm)(token)[:, 0]
 
 
 def transformer_classifiers(

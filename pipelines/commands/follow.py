@@ -12,11 +12,12 @@ import typer
 from tqdm import tqdm
 
 from ...data.brats.checks import plural
+from ...data.brats.conventions import ALL_REGIONS
 from ...data.errors import InputError
 from ...data.files import write_csv
 from ..segmentation.follow.new_lesions import SMALLEST_ML
 from ..segmentation.follow.picture import draw_course
-from ..segmentation.follow.table import Measured, measure
+from ..segmentation.follow.table import Measured, measure, rows_of
 from ..segmentation.follow.visits import dated, patients_in, read_visits
 from ..segmentation.output_folder import COURSES, FOLLOWED
 
@@ -37,19 +38,19 @@ def main(
     """Compare the dates of each patient: volumes, diameters of ET, new lesions. Research only."""
     visits, failures = read_visits(segmented)
     patients = patients_in(dated(visits, dates))
-    rows = []
+    followed: list[Measured] = []
     for patient in tqdm(patients, unit="patient", disable=None):
         try:
             measured = measure(patient, smallest_new)
         except InputError as error:
             failures[patient.name] = str(error)
             continue
-        rows += [one.row() for one in measured]
+        followed += measured
         if len(measured) > 1:
             tqdm.write(course(measured))
             if patient.unordered is None:
                 draw_course(segmented / COURSES / f"{_file_name(patient.name)}.png", measured)
-    write_csv(segmented / FOLLOWED, rows)
+    write_csv(segmented / FOLLOWED, rows_of(followed))
     for name, sentence in failures.items():
         print(f"error: {name}: {sentence}", file=sys.stderr)
     several = sum(len(patient.visits) > 1 for patient in patients)
@@ -68,7 +69,8 @@ def course(dates: Sequence[Measured]) -> str:
     """Tell a patient's dates in a few lines."""
     lines = [dates[0].visit.patient]
     for one in dates:
-        parts = [_figure(one, region) for region in ("WT", "TC", "ET")]
+        regions = [r for r in ALL_REGIONS if r != "RC" or one.values["RC_ml"] is not None]
+        parts = [_figure(one, region) for region in regions]
         if one.new:
             parts.append("new lesion")
         lines.append("  ".join([f"  {one.visit.when}", *parts]))

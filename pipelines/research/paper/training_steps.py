@@ -39,9 +39,14 @@ FEATURES: dict[str, tuple[dict[str, tuple[int, int]], int, int]] = {
     "mosi": ({"text": (768, 40), "audio": (5, 40), "vision": (20, 40)}, 1, 32),
 }
 BUNDLES = ("brats", *FEATURES)
-# Encoder and side of the slices: of a network to use, and of the bundle's default, for a laptop.
-SMALL_BRATS = "brats, default encoder"
-SEGMENTATION = {"brats": ("resnet18", 96), SMALL_BRATS: ("tu-test_resnet", 80)}
+# Encoder, channels, side of the slices and their number: of a network to use, of the bundle's
+# default, for a laptop, and of the paper.
+SMALL_BRATS, PAPERS_BRATS = "brats, default encoder", "brats, the paper's encoder"
+SEGMENTATION = {
+    "brats": ("resnet18", 64, 96, 8),
+    SMALL_BRATS: ("tu-test_resnet", 64, 80, 8),
+    PAPERS_BRATS: ("resnet101", 256, 160, 2),
+}
 
 Built = tuple[nn.Module, nn.ModuleDict | None, Task, list[dict[str, Any]]]
 
@@ -59,11 +64,13 @@ def build(bundle: str, late_fusion: str | None) -> Built:
     return _features(bundle, late_fusion)
 
 
-def _segmentation(encoder: str, side: int, late_fusion: str | None) -> Built:
+def _segmentation(
+    encoder: str, channels: int, side: int, count: int, late_fusion: str | None
+) -> Built:
     network = segmentation_network(
         ["flair", "t1", "t1ce", "t2"],
         encoder=encoder,
-        channels=64,
+        channels=channels,
         rates=(1, 2, 3),
         late_fusion=late_fusion,
     )
@@ -73,7 +80,7 @@ def _segmentation(encoder: str, side: int, late_fusion: str | None) -> Built:
             "label": torch.randint(0, 4, (1, side, side)),
             "id": f"{i}",
         }
-        for i in range(8)
+        for i in range(count)
     ]
     task = SegmentationTask(DiceCELoss(), RegionDice())
     return network, segmentation_classifiers(network), task, samples

@@ -11,12 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from ....data.brats.conventions import REGIONS
-from ....data.colors import BLACK, BLUE, GREEN, VERMILION
+from ....data.colors import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from ....data.files import write_atomically
 from .table import Measured
 
-_STYLES = {"WT": (BLUE, "o"), "TC": (GREEN, "s"), "ET": (VERMILION, "^")}
+_STYLES = {"WT": (BLUE, "o"), "TC": (GREEN, "s"), "ET": (VERMILION, "^"), "RC": (PURPLE, "D")}
 
 
 def draw_course(path: Path, dates: Sequence[Measured]) -> None:
@@ -29,8 +28,9 @@ def draw_course(path: Path, dates: Sequence[Measured]) -> None:
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     volumes, product = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     places = _places(dates)
-    for region in REGIONS:
-        _line(volumes, places, dates, f"{region}_ml", region)
+    for region in _STYLES:
+        if region != "RC" or any(one.values["RC_ml"] is not None for one in dates):
+            _line(volumes, places, dates, f"{region}_ml", region)
     _line(product, places, dates, "ET_mm2", "ET")
     _mark_new(volumes, places, dates)
     volumes.set(ylabel="ml", ylim=(0, None))
@@ -40,7 +40,7 @@ def draw_course(path: Path, dates: Sequence[Measured]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(y=0.12)
     handles, labels = volumes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     name = dates[0].visit.patient
     figure.suptitle(f"{name} (research use only)", fontsize=11, parse_math=False)
     write_atomically(path, FigureCanvasAgg(figure).print_png)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ....data.brats.checks import voxel_sizes
-from ....data.brats.conventions import REGIONS, region_mask
+from ....data.brats.conventions import ALL_REGIONS, region_mask
 from ....data.errors import InputError
 from .bidimensional import Diameters, largest_product
 from .new_lesions import NewLesion, new_lesions
 from .places import place_of
 from .visits import Patient, Visit
 
-QUANTITIES = {**{f"{region}_ml": region for region in REGIONS}, "ET_mm2": "ET"}
+QUANTITIES = {**{f"{region}_ml": region for region in ALL_REGIONS}, "ET_mm2": "ET"}
 REFERENCES = ("first", "preceding")
 
 
@@ -63,6 +63,13 @@ class Measured:
         return sum(lesion.ml for lesion in self.new) if self.new else None
 
 
+def rows_of(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Rows of ``follow.csv``; RC, the cavity, has columns where a network told it."""
+    rows = [one.row() for one in measured]
+    told = any(row["RC_ml"] != "" for row in rows)
+    return [{k: v for k, v in row.items() if told or not k.startswith("RC_")} for row in rows]
+
+
 def measure(patient: Patient, smallest_ml: float) -> list[Measured]:
     """Measure every date of a patient, and its changes against the first and the preceding one.
 
@@ -88,7 +95,7 @@ def measure(patient: Patient, smallest_ml: float) -> list[Measured]:
 
 def _measured(visit: Visit) -> Measured:
     classes, affine = visit.classes()
-    values = {f"{region}_ml": visit.volumes.get(region) for region in REGIONS}
+    values = {f"{region}_ml": visit.volumes.get(region) for region in ALL_REGIONS}
     diameters = None
     if told := visit.volumes.get("ET") is not None:
         diameters = largest_product(region_mask(classes, "ET"), voxel_sizes(affine).tolist())

@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from cggm.data.brats.conventions import REGIONS, label_convention_named, region_mask
+from cggm.data.brats.conventions import ALL_REGIONS, REGIONS, label_convention_named, region_mask
 
 
 def write_visit(
@@ -27,14 +27,15 @@ def write_visit(
     Args:
         output: the folder of all cases.
         case: its name.
-        classes: 0 to 3, (X, Y, Z).
+        classes: 0 to 3, (X, Y, Z); or to 4, the cavity, in a record of ``brats2024``.
         images: intensities by sequence on the same grid, 0 outside the brain.
         affine: voxel to RAS mm.
         record: entries, such as ``date``.
     """
     folder = output / case
     (folder / "view").mkdir(parents=True)
-    labels = label_convention_named("brats2021").from_classes(classes)
+    convention = record.get("label_convention", "brats2021")
+    labels = label_convention_named(convention).from_classes(classes)
     nib.save(nib.Nifti1Image(labels, affine), folder / f"{case}_mask.nii.gz")
     for name, image in images.items():
         shown = np.where(image > 0, np.clip(255 * (image / image.max()), 1, 255), 0)
@@ -42,8 +43,9 @@ def write_visit(
         nib.save(view, folder / "view" / f"{name}.nii.gz")
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     untold = {} if "t1ce" in images else {"ET": "ET cannot be told without t1ce"}
+    regions = ALL_REGIONS if convention == "brats2024" else REGIONS
     volumes = {
-        r: None if r in untold else region_mask(classes, r).sum() * voxel_ml for r in REGIONS
+        r: None if r in untold else region_mask(classes, r).sum() * voxel_ml for r in regions
     }
     content = {
         "format": 1,

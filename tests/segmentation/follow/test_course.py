@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from cggm.data.errors import InputError
 from cggm.data.phantom.cases import make_case
 from cggm.data.phantom.grid import output_grid
 from cggm.data.phantom.head import rigid_motion
-from cggm.pipelines.segmentation.follow.table import Measured, measure
+from cggm.pipelines.commands.follow import course
+from cggm.pipelines.segmentation.follow.picture import draw_course
+from cggm.pipelines.segmentation.follow.table import Measured, measure, rows_of
 from cggm.pipelines.segmentation.follow.visits import dated, patients_in, read_visits
 
 from .folders import write_visit
@@ -98,6 +101,27 @@ def test_what_cannot_be_told_is_empty_with_the_reason(dates, tmp_path: Path) -> 
     assert rows[2]["ET_ml_since_first"] == "" and rows[2]["ET_ml_since_preceding"] > 0
     assert rows[2]["WT_ml_since_first"] > 0
     assert f"other weights than at {second}" in rows[2]["remark"]
+
+
+def test_a_cavity_is_followed_where_it_is_told(dates, tmp_path: Path) -> None:
+    first, second, third = SIZES
+    write(tmp_path, dates, first)
+    for date, side in ((second, 4), (third, 6)):
+        arrays, ml = dates[date]
+        operated = arrays["seg"].copy()
+        operated[30 : 30 + side, 40 : 40 + side, 30 : 30 + side] = 4
+        changed = {date: ({**arrays, "seg": operated}, ml)}
+        write(tmp_path, changed, date, label_convention="brats2024")
+    measured = followed(tmp_path)
+    rows = rows_of(measured)
+    told = [row["RC_ml"] for row in rows]
+    assert told == ["", pytest.approx(0.027 * 4**3), pytest.approx(0.027 * 6**3)]
+    assert rows[2]["RC_ml_since_preceding"] == pytest.approx(0.027 * (6**3 - 4**3))
+    assert f"no change of RC since {first}: RC is not known there" in rows[1]["remark"]
+    assert rows[2]["new_lesion"] == "no", "a cavity is no lesion"
+    assert "RC_ml" not in rows_of(measured[:1])[0], "no columns where no network tells it"
+    assert len(re.findall(r"RC [0-9.]+ ml", course(measured))) == 2
+    draw_course(tmp_path / "course.png", measured)
 
 
 @pytest.mark.parametrize("lesion", [False, True])
