@@ -4,7 +4,7 @@
 # make test-all   the slow ones too
 # make lowest the tests with the oldest versions that pyproject.toml allows (needs a network)
 # make audit  known faults in the pinned packages, by PyPI's advisories (needs a network)
-# make bench  how near to the limit of the hardware: output/speed/speed.md (20 minutes on a machine that does nothing else)
+# make bench  how near to the limit of the hardware: output/speed/speed.md (half an hour on a machine that does nothing else)
 # make docs   the site: output/site/index.html
 # make setup  makes .venv alone
 

@@ -5,7 +5,7 @@
 Two ways to do the same are timed in turn, so that whatever else the machine does hits both alike;
 the figures to read are medians of their ratios. Each part can be measured by itself
 (`--only steps --only growth`) and is kept in `speed.json`; `speed.md` and `growth.png` are written
-from all that was measured. Some 20 minutes on a machine that does nothing else.
+from all that was measured. Half an hour on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -327,6 +327,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
             axes.plot(one["x"], one["seconds"], "o", color=color, label=one["what"])
             axes.plot(one["x"], slope * np.array(one["x"]) + base, color=color, linewidth=1)
         axes.set(xlabel=kind, ylabel="seconds", xlim=(0, None), ylim=(0, None))
+        axes.locator_params("x", nbins=5)
         axes.legend(frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
