@@ -52,7 +52,7 @@ from cggm.pipelines.segmentation.slice_inference import CenteredSlices
 
 REPEATS = 9
 Row = dict[str, Any]  # what, value, unit, low, high, target
-Series = dict[str, Any]  # title, x, seconds
+Series = dict[str, Any]  # by, what, x, seconds, r2
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -121,8 +121,11 @@ def slices() -> list[Row]:
         made = generate(f"{folder}/cases", cases=2, spacing=1.0)
         cases = find_cases(made)
         store = SliceStore.build(cases, f"{folder}/store", progress=False)
-        files = [{**{n: str(c.images[n].path) for n in SEQUENCES}, "label": str(c.label.path)}
-                 for c in cases]  # fmt: skip
+        files = [
+            {name: str(one.images[name].path) for name in SEQUENCES}
+            | {"label": str(one.label.path)}
+            for one in cases
+        ]
         keys = [*SEQUENCES, "label"]
         loaded = transforms.Compose(
             [
