@@ -1,5 +1,6 @@
 """Masks as DICOM segmentations: the very same voxels on the series' own frames."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import nibabel as nib
@@ -78,7 +79,7 @@ def test_segments_are_coded_and_say_that_this_is_research(tmp_path: Path) -> Non
     assert dataset.SegmentationType == "BINARY" and dataset.ContentLabel == "RESEARCH_USE"
     assert "research use only" in dataset.SeriesDescription
     algorithm = dataset.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
-    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("cggm", "0.1.0")
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("cggm", version("cggm"))
     # An archive files it by the patient and the study of its source.
     assert (dataset.PatientID, str(dataset.PatientName)) == (ID, NAME)
 

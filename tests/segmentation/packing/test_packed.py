@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -246,13 +247,13 @@ def test_without_weights_there_is_no_random_network(bundle: Path) -> None:
         assert network(torch.randn(1, 4, 32, 32)).isnan().all()
 
 
-@pytest.mark.parametrize("version", ["not there", "too old"])
+@pytest.mark.parametrize("installed", ["not there", "too old"])
 def test_without_cggm_the_version_needed_is_said(
-    version: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / NAME
     shutil.copytree(bundle, copy)
-    if version == "not there":
+    if installed == "not there":
         monkeypatch.setitem(sys.modules, "cggm", None)  # as Python marks what cannot be imported
     else:
         file = copy / "configs" / "inference.json"
@@ -268,4 +269,6 @@ def test_without_cggm_the_version_needed_is_said(
         while link is not None:
             reasons.append(str(link))
             link = link.__cause__ or link.__context__
-        assert any("needs the Python package cggm 0.1.0 or newer" in line for line in reasons)
+        assert any(
+            f"needs the Python package cggm {version('cggm')} or newer" in line for line in reasons
+        )
