@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .distributed import summed_over_ranks
 from .features import detached, selected
@@ -17,8 +19,11 @@ from .tasks import scores_of
 def classify(step: Step, *, attached: bool) -> None:
     """Let the classifiers predict from the step's features, and take their losses.
 
+    Losses that reach nothing but the classifiers are differentiated here, one classifier after
+    another: its graph is let go before the next one runs, and what its last layer gets is known.
+
     Args:
-        step: its classifier_predictions and classifier_losses are filled.
+        step: its classifier_predictions, classifier_losses and last_layer_gradients are filled.
         attached: whether the losses may reach the encoders too, and not the classifiers alone.
 
     Raises:
@@ -33,6 +38,8 @@ def classify(step: Step, *, attached: bool) -> None:
         classifier.train()
         feature = step.features[name]
         prediction, loss = _judged(step, name, feature if attached else detached(feature))
+        if not attached:
+            prediction, loss = prediction.detach(), _differentiated(step, name, loss)
         step.classifier_predictions[name], step.classifier_losses[name] = prediction, loss
 
 
@@ -50,6 +57,40 @@ def _judged(step: Step, name: str, feature: Any) -> tuple[Tensor, Tensor]:
     prediction = part.new_zeros(len(here), *part.shape[1:])
     prediction[here] = part
     return prediction, step.task.loss(part, step.label[here]).mean()
+
+
+def _differentiated(step: Step, name: str, loss: Tensor) -> Tensor:
+    """The same loss, which holds the gradients of the classifier instead of a graph."""
+    classifier = step.classifiers[name]
+    parameters = [p for p in classifier.parameters() if p.requires_grad]
+    if not loss.requires_grad:  # all frozen
+        return loss
+    with torch.autocast(loss.device.type, enabled=False):  # as a backward pass outside of it
+        gradients = torch.autograd.grad(loss * step.loss_scale, parameters, allow_unused=True)
+    last = weight_or_none(classifier)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter is last and gradient is not None:
+            step.last_layer_gradients[name] = gradient
+    return _KnownGradients.apply(loss.detach(), step.loss_scale, gradients, *parameters)
+
+
+class _KnownGradients(torch.autograd.Function):
+    """A scalar whose gradients in some parameters are known before it is back-propagated."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, loss: Tensor, scale: float, gradients: Sequence[Tensor | None], *_: Tensor
+    ) -> Tensor:
+        ctx.scale, ctx.gradients = scale, gradients
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's type
+        ctx: Any, upstream: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        factor = upstream / ctx.scale
+        return None, None, None, *(None if g is None else g * factor for g in ctx.gradients)
 
 
 def having(step: Step, modality: str) -> Tensor | None:

@@ -72,6 +72,7 @@ class Step:
         predictions: of the members of a late fusion, see :class:`cggm.models.LateFusion`.
         classifier_predictions: of the classifiers.
         classifier_losses: the task's loss on each classifier's prediction; scalars.
+        last_layer_gradients: of these losses, times ``loss_scale``, where they are known already.
         scores: epsilon of eq. 6, one per modality, larger is better, shape (M,).
         fusion_score: that of the whole network, a scalar.
         cosines: between the last-layer gradients of network and classifiers, shape (M,).
@@ -92,13 +93,13 @@ class Step:
     predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_predictions: dict[str, Tensor] = field(default_factory=dict)
     classifier_losses: dict[str, Tensor] = field(default_factory=dict)
+    last_layer_gradients: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
     fusion_score: Tensor | None = None
     cosines: Tensor | None = None
     loss_scale: float = 1.0
     gradient_scale: float = field(init=False)
     _fusion_gradient: Tensor | None = None
-    _classifier_gradients: list[Tensor] | None = None
 
     def __post_init__(self) -> None:
         self.seen = self.seen or self.features
@@ -164,14 +165,12 @@ class Step:
 
         They are constants: nothing is back-propagated through them.
         """
-        if self._classifier_gradients is None:
-            self._classifier_gradients = [
-                self._gradient(
-                    self.classifier_losses[name], classifier, f"the classifier of {name!r}"
-                )
-                for name, classifier in self.classifiers.items()
-            ]
-        return self._classifier_gradients
+        known = self.last_layer_gradients
+        for name, classifier in self.classifiers.items():
+            if name not in known:
+                loss, owner = self.classifier_losses[name], f"the classifier of {name!r}"
+                known[name] = self._gradient(loss, classifier, owner)
+        return [known[name] for name in self.classifiers]
 
     def _gradient(
         self, loss: Tensor, module: nn.Module, owner: str, *, differentiable: bool = False
