@@ -2,11 +2,10 @@
 
 import ast
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-
-tomllib = pytest.importorskip("tomllib", reason="comes with Python 3.11")
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bundles", "data", "models", "pipelines")

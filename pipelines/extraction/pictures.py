@@ -18,6 +18,7 @@ from .network import flat, pooled, stacked
 # Bytes of a text or colour profile inside a PNG; Pillow's own limit, 1 MB, refuses sound pictures
 # that an editor wrote its history into. What all texts of a file may take stays Pillow's 64 MB.
 _METADATA = 64 * 2**20
+_CUT = "the image cannot be read (it is cut off)"
 
 
 class PictureEncoder(NetworkEncoder):
@@ -65,7 +66,9 @@ def read_image(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Unusable("too large: it claims more than 170 million pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise Unusable("not an image of a known format") from error
+        with path.open("rb") as file:  # of a JPEG without any pixels, old versions of Pillow say so
+            begun = file.read(2) == b"\xff\xd8"
+        raise Unusable(_CUT if begun else "not an image of a known format") from error
     except (Unusable, MemoryError):
         raise
     except Exception as error:  # decoders raise all kinds of things on broken files
@@ -76,7 +79,7 @@ def _loaded(image: Image.Image, path: Path) -> Image.Image:
     if image.format == "JPEG" and not has_an_end(content := path.read_bytes()):
         whole = completed(content)
         if whole is None:
-            raise Unusable("the image cannot be read (it is cut off)")
+            raise Unusable(_CUT)
         return whole
     image.load()
     return image

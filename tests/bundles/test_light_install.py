@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from .conftest import Bundle, environment, make_bundle
-
-tomllib = pytest.importorskip("tomllib", reason="comes with Python 3.11")
 
 ROOT = Path(__file__).parents[2]
 IN_BASE = {"pillow"}  # matplotlib and torchvision depend on it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from ....bundles import path
 from .steps import settings_of
 
 
-class Bundle(str, Enum):
+class Bundle(StrEnum):
     """Bundles that have a demonstration."""
 
     BRATS = "brats"

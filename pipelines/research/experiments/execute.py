@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _begin(run: Run, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
         **surroundings(),
         "state": RUNNING,
         "trained": trained,
-        "started": before.get("started", datetime.now(timezone.utc).isoformat(timespec="seconds")),
+        "started": before.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
         "seconds": before.get("seconds", {"train": 0.0, "evaluate": 0.0}),
         # A call that was killed could not say how long it had trained.
         "seconds_known": before.get("seconds_known", True)
