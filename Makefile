@@ -37,13 +37,12 @@ test-all: setup lint
 
 lowest:
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet uv pytest pytest-xdist hypothesis jsonschema
-	$(LOWEST)/bin/pip install --quiet --constraint requirements/constraints.txt torch torchvision
-	$(LOWEST)/bin/uv pip compile --quiet --no-deps --only-binary :all: --resolution lowest-direct \
-		--no-emit-package torch $(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) \
+	$(LOWEST)/bin/pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --only-binary :all: --resolution lowest-direct \
+		$(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) \
 		pyproject.toml --output-file $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/pip install --quiet --requirement $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/pip install --quiet --no-deps .
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+		--requirement $(LOWEST)/requirements.txt ".[dev]"
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -P -m pytest -n 2 -m "not slow"
 
 lint: setup

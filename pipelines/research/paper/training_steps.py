@@ -216,8 +216,8 @@ def covers(name: str, bundle: str) -> bool:
 
 
 def can_go_without(name: str) -> bool:
-    """Whether a method trains with classifiers and without, to compare their memory."""
-    method = CATALOGUE[name]
+    """Whether a method, with its defaults, trains with classifiers and without."""
+    method = create(name)
     return not method.needs_classifiers and method.late_fusion is None
 
 
