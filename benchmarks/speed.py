@@ -230,13 +230,13 @@ def start() -> list[Row]:
     python = [sys.executable, "-P"]
     mosi = str(Path(bundles.path("mosi")) / "train.json")
     with tempfile.TemporaryDirectory() as folder:
-        build = ["--config_file", mosi, "--output_dir", folder, "--run", "$[@train#trainer]"]
+        built = ["--config_file", mosi, "--output_dir", folder, "--run", "$[@train#trainer]"]
         commands = {
             "nothing": [*python, "-c", "pass"],
             "import": [*python, "-c", "import cggm"],
             "help": [*python, "-m", "cggm", "--help"],
             "monai": [*python, "-c", "import monai.bundle, monai.engines, ignite.engine"],
-            "bundle": [*python, "-W", "ignore", "-m", "monai.bundle", "run", *build],
+            "bundle": [*python, "-W", "ignore", "-m", "monai.bundle", "run", *built],
         }
         took: dict[str, list[float]] = {name: [] for name in commands}
         for repeat in range(REPEATS + 1):
@@ -304,12 +304,12 @@ def over_pixels(method: Method, side: int) -> Callable[[], None]:
 def growth() -> list[Series]:
     """Seconds by the number of modalities, of pixels and of cases."""
     series = []
-    for title, build, given, unit in (
+    for title, prepared, given, unit in (
         ("modalities", over_modalities, range(2, 9), 1),
         ("pixels of a slice", over_pixels, (64, 96, 128, 160, 192), 2),
     ):
         for method in (Joint, CGGM):
-            actions = [build(method(), value) for value in given]
+            actions = [prepared(method(), value) for value in given]
             found = [median_seconds(action) for action in actions]
             x = [value**unit for value in given]
             series.append(series_of(title, f"step of {method.__name__}", x, found))
