@@ -52,7 +52,7 @@ lint: setup
 
 audit: setup
 	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/python -m pip_audit --requirement requirements/constraints.txt --no-deps --disable-pip
+	$(BIN)/python -m pip_audit --strict --requirement requirements/constraints.txt --no-deps --disable-pip
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict
